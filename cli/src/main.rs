@@ -1,0 +1,2 @@
+//! The kaon binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The machine: topology, containers, sandboxes, processes.

@@ -1,0 +1,172 @@
+//! Containers as effects: what an agent or an executor asks of its machine, and what comes back.
+//!
+//! The real side is `isolators/`, the simulated one `sim/`. A container is one process tree with its own sandbox
+//! directory; which walls stand around it is the business of the isolators.
+
+use crate::id::ContainerId;
+use crate::resource::Resources;
+use crate::time::Duration;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A request about one container. Each comes back exactly once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContainerRequest {
+    /// Make the sandbox, build the walls, start the program. Answered by [`ContainerOutcome::Launched`] or
+    /// [`ContainerOutcome::Failed`].
+    Launch {
+        /// Its name, new on this machine.
+        container: ContainerId,
+        /// What to start.
+        spec: Box<LaunchSpec>,
+    },
+    /// Tell me when it has ended and its whole process tree is gone: [`ContainerOutcome::Exited`].
+    Wait {
+        /// Which.
+        container: ContainerId,
+    },
+    /// End its whole process tree: TERM, then KILL after the grace. Answered at once by [`ContainerOutcome::Signalled`];
+    /// the end is told to who waits. A container that is gone already is answered alike.
+    Kill {
+        /// Which.
+        container: ContainerId,
+        /// How long after TERM comes KILL; zero means KILL at once.
+        grace: Duration,
+    },
+    /// How much it uses: [`ContainerOutcome::Used`].
+    Usage {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Change its limits while it runs: [`ContainerOutcome::Updated`].
+    Update {
+        /// Which.
+        container: ContainerId,
+        /// What it may use from now on.
+        resources: Resources,
+    },
+    /// Which containers of mine does the machine still know, running or ended but not cleaned up? The rest of what this
+    /// work directory ever started is destroyed. Answered by [`ContainerOutcome::Recovered`].
+    Recover {
+        /// The containers that the asker remembers.
+        known: Vec<ContainerId>,
+    },
+    /// Forget an ended container; its sandbox stays for people to read. Answered by [`ContainerOutcome::Cleaned`].
+    Cleanup {
+        /// Which.
+        container: ContainerId,
+    },
+}
+
+/// What to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchSpec {
+    /// The program.
+    pub program: Program,
+    /// Its whole environment, in this order; nothing is inherited but a default `PATH`.
+    pub environment: Vec<(String, String)>,
+    /// Its sandbox, relative to the work directory of the machine; made with mode 0750, working directory of the program.
+    pub sandbox: String,
+    /// Share the sandbox of a container that exists already (a task beside its executor) instead of making one.
+    pub join: bool,
+    /// The user to run as; `None` keeps the agent's.
+    pub user: Option<String>,
+    /// What it may use.
+    pub resources: Resources,
+    /// Resource limits as in `setrlimit`: name (`RLMT_NOFILE`), soft, hard; `None` means unlimited.
+    pub rlimits: Vec<(String, Option<u64>, Option<u64>)>,
+}
+
+/// The program of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `/bin/sh -c TEXT`.
+    Shell(String),
+    /// A file, by path or looked up in `PATH`, and all its arguments beginning with the zeroth.
+    Exec {
+        /// The file.
+        file: String,
+        /// Argument vector.
+        arguments: Vec<String>,
+    },
+    /// The executor built into this binary.
+    BuiltinExecutor,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContainerOutcome {
+    /// It runs.
+    Launched {
+        /// Process id of the program, as the machine sees it; zero where there is none.
+        pid: u32,
+    },
+    /// It could not be started; nothing is left of it.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
+    /// It has ended; nothing of its tree is left.
+    Exited(Exit),
+    /// The signals are on their way, or there was nothing to kill.
+    Signalled,
+    /// What it uses; `None` when it is gone.
+    Used(Option<Usage>),
+    /// Its limits are changed, or why not.
+    Updated(Result<(), String>),
+    /// What the machine still knows of those asked for.
+    Recovered(Vec<ContainerId>),
+    /// It is forgotten.
+    Cleaned,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// What its first process reported; `None` when nobody could know, as after a crash of the launcher.
+    pub status: Option<ExitStatus>,
+    /// A limit that ended it, with the figures, for people.
+    pub limitation: Option<String>,
+    /// What it used in all.
+    pub usage: Usage,
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl ExitStatus {
+    /// The raw wait status that the v1 API carries (`waitpid(2)`).
+    pub fn raw(self) -> i32 {
+        match self {
+            Self::Code(code) => (code & 0xff) << 8,
+            Self::Signal(signal) => signal & 0x7f,
+        }
+    }
+}
+
+impl core::fmt::Display for ExitStatus {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Code(code) => write!(formatter, "exited with status {code}"),
+            Self::Signal(signal) => write!(formatter, "terminated with signal {signal}"),
+        }
+    }
+}
+
+/// What a container uses or used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in user mode.
+    pub user_time: Duration,
+    /// Processor time in the kernel.
+    pub system_time: Duration,
+    /// Resident memory in bytes: now, or the largest after the end.
+    pub memory_bytes: u64,
+    /// Processes in its tree.
+    pub processes: u32,
+}

@@ -1,0 +1,189 @@
+//! Agent and master.
+//!
+//! ```text
+//! agent                               master
+//!   |  <------------------------ Leading |   a session stands, or the master began afresh
+//!   |  Register / Reregister ----------> |   repeated with backoff until answered
+//!   |  <------------ Registered / Refused |   after the registry has it on disk
+//!   |  <---- RunTask, KillTask, Ping ... |
+//!   |  Pong, Update, ExecutorExited ---> |   Update is repeated until Acknowledge comes back
+//!   |  <--------------------- Acknowledge |
+//! ```
+
+use crate::actor::{Class, Term};
+use crate::agent::AgentInfo;
+use crate::frame::Classified;
+use crate::framework::FrameworkInfo;
+use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, Uuid};
+use crate::task::{ExecutorInfo, Task, TaskInfo, TaskState, TaskStatus};
+use crate::time::Duration;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// What an agent says to a master.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum ToMaster {
+    /// A machine without a name wants in.
+    Register {
+        /// The machine; `id` unset.
+        info: AgentInfo,
+    },
+    /// A machine that has a name is back, with all that it runs.
+    Reregister {
+        /// The machine; `id` set.
+        info: AgentInfo,
+        /// The frameworks that have anything on it.
+        frameworks: Vec<FrameworkInfo>,
+        /// Its executors.
+        executors: Vec<RunningExecutor>,
+        /// Its tasks, those included that ended but whose last status is not acknowledged.
+        tasks: Vec<(FrameworkId, Task)>,
+    },
+    /// The answer to a ping. Lost: the master counts a miss.
+    Pong,
+    /// A task has a new status. Repeated until acknowledged; one in flight a task (reference 8.3).
+    Update {
+        /// Whose task.
+        framework_id: FrameworkId,
+        /// The oldest status that is not acknowledged.
+        status: TaskStatus,
+        /// The newest state at the agent; the master frees resources by this one.
+        latest: TaskState,
+    },
+    /// An executor has ended.
+    ExecutorExited {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Which.
+        executor_id: ExecutorId,
+        /// Its raw wait status, -1 when unknown.
+        status: i32,
+    },
+    /// A message of an executor to its scheduler. Best effort.
+    Message {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Of which executor.
+        executor_id: ExecutorId,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// The machine leaves for good (SIGUSR1): its tasks are lost.
+    Unregister {
+        /// Which.
+        agent_id: AgentId,
+    },
+}
+
+/// An executor as its agent reports it.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub struct RunningExecutor {
+    /// Whose.
+    pub framework_id: FrameworkId,
+    /// What.
+    pub info: ExecutorInfo,
+}
+
+/// What a master says to an agent. An agent takes it only from the newest term it has seen (law L7).
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// I lead; register with me.
+    Leading {
+        /// This life of the master.
+        master_id: MasterId,
+        /// Its term.
+        term: Term,
+    },
+    /// You are in the pool.
+    Registered {
+        /// Your name, new or old.
+        agent_id: AgentId,
+        /// Without a ping for so long, look for a master again.
+        ping_timeout: Duration,
+    },
+    /// You are not, and why. The agent stops: a person must act.
+    Refused {
+        /// For people.
+        reason: String,
+    },
+    /// Start a task. Lost: the framework's reconciliation, or the master's comparison at the next registration, finds it.
+    RunTask {
+        /// Whose.
+        framework: FrameworkInfo,
+        /// What.
+        task: TaskInfo,
+    },
+    /// End a task. Remembered by the master while the agent is away.
+    KillTask {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Which.
+        task_id: TaskId,
+        /// Overrides the task's own grace.
+        grace: Option<Duration>,
+    },
+    /// The scheduler has seen this status.
+    Acknowledge {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Of which task.
+        task_id: TaskId,
+        /// Which status.
+        uuid: Uuid,
+    },
+    /// Are you there?
+    Ping {
+        /// False when the master holds the agent for disconnected: register again.
+        connected: bool,
+    },
+    /// End everything of a framework.
+    ShutdownFramework {
+        /// Which.
+        framework_id: FrameworkId,
+    },
+    /// End an executor.
+    ShutdownExecutor {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Which.
+        executor_id: ExecutorId,
+    },
+    /// A message of a scheduler to an executor. Best effort.
+    Message {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// To which executor.
+        executor_id: ExecutorId,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// A framework changed what it says of itself.
+    UpdateFramework {
+        /// The new words.
+        framework: FrameworkInfo,
+    },
+    /// End everything and leave.
+    Shutdown {
+        /// For people.
+        reason: String,
+    },
+}
+
+impl Classified for ToMaster {
+    fn classify(&self) -> Class {
+        match self {
+            Self::Pong => Class::Periodic,
+            Self::Message { .. } => Class::Ordinary,
+            _ => Class::Guaranteed,
+        }
+    }
+}
+
+impl Classified for ToAgent {
+    fn classify(&self) -> Class {
+        match self {
+            Self::Ping { .. } => Class::Periodic,
+            Self::Message { .. } => Class::Ordinary,
+            _ => Class::Guaranteed,
+        }
+    }
+}

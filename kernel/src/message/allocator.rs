@@ -1,0 +1,155 @@
+//! Master and allocator.
+//!
+//! The master is the book-keeper: it tells the allocator of everything that is there and everything that comes back.
+//! The allocator answers with grants, in its own time; a granted resource is allocated from that moment on, until the
+//! master gives it back with [`ToAllocator::Recover`]. Both name agents and frameworks by their index.
+
+use crate::agent::{Attribute, Domain};
+use crate::framework::Capability;
+use crate::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
+use crate::offer::Refusal;
+use crate::resource::Resources;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// What a master says to its allocator.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum ToAllocator {
+    /// Forget everything: a master began. Nothing is granted before [`ToAllocator::Resume`].
+    Begin {
+        /// Weights by role; one that is not named has 1. In thousandths, above zero.
+        weights: Vec<(RoleName, u32)>,
+    },
+    /// All that was known before is told: start to grant.
+    Resume,
+    /// Grant nothing for now.
+    Pause,
+    /// A framework is there.
+    AddFramework {
+        /// Its index.
+        framework: FrameworkIndex,
+        /// Its name, for explanations and as the last tie-break.
+        id: FrameworkId,
+        /// Its roles.
+        roles: Vec<RoleName>,
+        /// Those of its roles that want nothing now.
+        suppressed: Vec<RoleName>,
+        /// What it understands.
+        capabilities: Vec<Capability>,
+        /// Whether it is connected.
+        active: bool,
+    },
+    /// A framework changed its roles or capabilities. Roles that are no longer suppressed lose their filters.
+    UpdateFramework {
+        /// Which.
+        framework: FrameworkIndex,
+        /// Its roles.
+        roles: Vec<RoleName>,
+        /// Those of its roles that want nothing now.
+        suppressed: Vec<RoleName>,
+        /// What it understands.
+        capabilities: Vec<Capability>,
+    },
+    /// It is connected again.
+    ActivateFramework {
+        /// Which.
+        framework: FrameworkIndex,
+    },
+    /// It is not connected; what it holds stays with it. Its filters are dropped.
+    DeactivateFramework {
+        /// Which.
+        framework: FrameworkIndex,
+    },
+    /// It is gone; the master has given back all that it held.
+    RemoveFramework {
+        /// Which.
+        framework: FrameworkIndex,
+    },
+    /// An agent is there.
+    AddAgent {
+        /// Its index.
+        agent: AgentIndex,
+        /// Its name, for explanations.
+        id: AgentId,
+        /// Name of its machine.
+        hostname: String,
+        /// All that it has.
+        total: Resources,
+        /// What frameworks may choose by.
+        attributes: Vec<Attribute>,
+        /// Its fault domain.
+        domain: Option<Domain>,
+        /// What is in use on it already, by frameworks that may not be known yet.
+        used: Vec<Grant>,
+    },
+    /// Its total has changed; filters on it are dropped.
+    UpdateAgent {
+        /// Which.
+        agent: AgentIndex,
+        /// All that it has now.
+        total: Resources,
+    },
+    /// Grant nothing of it for now.
+    DeactivateAgent {
+        /// Which.
+        agent: AgentIndex,
+    },
+    /// Grant of it again.
+    ActivateAgent {
+        /// Which.
+        agent: AgentIndex,
+    },
+    /// It is gone with all that was granted of it.
+    RemoveAgent {
+        /// Which.
+        agent: AgentIndex,
+    },
+    /// Granted resources come back: declined, left over, or freed by the end of a task.
+    Recover {
+        /// What.
+        grant: Grant,
+        /// Set when the framework does not want the same again for a while.
+        refusal: Option<Refusal>,
+    },
+    /// Clear filters, offer again.
+    Revive {
+        /// Whom.
+        framework: FrameworkIndex,
+        /// In these roles; never empty.
+        roles: Vec<RoleName>,
+    },
+    /// Offer nothing.
+    Suppress {
+        /// Whom.
+        framework: FrameworkIndex,
+        /// In these roles; never empty.
+        roles: Vec<RoleName>,
+    },
+}
+
+/// Resources of one agent in the hands of one framework under one role.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub struct Grant {
+    /// Whose hands.
+    pub framework: FrameworkIndex,
+    /// Under which role.
+    pub role: RoleName,
+    /// Of which agent.
+    pub agent: AgentIndex,
+    /// What.
+    pub resources: Resources,
+}
+
+/// What an allocator says to its master.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum ToMaster {
+    /// I began, knowing nothing: tell me everything.
+    Started,
+    /// These are granted; make offers of them.
+    Granted {
+        /// At most [`GRANTS_MAX`] a message.
+        grants: Vec<Grant>,
+    },
+}
+
+/// How many grants go into one message, so that a round over 10,000 agents stays far below a frame's bound.
+pub const GRANTS_MAX: usize = 1024;

@@ -1,0 +1,151 @@
+//! The outside and the master side: calls of schedulers and operators, as the HTTP edge hands them in.
+//!
+//! ```text
+//! edge                      master                      proxy
+//!   |  Subscribe { stream } --> |  spawns ------------------> |
+//!   |  <=== events on the stream ============================= |
+//!   |  Call { stream, call } -----------------------------> |  checks the stream, hands on
+//!   |  StreamClosed { stream } ---------------------------> |
+//! ```
+//! The edge has validated shapes; what the call means in the cluster's state is judged by master and proxy.
+
+use crate::actor::{Class, StreamId};
+use crate::frame::Classified;
+use crate::framework::FrameworkInfo;
+use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, RoleName, TaskId, Uuid};
+use crate::offer::{OfferOperation, Refusal};
+use crate::time::Duration;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// From outside to the master.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum ToMaster {
+    /// A framework wants in, or back in. Answered on the stream: Subscribed and Heartbeat, or Error and the end.
+    Subscribe {
+        /// The framework; the newest subscription of an id wins.
+        info: FrameworkInfo,
+        /// Roles for which it wants no offers now; replaces what was suppressed before.
+        suppressed_roles: Vec<RoleName>,
+        /// Where it reads.
+        stream: StreamId,
+    },
+    /// An operator removes a framework.
+    Teardown {
+        /// Which.
+        framework_id: FrameworkId,
+    },
+    /// A stream ended before or after its framework had a proxy.
+    StreamClosed {
+        /// Which.
+        stream: StreamId,
+    },
+}
+
+/// From outside to the proxy of a framework.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum ToFramework {
+    /// A call of the scheduler.
+    Call {
+        /// The stream whose id the call carried.
+        stream: StreamId,
+        /// The call.
+        call: Call,
+    },
+    /// The reader is gone, or the host has cut it off.
+    StreamClosed {
+        /// Which.
+        stream: StreamId,
+    },
+}
+
+/// A call of a scheduler after SUBSCRIBE (reference 3.3).
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum Call {
+    /// Remove me.
+    Teardown,
+    /// Take offers and do something with them.
+    Accept {
+        /// All of one agent and one role.
+        offers: Vec<ClientOffer>,
+        /// In order.
+        operations: Vec<OfferOperation>,
+        /// For what is left over.
+        refusal: Refusal,
+    },
+    /// Give offers back.
+    Decline {
+        /// Which; unknown ones are ignored.
+        offers: Vec<ClientOffer>,
+        /// How long not to offer the same again.
+        refusal: Refusal,
+    },
+    /// Clear my filters, offer to me again.
+    Revive {
+        /// For these roles; empty means all.
+        roles: Vec<RoleName>,
+    },
+    /// Offer me nothing.
+    Suppress {
+        /// For these roles; empty means all.
+        roles: Vec<RoleName>,
+    },
+    /// End a task.
+    Kill {
+        /// Which.
+        task_id: TaskId,
+        /// Where, if the caller says so.
+        agent_id: Option<AgentId>,
+        /// Overrides the task's own grace.
+        grace: Option<Duration>,
+    },
+    /// End an executor.
+    Shutdown {
+        /// Which.
+        executor_id: ExecutorId,
+        /// Where.
+        agent_id: AgentId,
+    },
+    /// I have seen this status.
+    Acknowledge {
+        /// Where it came from.
+        agent_id: AgentId,
+        /// Of which task.
+        task_id: TaskId,
+        /// Which status.
+        uuid: Uuid,
+    },
+    /// Tell me the state of these tasks; empty means all.
+    Reconcile {
+        /// Tasks, with agents where the caller knows them.
+        tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
+    /// For an executor. Best effort.
+    Message {
+        /// Where.
+        agent_id: AgentId,
+        /// Which.
+        executor_id: ExecutorId,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// I need more. A hint.
+    Request,
+}
+
+/// An offer id as a client wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum ClientOffer {
+    /// One of this life of the master, by its form.
+    Known(OfferId),
+    /// Nothing this master can have made.
+    Foreign(String),
+}
+
+impl Classified for ToFramework {
+    fn classify(&self) -> Class {
+        match self {
+            Self::Call { call: Call::Acknowledge { .. }, .. } | Self::StreamClosed { .. } => Class::Guaranteed,
+            Self::Call { .. } => Class::Outside,
+        }
+    }
+}

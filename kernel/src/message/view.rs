@@ -1,0 +1,149 @@
+//! What changed in the cluster: the stream from which the read side builds its snapshots.
+//!
+//! The leading master emits these on [`crate::actor::StreamId::VIEW`], in the order in which things happened, after they
+//! took effect. No reader ever asks the master anything (law L10). A master that begins emits `Reset` and then all that
+//! it knows. In the simulator the checkers read the same stream.
+
+use crate::actor::{StreamId, Term};
+use crate::agent::AgentInfo;
+use crate::frame::Classified;
+use crate::framework::FrameworkInfo;
+use crate::id::{AgentId, FrameworkId, MasterId, OfferId, RoleName, TaskId};
+use crate::message::agent_master::RunningExecutor;
+use crate::resource::Resources;
+use crate::task::{Task, TaskStatus};
+use crate::time::WallTime;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum ViewEvent {
+    /// Forget everything: a master leads from here on.
+    Reset {
+        /// This life of the master.
+        master_id: MasterId,
+        /// Its term.
+        term: Term,
+        /// When it was elected.
+        elected: WallTime,
+    },
+    /// The master does not lead any more; nothing below is certain.
+    Following,
+    /// An agent is there, or its words or standing changed.
+    Agent(AgentView),
+    /// An agent is gone.
+    AgentRemoved {
+        /// Which.
+        agent_id: AgentId,
+        /// Whether it is out of reach, rather than gone for good.
+        unreachable: bool,
+    },
+    /// A framework is there, or its words or standing changed.
+    Framework(FrameworkView),
+    /// A framework is gone; it counts as completed.
+    FrameworkRemoved {
+        /// Which.
+        framework_id: FrameworkId,
+        /// When.
+        at: WallTime,
+    },
+    /// An executor is there.
+    Executor {
+        /// Where.
+        agent_id: AgentId,
+        /// What.
+        executor: RunningExecutor,
+    },
+    /// An executor is gone.
+    ExecutorRemoved {
+        /// Where.
+        agent_id: AgentId,
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Which.
+        executor_id: crate::id::ExecutorId,
+    },
+    /// A task is there.
+    Task {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Under which role.
+        role: RoleName,
+        /// The task.
+        task: Task,
+    },
+    /// A task has a status.
+    TaskUpdated {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Where it runs.
+        agent_id: AgentId,
+        /// The status, without data.
+        status: TaskStatus,
+        /// The newest state known, which may be ahead of the status.
+        latest: crate::task::TaskState,
+    },
+    /// A task is done with: its last status is acknowledged, or it is lost with its agent.
+    TaskCompleted {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Which.
+        task_id: TaskId,
+    },
+    /// An offer is held out.
+    Offered {
+        /// Its number.
+        offer_id: OfferId,
+        /// To whom.
+        framework_id: FrameworkId,
+        /// Of which agent.
+        agent_id: AgentId,
+        /// Under which role.
+        role: RoleName,
+        /// What.
+        resources: Resources,
+    },
+    /// An offer is over.
+    OfferRemoved {
+        /// Which.
+        offer_id: OfferId,
+    },
+}
+
+/// An agent as the API shows it.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its words; `id` is set.
+    pub info: AgentInfo,
+    /// Whether it is registered with this master; false for one that is only known from the registry.
+    pub registered: bool,
+    /// Whether offers are made of it.
+    pub active: bool,
+    /// When it came in.
+    pub registered_time: WallTime,
+    /// When it came back, if it did.
+    pub reregistered_time: Option<WallTime>,
+}
+
+/// A framework as the API shows it.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub struct FrameworkView {
+    /// Its words; `id` is set.
+    pub info: FrameworkInfo,
+    /// Whether its stream stands.
+    pub connected: bool,
+    /// Whether it takes offers.
+    pub active: bool,
+    /// Known from agents or the registry only, not subscribed with this master yet.
+    pub recovered: bool,
+    /// The stream on which it reads.
+    pub stream: Option<StreamId>,
+    /// The index of its proxy.
+    pub proxy: Option<u32>,
+    /// When it came in.
+    pub registered_time: WallTime,
+    /// When it came back, if it did.
+    pub reregistered_time: Option<WallTime>,
+}
+
+impl Classified for ViewEvent {}

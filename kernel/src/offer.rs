@@ -1,0 +1,69 @@
+//! Offers: free resources of one agent, held out to one framework under one role.
+
+use crate::agent::{Attribute, Domain};
+use crate::id::{AgentId, ExecutorId, OfferId, RoleName};
+use crate::resource::Resources;
+use crate::task::TaskInfo;
+use crate::time::Duration;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// An offer as the framework sees it.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its name, unique in one master's life.
+    pub id: OfferId,
+    /// Whose resources.
+    pub agent_id: AgentId,
+    /// Name of that machine.
+    pub hostname: String,
+    /// Address of the agent's HTTP endpoint.
+    pub ip: String,
+    /// Port of the agent's HTTP endpoint.
+    pub port: u16,
+    /// The role under which they are offered.
+    pub role: RoleName,
+    /// What is offered.
+    pub resources: Resources,
+    /// Facts about the machine.
+    pub attributes: Vec<Attribute>,
+    /// The framework's executors on it.
+    pub executors: Vec<ExecutorId>,
+    /// Its fault domain.
+    pub domain: Option<Domain>,
+}
+
+/// How long not to offer the same again (`Filters.refuse_seconds`, reference 3.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Refusal(pub Duration);
+
+impl Refusal {
+    /// What an absent or unusable `refuse_seconds` means.
+    pub const DEFAULT: Self = Self(Duration::secs(5));
+    /// The longest refusal, 365 days.
+    pub const MAX: Self = Self(Duration::secs(31_536_000));
+
+    /// The refusal of a v1 call: absent, negative or not a number means the default, too long is cut.
+    pub fn from_seconds(seconds: Option<f64>) -> Self {
+        match seconds {
+            Some(seconds) if seconds >= 0.0 => {
+                Duration::from_seconds(seconds).map_or(Self::MAX, |length| Self(length.min(Self::MAX.0)))
+            }
+            _ => Self::DEFAULT,
+        }
+    }
+}
+
+/// What an ACCEPT does with offered resources, in order (reference 4).
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub enum OfferOperation {
+    /// Launch tasks, each checked by itself.
+    Launch {
+        /// The tasks.
+        tasks: Vec<TaskInfo>,
+    },
+    /// An operation that this version does not carry out yet: refused by name.
+    Unsupported {
+        /// Its v1 name.
+        name: String,
+    },
+}

@@ -1,0 +1,115 @@
+//! Time as a value: it arrives with each call and is constant inside it (law L1).
+//!
+//! Two clocks exist in the world. [`Instant`] is the host's own monotonic line and is used for every deadline.
+//! [`WallTime`] is plain data for people and for the v1 API; nothing is ever scheduled by it.
+
+use core::fmt;
+use core::ops::{Add, Sub};
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Nanoseconds on the host's monotonic line. Zero is the start of the host, or of the simulated world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
+pub struct Instant(pub u64);
+
+/// A length of time in nanoseconds. Arithmetic saturates: no configured delay can overflow a deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
+pub struct Duration(pub u64);
+
+/// Nanoseconds since the Unix epoch, as data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
+pub struct WallTime(pub u64);
+
+impl Duration {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+    /// Longer than any run.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// A duration of whole nanoseconds.
+    pub const fn nanos(value: u64) -> Self {
+        Self(value)
+    }
+    /// A duration of whole microseconds.
+    pub const fn micros(value: u64) -> Self {
+        Self(value.saturating_mul(1_000))
+    }
+    /// A duration of whole milliseconds.
+    pub const fn millis(value: u64) -> Self {
+        Self(value.saturating_mul(1_000_000))
+    }
+    /// A duration of whole seconds.
+    pub const fn secs(value: u64) -> Self {
+        Self(value.saturating_mul(1_000_000_000))
+    }
+    /// Seconds as they come from the v1 API: `None` when negative, not a number, or beyond 2^63 nanoseconds (the range
+    /// of Mesos's `Duration`, an int64 of nanoseconds).
+    pub fn from_seconds(value: f64) -> Option<Self> {
+        let nanos = value * 1e9;
+        (nanos.is_finite() && nanos >= 0.0 && nanos < i64::MAX as f64).then_some(Self(nanos as u64))
+    }
+    /// Seconds for people and for the v1 API.
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+    /// Twice as long, at most `limit`: the step of every retry.
+    pub fn doubled(self, limit: Self) -> Self {
+        Self(self.0.saturating_mul(2)).min(limit)
+    }
+    /// This duration times `factor`, saturating.
+    pub const fn times(self, factor: u64) -> Self {
+        Self(self.0.saturating_mul(factor))
+    }
+}
+
+impl WallTime {
+    /// Seconds since the Unix epoch, the form of v1 time stamps.
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+}
+
+impl Instant {
+    /// Time passed since `earlier`; zero when `earlier` lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+    fn add(self, length: Duration) -> Self {
+        Self(self.0.saturating_add(length.0))
+    }
+}
+
+impl Add for Duration {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Duration {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Add<Duration> for WallTime {
+    type Output = Self;
+    fn add(self, length: Duration) -> Self {
+        Self(self.0.saturating_add(length.0))
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            nanos if nanos < 1_000 => write!(formatter, "{nanos} ns"),
+            nanos if nanos < 1_000_000 => write!(formatter, "{:.1} us", nanos as f64 / 1e3),
+            nanos if nanos < 1_000_000_000 => write!(formatter, "{:.1} ms", nanos as f64 / 1e6),
+            nanos => write!(formatter, "{:.3} s", nanos as f64 / 1e9),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The real-time host of actors, on actix and tokio.

@@ -1,0 +1,1 @@
+//! The virtual-time host: the same actors, ten thousand machines, faults included.

@@ -1,0 +1,1 @@
+//! QUIC sessions with mutual TLS that carry frames between hosts.
