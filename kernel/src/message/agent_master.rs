@@ -100,6 +100,13 @@ pub enum ToAgent {
         /// Without a ping for so long, look for a master again.
         ping_timeout: Duration,
     },
+    /// I hold these tasks for yours, but you did not report them. For each that you do not know when this arrives, send an
+    /// update: TASK_DROPPED, source agent, reason RECONCILIATION. Comes right after `Registered`, behind every `RunTask`
+    /// that was sent before, so an agent that does not know a task now never will.
+    Reconcile {
+        /// The tasks.
+        tasks: Vec<(FrameworkId, TaskId)>,
+    },
     /// You are not, and why. The agent stops: a person must act.
     Refused {
         /// For people.

@@ -16,6 +16,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 pub enum ToAllocator {
     /// Forget everything: a master began. Nothing is granted before [`ToAllocator::Resume`].
     Begin {
+        /// Counts the beginnings; grants carry it, so that the master knows those of an earlier one (law L7).
+        epoch: u64,
         /// Weights by role; one that is not named has 1. In thousandths, above zero.
         weights: Vec<(RoleName, u32)>,
     },
@@ -146,6 +148,8 @@ pub enum ToMaster {
     Started,
     /// These are granted; make offers of them.
     Granted {
+        /// That of the [`ToAllocator::Begin`] on whose books they are made; grants of an older one change nothing.
+        epoch: u64,
         /// At most [`GRANTS_MAX`] a message.
         grants: Vec<Grant>,
     },
