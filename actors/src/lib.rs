@@ -4,4 +4,6 @@
 //! messages of [`kaon_kernel::message`]. What drives them is `runtime/` or `sim/`.
 #![forbid(unsafe_code)]
 
+pub mod framework;
+pub mod master;
 pub mod testing;

@@ -1,7 +1,7 @@
 //! Tasks: what runs, its states, and the table of allowed steps between them (reference 8).
 
 use crate::framework::Label;
-use crate::id::{AgentId, ContainerId, ExecutorId, TaskId, Uuid};
+use crate::id::{AgentId, ContainerId, ExecutorId, RoleName, TaskId, Uuid};
 use crate::resource::Resources;
 use crate::time::{Duration, WallTime};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -230,6 +230,8 @@ pub struct TaskInfo {
     pub agent_id: AgentId,
     /// What it takes, beside its executor.
     pub resources: Resources,
+    /// The role under which its resources were offered; filled in by the master.
+    pub role: RoleName,
     /// A command for the command executor; exactly one of `command` and `executor` is set.
     pub command: Option<CommandInfo>,
     /// The framework's own executor.

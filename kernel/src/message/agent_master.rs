@@ -14,7 +14,7 @@ use crate::actor::{Class, Term};
 use crate::agent::AgentInfo;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, Uuid};
+use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, RoleName, TaskId, Uuid};
 use crate::task::{ExecutorInfo, Task, TaskInfo, TaskState, TaskStatus};
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -79,6 +79,8 @@ pub enum ToMaster {
 pub struct RunningExecutor {
     /// Whose.
     pub framework_id: FrameworkId,
+    /// The role under which its resources were offered.
+    pub role: RoleName,
     /// What.
     pub info: ExecutorInfo,
 }

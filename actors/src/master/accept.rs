@@ -1,0 +1,154 @@
+//! ACCEPT: offers are taken out of the framework's hands, operations are carried out in order against their sum, and
+//! what is left over goes back (reference 4). Mesos: `Master::accept`, `Master::_accept`.
+
+use super::{Master, MasterContext};
+use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId, RoleName};
+use kaon_kernel::message::allocator::Grant;
+use kaon_kernel::message::scheduler::ClientOffer;
+use kaon_kernel::offer::{OfferOperation, Refusal};
+use kaon_kernel::resource::Resources;
+use kaon_kernel::task::{Reason, TaskState};
+
+/// What an ACCEPT works with: the sum of its offers.
+pub(super) struct Basket {
+    pub(super) framework: FrameworkIndex,
+    pub(super) agent: AgentIndex,
+    pub(super) role: RoleName,
+    /// What is not used yet.
+    pub(super) left: Resources,
+}
+
+impl Master {
+    /// A framework accepts offers.
+    pub(super) fn on_accept(
+        &mut self,
+        framework: FrameworkIndex,
+        offers: Vec<ClientOffer>,
+        operations: Vec<OfferOperation>,
+        refusal: Refusal,
+        context: &mut MasterContext<'_>,
+    ) {
+        context.count("master/messages_launch_tasks", 1);
+        let mut basket = match self.collect(framework, &offers, context) {
+            Ok(basket) => basket,
+            Err(reason) => {
+                let (state, why) = (TaskState::Dropped, Reason::InvalidOffers);
+                return self.refuse_operations(framework, operations, state, why, &reason, context);
+            }
+        };
+        // An agent whose session broke lost its offers in that moment, so the agent of a valid offer is connected.
+        for operation in operations {
+            match operation {
+                OfferOperation::Launch { tasks } => {
+                    for task in tasks {
+                        self.launch(&mut basket, task, context);
+                    }
+                }
+                // Without an operation id nobody can be told; with one the edge has refused the call by its name.
+                OfferOperation::Unsupported { .. } => context.count("master/operations_unsupported", 1),
+            }
+        }
+        let Basket { framework, agent, role, left } = basket;
+        self.recover(Grant { framework, role, agent, resources: left }, Some(refusal), context);
+    }
+
+    /// Takes the offers, or gives back those that exist and says what is wrong.
+    fn collect(
+        &mut self,
+        framework: FrameworkIndex,
+        offers: &[ClientOffer],
+        context: &mut MasterContext<'_>,
+    ) -> Result<Basket, String> {
+        let checked = self.check_offers(framework, offers);
+        let mut taken = Vec::with_capacity(offers.len());
+        for offer in offers {
+            if let Some(id) = self.owned(framework, offer) {
+                taken.extend(self.take_offer(id, context));
+            }
+        }
+        match checked {
+            Err(reason) => {
+                for offer in taken {
+                    self.recover_offer(offer, None, context);
+                }
+                Err(reason)
+            }
+            Ok((agent, role)) => {
+                let mut left = Resources::new();
+                for offer in taken {
+                    let added = left.add(&offer.resources);
+                    added.unwrap_or_else(|error| panic!("offers of one agent overlap: {error}"));
+                }
+                Ok(Basket { framework, agent, role, left })
+            }
+        }
+    }
+
+    fn check_offers(
+        &self,
+        framework: FrameworkIndex,
+        offers: &[ClientOffer],
+    ) -> Result<(AgentIndex, RoleName), String> {
+        let mut seen: Vec<OfferId> = Vec::with_capacity(offers.len());
+        let mut common: Option<(AgentIndex, &RoleName)> = None;
+        for offer in offers {
+            let Some(id) = self.owned(framework, offer) else {
+                return Err(match offer {
+                    ClientOffer::Known(id) => format!("Offer {} is no longer valid", self.offer_text(*id)),
+                    ClientOffer::Foreign(text) => format!("Offer {} is no longer valid", clip(text)),
+                });
+            };
+            if seen.contains(&id) {
+                return Err(format!("Duplicate offer {}", self.offer_text(id)));
+            }
+            seen.push(id);
+            let held = &self.state.offers[&id];
+            match common {
+                Some((agent, _)) if agent != held.agent => {
+                    return Err(format!("Aggregated offers must belong to one single agent; {} does not", id.0));
+                }
+                Some((_, role)) if *role != held.role => {
+                    return Err("Aggregated offers must be allocated to the same role".to_owned());
+                }
+                _ => common = Some((held.agent, &held.role)),
+            }
+        }
+        let (agent, role) = common.ok_or("No offers specified")?;
+        Ok((agent, role.clone()))
+    }
+
+    fn offer_text(&self, id: OfferId) -> String {
+        self.leadership().map_or_else(|| id.0.to_string(), |leadership| id.text(leadership.master_id.as_str()))
+    }
+
+    /// Tells the framework that nothing of an ACCEPT was done.
+    fn refuse_operations(
+        &mut self,
+        framework: FrameworkIndex,
+        operations: Vec<OfferOperation>,
+        state: TaskState,
+        reason: Reason,
+        message: &str,
+        context: &mut MasterContext<'_>,
+    ) {
+        let message = format!("Task launched with invalid offers: {message}");
+        for operation in operations {
+            if let OfferOperation::Launch { tasks } = operation {
+                for task in tasks {
+                    let told = self.as_told(framework, state);
+                    let status = self.refusal_status(&task, told, reason, message.clone(), context);
+                    self.tell_status(framework, status, context);
+                }
+            }
+        }
+    }
+}
+
+/// The beginning of a client's text: what it sent may be a megabyte.
+pub(super) fn clip(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 80;
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

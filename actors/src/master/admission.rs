@@ -1,0 +1,339 @@
+//! Agents, in and back: one path for a first registration, a re-registration and the return after a failover.
+//!
+//! Mesos: `Master::registerSlave`, `Master::reregisterSlave`; reference 9.
+
+use super::{Master, MasterContext, Pending, Timer, copy};
+use kaon_kernel::actor::{ActorKind, Address, HostId};
+use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::framework::FrameworkInfo;
+use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, TaskId};
+use kaon_kernel::message::AgentMessage;
+use kaon_kernel::message::agent_master::{RunningExecutor, ToAgent, ToMaster};
+use kaon_kernel::message::allocator::ToAllocator;
+use kaon_kernel::message::registrar::RegistryOperation;
+use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::resource::{Resources, ResourcesError};
+use kaon_kernel::table::Set;
+use kaon_kernel::task::{ExecutorKind, Reason, Source, Task};
+
+use super::state::HeldExecutor;
+
+/// An agent on its way in.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    pub(super) address: Address,
+    /// Its words; `id` is set.
+    pub(super) info: AgentInfo,
+    pub(super) identity: String,
+    /// What it runs; empty for a first registration.
+    pub(super) report: Report,
+    /// Whether it was in the pool before.
+    pub(super) returning: bool,
+}
+
+/// What a returning agent runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Report {
+    pub(super) frameworks: Vec<FrameworkInfo>,
+    pub(super) executors: Vec<RunningExecutor>,
+    pub(super) tasks: Vec<(FrameworkId, Task)>,
+}
+
+impl Report {
+    /// What the reported tasks and executors hold together; an error when that can't be on one machine.
+    fn held(&self) -> Result<Resources, ResourcesError> {
+        let mut held = Resources::new();
+        for (_, task) in self.tasks.iter().filter(|(_, task)| !task.state.is_terminal()) {
+            held.add(&task.info.resources)?;
+        }
+        for executor in self.executors.iter().filter(|executor| executor.info.kind != ExecutorKind::Command) {
+            held.add(&executor.info.resources)?;
+        }
+        Ok(held)
+    }
+}
+
+impl Master {
+    /// Tells an agent's host that we lead, if we do and it is one.
+    pub(super) fn announce(&self, host: HostId, context: &mut MasterContext<'_>) {
+        if let (Some(leadership), Some((PeerRole::Agent, _))) = (self.leadership(), self.links.get(&host)) {
+            let leading = ToAgent::Leading { master_id: leadership.master_id.clone(), term: leadership.term };
+            context.send(Address::only(host, ActorKind::Agent), &AgentMessage::Master(leading));
+        }
+    }
+
+    /// A machine without a name wants in. A repeated wish is answered when it is granted, or again.
+    pub(super) fn on_register(&mut self, from: Address, mut info: AgentInfo, context: &mut MasterContext<'_>) {
+        let Some(identity) = self.agent_identity(from.host, context) else { return };
+        if let Some(index) = self.state.agent_at(from.host) {
+            self.welcome(index, context);
+            return;
+        }
+        if self.admitting.contains(&from.host) {
+            return;
+        }
+        let number = self.state.take_agent_number();
+        let Some(leadership) = self.leadership() else { return };
+        info.id = Some(AgentId::trusted(format!("{}-S{number}", leadership.master_id)));
+        let admission = Admission { address: from, info, identity, report: Report::default(), returning: false };
+        self.admit(admission, context);
+    }
+
+    /// A machine with a name is back.
+    pub(super) fn on_reregister(&mut self, from: Address, message: ToMaster, context: &mut MasterContext<'_>) {
+        let ToMaster::Reregister { info, frameworks, executors, tasks } = message else { return };
+        let Some(identity) = self.agent_identity(from.host, context) else { return };
+        let Some(id) = info.id.clone() else {
+            self.refuse(from, "a returning agent must name its id", context);
+            return;
+        };
+        if self.admitting.contains(&from.host) {
+            return;
+        }
+        let index = self.state.agent_index(id.as_str());
+        let known = match index {
+            Some(index) => self.state.agents.get(&index).map(|agent| (&agent.info, &agent.identity)),
+            None => self.state.recovered_agents.get(&id).map(|agent| (&agent.info, &agent.identity)),
+        };
+        if known.is_some_and(|(_, vouched)| *vouched != identity) {
+            // Attack 24: the registry remembers whose certificate an id belongs to.
+            context.count("master/slave_reregistrations_refused", 1);
+            self.refuse(from, &format!("agent {id} belongs to another certificate than '{identity}'"), context);
+            return;
+        }
+        if self.state.agent_at(from.host).is_some_and(|other| index != Some(other)) {
+            self.refuse(from, &format!("this host is registered under another id than {id}"), context);
+            return;
+        }
+        let is_new = known.is_none_or(|(words, _)| *words != info);
+        let report = Report { frameworks, executors, tasks };
+        match report.held() {
+            Ok(held) if info.resources.contains(&held) => {}
+            Ok(held) => {
+                let reason = format!("agent {id} reports tasks that hold {held}, but has {}", info.resources);
+                self.refuse(from, &reason, context);
+                return;
+            }
+            Err(error) => {
+                self.refuse(from, &format!("agent {id} reports impossible tasks: {error}"), context);
+                return;
+            }
+        }
+        let admission = Admission { address: from, info, identity, report, returning: true };
+        if is_new { self.admit(admission, context) } else { self.on_admitted(admission, context) }
+    }
+
+    fn admit(&mut self, admission: Admission, context: &mut MasterContext<'_>) {
+        let operation =
+            RegistryOperation::AdmitAgent { info: admission.info.clone(), identity: admission.identity.clone() };
+        let host = admission.address.host;
+        if self.register(operation, Pending::Admit(Box::new(admission)), context) {
+            self.admitting.insert(host);
+        }
+    }
+
+    fn agent_identity(&self, host: HostId, context: &mut MasterContext<'_>) -> Option<String> {
+        match self.links.get(&host) {
+            Some((PeerRole::Agent, identity)) => Some(identity.clone()),
+            _ => {
+                context.count("master/invalid_registrations", 1);
+                None
+            }
+        }
+    }
+
+    fn refuse(&self, to: Address, reason: &str, context: &mut MasterContext<'_>) {
+        context.send(to, &AgentMessage::Master(ToAgent::Refused { reason: reason.to_owned() }));
+    }
+
+    fn welcome(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
+        let agent = &self.state.agents[&index];
+        let ping_timeout = self.config.ping_interval.times(u64::from(self.config.pings_missed_max));
+        let registered = ToAgent::Registered { agent_id: agent.id.clone(), ping_timeout };
+        context.send(agent.address, &AgentMessage::Master(registered));
+    }
+
+    /// The registry has the agent: it is in the pool, with all that it runs.
+    pub(super) fn on_admitted(&mut self, admission: Admission, context: &mut MasterContext<'_>) {
+        let Admission { address, info, identity, report, returning } = admission;
+        self.admitting.swap_remove(&address.host);
+        let Some(id) = info.id.clone() else { return };
+        self.state.recovered_agents.swap_remove(&id);
+        self.state.unreachable_agents.swap_remove(&id);
+        let known = self.state.agent_index(id.as_str());
+        let index = match known {
+            Some(index) => {
+                self.state.connect_agent(index, address);
+                self.state.agents[&index].info = info;
+                self.state.agents[&index].identity = identity;
+                context.disarm(Timer::AgentReturn(index));
+                index
+            }
+            None => self.state.add_agent(info, identity, address, context.wall()),
+        };
+        if returning {
+            self.state.agents[&index].reregistered_time = Some(context.wall());
+        }
+        context.count(if returning { "master/slave_reregistrations" } else { "master/slave_registrations" }, 1);
+        self.welcome(index, context);
+        self.show_agent(index, context);
+        let returned = self.take_report(index, known.is_some(), report, context);
+        match known {
+            Some(_) => {
+                let total = self.state.agents[&index].info.resources.clone();
+                self.allocate(&ToAllocator::UpdateAgent { agent: index, total }, context);
+                self.allocate(&ToAllocator::ActivateAgent { agent: index }, context);
+            }
+            None => self.allocate_agent(index, context),
+        }
+        for (framework, task_id) in returned {
+            self.tell_state(framework, &task_id, Source::Master, Reason::AgentReregistered, context);
+        }
+        self.send_kills(index, context);
+        context.arm(Timer::Ping(index), self.config.ping_interval);
+        if !self.links.contains_key(&address.host) {
+            // Its session broke while the registry wrote.
+            self.on_agent_disconnected(address.host, context);
+        }
+    }
+
+    /// Brings the tables in line with what an agent runs. The tasks that come back from out of reach.
+    fn take_report(
+        &mut self,
+        index: AgentIndex,
+        known: bool,
+        report: Report,
+        context: &mut MasterContext<'_>,
+    ) -> Vec<(FrameworkIndex, TaskId)> {
+        for info in report.frameworks {
+            self.meet_framework(index, info, context);
+        }
+        let mut executors: Set<(FrameworkIndex, kaon_kernel::id::ExecutorId)> = Set::default();
+        for running in report.executors {
+            let Some(framework) = self.state.framework_index(running.framework_id.as_str()) else { continue };
+            let key = (framework, running.info.executor_id.clone());
+            if running.info.kind != ExecutorKind::Command && executors.insert(key.clone()) {
+                let agent_id = self.state.agents[&index].id.clone();
+                if !self.state.agents[&index].executors.contains_key(&key) {
+                    let held = HeldExecutor { info: running.info.clone(), role: running.role.clone() };
+                    self.state.add_executor(framework, index, held);
+                }
+                context.emit(Self::VIEW, &ViewEvent::Executor { agent_id, executor: running });
+            }
+        }
+        let mut reported: Set<(FrameworkIndex, TaskId)> = Set::default();
+        let mut returned = Vec::new();
+        for (framework_id, task) in report.tasks {
+            let Some(framework) = self.state.framework_index(framework_id.as_str()) else { continue };
+            let task_id = task.info.task_id.clone();
+            if !reported.insert((framework, task_id.clone())) {
+                continue;
+            }
+            if self.state.frameworks[&framework].tasks.contains_key(&task_id) {
+                self.resync(framework, index, &task_id, task, context);
+                continue;
+            }
+            let was_away = self.state.frameworks[&framework].unreachable_tasks.shift_remove(&task_id).is_some();
+            let role = task.info.role.clone();
+            let shown = ViewEvent::Task { framework_id, role: role.clone(), task: task.clone() };
+            context.emit(Self::VIEW, &shown);
+            self.state.add_task(framework, index, role, task);
+            if was_away {
+                returned.push((framework, task_id));
+            }
+        }
+        if known {
+            self.drop_unreported(index, &executors, &reported, context);
+        }
+        returned
+    }
+
+    /// A framework that an agent runs something for: known, new to this term, or removed.
+    fn meet_framework(&mut self, agent: AgentIndex, info: FrameworkInfo, context: &mut MasterContext<'_>) {
+        let Some(id) = info.id.clone() else { return };
+        if self.state.removed_frameworks.contains(&id) {
+            let shutdown = ToAgent::ShutdownFramework { framework_id: id };
+            context.send(self.state.agents[&agent].address, &AgentMessage::Master(shutdown));
+        } else if self.state.framework_index(id.as_str()).is_none() {
+            self.recover_framework(info, context);
+        }
+    }
+
+    /// A task that both sides know: the agent's word on its state holds.
+    fn resync(
+        &mut self,
+        framework: FrameworkIndex,
+        agent: AgentIndex,
+        task_id: &TaskId,
+        reported: Task,
+        context: &mut MasterContext<'_>,
+    ) {
+        let held = &mut self.state.frameworks[&framework].tasks[task_id];
+        if held.agent != agent {
+            context.count("master/tasks_on_two_agents", 1);
+            return;
+        }
+        held.task.unacknowledged = reported.unacknowledged;
+        if held.task.state.may_become(reported.state) {
+            held.task.state = reported.state;
+            if reported.state.is_terminal() {
+                self.free(framework, task_id, context);
+            }
+        }
+    }
+
+    /// What the master holds for an agent and the agent did not report: executors are gone; for tasks the agent is asked,
+    /// since a launch may be under way to it.
+    fn drop_unreported(
+        &mut self,
+        index: AgentIndex,
+        executors: &Set<(FrameworkIndex, kaon_kernel::id::ExecutorId)>,
+        reported: &Set<(FrameworkIndex, TaskId)>,
+        context: &mut MasterContext<'_>,
+    ) {
+        let agent = &self.state.agents[&index];
+        let address = agent.address;
+        let gone: Vec<_> = agent.executors.keys().filter(|key| !executors.contains(*key)).cloned().collect();
+        let missing = agent.tasks.iter().filter(|key| !reported.contains(*key));
+        let missing = missing.filter(|(framework, task_id)| {
+            self.state.task_state(*framework, task_id).is_some_and(|state| !state.is_terminal())
+        });
+        let missing =
+            missing.map(|(framework, task_id)| (self.state.frameworks[framework].id.clone(), task_id.clone()));
+        let missing: Vec<_> = missing.collect();
+        for (framework, executor_id) in gone {
+            self.drop_executor(framework, index, &executor_id, context);
+        }
+        if !missing.is_empty() {
+            context.send(address, &AgentMessage::Master(ToAgent::Reconcile { tasks: missing }));
+        }
+    }
+
+    fn send_kills(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
+        let agent = &mut self.state.agents[&index];
+        let (address, waiting) = (agent.address, core::mem::take(&mut agent.kills_waiting));
+        for ((framework_id, task_id), grace) in waiting {
+            context.send(address, &AgentMessage::Master(ToAgent::KillTask { framework_id, task_id, grace }));
+        }
+    }
+
+    /// An executor's last word through its agent.
+    pub(super) fn on_executor_message(
+        &mut self,
+        host: HostId,
+        framework_id: &str,
+        executor_id: kaon_kernel::id::ExecutorId,
+        data: &rkyv::vec::ArchivedVec<u8>,
+        context: &mut MasterContext<'_>,
+    ) {
+        let (Some(agent), Some(framework)) = (self.state.agent_at(host), self.state.framework_index(framework_id))
+        else {
+            context.count("master/dropped_messages", 1);
+            return;
+        };
+        let agent_id = self.state.agents[&agent].id.clone();
+        let event = kaon_kernel::message::event::FrameworkEvent::Message { agent_id, executor_id, data: copy(data) };
+        self.tell(framework, event, context);
+    }
+}

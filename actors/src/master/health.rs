@@ -1,0 +1,195 @@
+//! Whether agents are there: pings, broken sessions, and what follows when one is out of reach (reference 9).
+//!
+//! Out of reach is a decision, written to the registry first; from then on the agent is out until it registers again.
+
+use super::status::own_status;
+use super::{Master, MasterContext, Pending, Timer};
+use kaon_kernel::actor::HostId;
+use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex};
+use kaon_kernel::message::AgentMessage;
+use kaon_kernel::message::agent_master::ToAgent;
+use kaon_kernel::message::allocator::ToAllocator;
+use kaon_kernel::message::event::FrameworkEvent;
+use kaon_kernel::message::registrar::RegistryOperation;
+use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::task::{Reason, TaskState, TaskStatus};
+use kaon_kernel::time::WallTime;
+
+impl Master {
+    /// When an agent's next ping is due.
+    pub(super) fn on_ping_due(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
+        let missed_max = self.config.pings_missed_max;
+        let Some(agent) = self.state.agents.get_mut(&index).filter(|agent| agent.connected) else { return };
+        if agent.pings_missed >= missed_max {
+            let id = agent.id.clone();
+            context.count("master/slave_pings_missed_out", 1);
+            return self.mark_unreachable(id, context);
+        }
+        agent.pings_missed += 1;
+        context.send(agent.address, &AgentMessage::Master(ToAgent::Ping { connected: true }));
+        context.arm(Timer::Ping(index), self.config.ping_interval);
+    }
+
+    /// An answer.
+    pub(super) fn on_pong(&mut self, host: HostId) {
+        if let Some(index) = self.state.agent_at(host) {
+            self.state.agents[&index].pings_missed = 0;
+        }
+    }
+
+    /// The session to an agent broke: nothing is offered of it until it is back.
+    pub(super) fn on_agent_disconnected(&mut self, host: HostId, context: &mut MasterContext<'_>) {
+        let Some(index) = self.state.agent_at(host) else { return };
+        self.rescind_agent(index, context);
+        self.state.disconnect_agent(index);
+        self.allocate(&ToAllocator::DeactivateAgent { agent: index }, context);
+        context.disarm(Timer::Ping(index));
+        context.arm(Timer::AgentReturn(index), self.config.agent_return);
+        self.show_agent(index, context);
+    }
+
+    /// The link to an agent is full, or flows again: nothing new is offered of a machine that can't take orders.
+    pub(super) fn on_agent_congested(&mut self, host: HostId, congested: bool, context: &mut MasterContext<'_>) {
+        if let Some(agent) = self.state.agent_at(host) {
+            let message =
+                if congested { ToAllocator::DeactivateAgent { agent } } else { ToAllocator::ActivateAgent { agent } };
+            self.allocate(&message, context);
+        }
+    }
+
+    /// A disconnected agent has had its time.
+    pub(super) fn on_agent_return_over(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
+        if let Some(agent) = self.state.agents.get(&index).filter(|agent| !agent.connected) {
+            let id = agent.id.clone();
+            self.mark_unreachable(id, context);
+        }
+    }
+
+    /// The agents known from the registry only have had their time.
+    pub(super) fn on_recovered_agents_over(&mut self, context: &mut MasterContext<'_>) {
+        let missing: Vec<AgentId> = self.state.recovered_agents.keys().cloned().collect();
+        for id in missing {
+            self.mark_unreachable(id, context);
+        }
+    }
+
+    fn mark_unreachable(&mut self, id: AgentId, context: &mut MasterContext<'_>) {
+        let waiting =
+            |pending: &Pending| matches!(pending, Pending::Unreachable(one) | Pending::Leave(one) if *one == id);
+        if !self.pending.values().any(waiting) {
+            let operation = RegistryOperation::MarkUnreachable { agent_id: id.clone(), since: context.wall() };
+            self.register(operation, Pending::Unreachable(id), context);
+        }
+    }
+
+    /// The registry says that an agent is out of reach: so it is, even if it came back in the meantime; it registers anew.
+    pub(super) fn on_marked_unreachable(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
+        let since = context.wall();
+        context.count("master/slave_unreachable_completed", 1);
+        self.state.unreachable_agents.insert(id.clone(), since);
+        if self.state.unreachable_agents.len() > kaon_kernel::message::registrar::UNREACHABLE_MAX {
+            self.state.unreachable_agents.shift_remove_index(0);
+        }
+        self.drop_agent(id, Loss::Unreachable(since), context);
+    }
+
+    /// An agent says that it leaves for good.
+    pub(super) fn on_unregister(&mut self, host: HostId, agent_id: &str, context: &mut MasterContext<'_>) {
+        let Some(index) = self.state.agent_at(host).filter(|_| self.state.agent_index(agent_id).is_some()) else {
+            return;
+        };
+        let agent = &self.state.agents[&index];
+        let waiting =
+            |pending: &Pending| matches!(pending, Pending::Unreachable(one) | Pending::Leave(one) if *one == agent.id);
+        if agent.id.as_str() == agent_id && !self.pending.values().any(waiting) {
+            let id = agent.id.clone();
+            self.register(RegistryOperation::RemoveAgent { agent_id: id.clone() }, Pending::Leave(id), context);
+        }
+    }
+
+    /// The registry has forgotten an agent that left.
+    pub(super) fn on_left(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
+        context.count("master/slave_removals", 1);
+        self.drop_agent(id, Loss::Left, context);
+    }
+
+    /// Takes an agent out of the tables with all that it runs, and tells everybody.
+    fn drop_agent(&mut self, id: &AgentId, loss: Loss, context: &mut MasterContext<'_>) {
+        self.state.recovered_agents.swap_remove(id);
+        if let Some(index) = self.state.agent_index(id.as_str()) {
+            self.rescind_agent(index, context);
+            self.lose_tasks(index, loss, context);
+            self.allocate(&ToAllocator::RemoveAgent { agent: index }, context);
+            context.disarm(Timer::Ping(index));
+            context.disarm(Timer::AgentReturn(index));
+            let (host, connected) = (self.state.agents[&index].address.host, self.state.agents[&index].connected);
+            self.state.remove_agent(index);
+            if connected && loss != Loss::Left {
+                self.announce(host, context);
+            }
+        }
+        let removed = ViewEvent::AgentRemoved { agent_id: id.clone(), unreachable: loss != Loss::Left };
+        context.emit(Self::VIEW, &removed);
+        let frameworks: Vec<FrameworkIndex> = self.state.frameworks.keys().copied().collect();
+        for framework in frameworks {
+            let failure = FrameworkEvent::Failure { agent_id: id.clone(), executor_id: None, status: None };
+            self.tell(framework, failure, context);
+        }
+    }
+
+    fn lose_tasks(&mut self, index: AgentIndex, loss: Loss, context: &mut MasterContext<'_>) {
+        let agent_id = self.state.agents[&index].id.clone();
+        let executors: Vec<_> = self.state.agents[&index].executors.keys().cloned().collect();
+        for (framework, executor_id) in executors {
+            // The whole agent goes from the allocator's books, so nothing is given back piece by piece.
+            self.state.remove_executor(framework, index, &executor_id);
+            let framework_id = self.state.frameworks[&framework].id.clone();
+            let gone = ViewEvent::ExecutorRemoved { agent_id: agent_id.clone(), framework_id, executor_id };
+            context.emit(Self::VIEW, &gone);
+        }
+        let tasks: Vec<_> = self.state.agents[&index].tasks.iter().cloned().collect();
+        for (framework, task_id) in tasks {
+            self.state.free_task(framework, &task_id);
+            let Some(mut held) = self.state.remove_task(framework, &task_id) else { continue };
+            let framework_id = self.state.frameworks[&framework].id.clone();
+            if !held.task.state.is_terminal() {
+                let (state, message, since) = match loss {
+                    Loss::Unreachable(since) => (TaskState::Unreachable, "Agent is unreachable", Some(since)),
+                    Loss::Left => (TaskState::Gone, "Agent was removed", None),
+                };
+                let told = self.as_told(framework, state);
+                let status = TaskStatus {
+                    agent_id: Some(agent_id.clone()),
+                    executor_id: Some(held.task.executor_id.clone()),
+                    unreachable_time: since,
+                    ..own_status(task_id.clone(), told, Reason::AgentRemoved, message.to_owned(), context)
+                };
+                held.task.state = state;
+                held.task.remember(&status);
+                let shown = ViewEvent::TaskUpdated {
+                    framework_id: framework_id.clone(),
+                    agent_id: agent_id.clone(),
+                    status: status.clone(),
+                    latest: state,
+                };
+                context.emit(Self::VIEW, &shown);
+                self.tell_status(framework, status, context);
+            }
+            if held.task.state == TaskState::Unreachable {
+                held.task.unacknowledged = None;
+                self.state.keep_unreachable(framework, held.role, held.task);
+            } else {
+                context.emit(Self::VIEW, &ViewEvent::TaskCompleted { framework_id, task_id });
+            }
+        }
+    }
+}
+
+/// How an agent was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// It may come back; its tasks may still run.
+    Unreachable(WallTime),
+    /// It ended its tasks and left.
+    Left,
+}

@@ -1,0 +1,57 @@
+//! One task of a LAUNCH: checked, entered as staging, sent to its agent.
+
+use super::accept::Basket;
+use super::state::HeldExecutor;
+use super::{Master, MasterContext};
+use kaon_kernel::id::ExecutorId;
+use kaon_kernel::message::AgentMessage;
+use kaon_kernel::message::agent_master::{RunningExecutor, ToAgent};
+use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::task::{Reason, Task, TaskInfo, TaskState};
+
+impl Master {
+    /// Launches one task out of the basket, or tells the framework why not.
+    pub(super) fn launch(&mut self, basket: &mut Basket, mut task: TaskInfo, context: &mut MasterContext<'_>) {
+        task.role = basket.role.clone();
+        let needed = match self.validate(basket, &task) {
+            Ok(needed) => needed,
+            Err(message) => {
+                context.count("master/invalid_tasks", 1);
+                let status = self.refusal_status(&task, TaskState::Error, Reason::TaskInvalid, message, context);
+                return self.tell_status(basket.framework, status, context);
+            }
+        };
+        let taken = basket.left.subtract(&needed);
+        taken.unwrap_or_else(|error| panic!("a checked task does not fit: {error}"));
+        let framework = &self.state.frameworks[&basket.framework];
+        let (framework_id, framework_info) = (framework.id.clone(), framework.info.clone());
+        let executor_id = match &task.executor {
+            Some(executor) => executor.executor_id.clone(),
+            None => ExecutorId::trusted(task.task_id.as_str()),
+        };
+        if let Some(executor) = &task.executor {
+            let key = (basket.framework, executor_id.clone());
+            if !self.state.agents[&basket.agent].executors.contains_key(&key) {
+                let held = HeldExecutor { info: executor.clone(), role: basket.role.clone() };
+                self.state.add_executor(basket.framework, basket.agent, held);
+                let agent_id = self.state.agents[&basket.agent].id.clone();
+                let (role, info) = (basket.role.clone(), executor.clone());
+                let executor = RunningExecutor { framework_id: framework_id.clone(), role, info };
+                context.emit(Self::VIEW, &ViewEvent::Executor { agent_id, executor });
+            }
+        }
+        let entry = Task {
+            info: task.clone(),
+            executor_id,
+            state: TaskState::Staging,
+            statuses: Vec::new(),
+            unacknowledged: None,
+        };
+        let view = ViewEvent::Task { framework_id, role: basket.role.clone(), task: entry.clone() };
+        context.emit(Self::VIEW, &view);
+        self.state.add_task(basket.framework, basket.agent, basket.role.clone(), entry);
+        context.count("master/tasks_launched", 1);
+        let run = ToAgent::RunTask { framework: framework_info, task };
+        context.send(self.state.agents[&basket.agent].address, &AgentMessage::Master(run));
+    }
+}

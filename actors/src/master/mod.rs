@@ -1,0 +1,351 @@
+//! The master: tracks agents and frameworks, turns grants into offers and accepted offers into tasks.
+//!
+//! This file holds the struct and the dispatch, no logic. One file a conversation: [`admission`] (agents in and back),
+//! [`subscription`] (frameworks in and back), [`offers`], [`accept`] and [`launch`] with [`validate`], [`status`],
+//! [`reconcile`], [`control`] (kill, shutdown, messages), [`health`] (pings, agents out of reach), [`teardown`],
+//! [`recovery`] (the beginning of a term). [`state`] is the only writer of the tables; [`view`] tells the read side.
+//!
+//! It leaves who gets what to the allocator, what must outlive it to the registrar, and streams to the proxies. It keeps
+//! L5 (nothing is told before the registrar has it), L6 (an offer is in one place), L7 (old terms change nothing).
+//! Behaviour: Mesos `src/master/master.cpp`, as written down in the reference, sections 3 to 9.
+
+mod accept;
+mod admission;
+mod config;
+mod control;
+mod health;
+mod invariants;
+mod launch;
+mod offers;
+mod reconcile;
+mod recovery;
+mod state;
+mod status;
+mod subscription;
+mod teardown;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod view;
+
+pub use config::{MasterConfig, TASKS_MAX};
+
+use kaon_kernel::actor::{
+    Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, Term, Ticket, TimerKey,
+};
+use kaon_kernel::frame::Envelope;
+use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId, OfferId};
+use kaon_kernel::message::registrar::{RegistryOperation, ToRegistrar};
+use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::message::{
+    MasterMessage, RegistrarMessage, agent_master, allocator, framework_master, registrar, scheduler,
+};
+use kaon_kernel::table::{Set, Table};
+use rkyv::rancor::Panic;
+use state::State;
+
+/// The master actor.
+pub struct Master {
+    config: MasterConfig,
+    phase: Phase,
+    state: State,
+    /// Changes that wait for the registrar, by their number.
+    pending: Table<u64, Pending>,
+    last_number: u64,
+    /// The hosts of agents whose admission waits for the registrar.
+    admitting: Set<HostId>,
+    /// The hosts with a standing session, and the names in their certificates.
+    links: Table<HostId, (PeerRole, String)>,
+    allocator: AllocatorBooks,
+    /// Counts statuses for the plant.
+    statuses_seen: u64,
+}
+
+/// Where the master stands in its term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The registrar has not said that we lead.
+    Waiting,
+    /// We lead.
+    Leading(Leadership),
+}
+
+/// A term of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Leadership {
+    term: Term,
+    master_id: MasterId,
+}
+
+/// What the master knows of its allocator's books.
+#[derive(Clone, Copy, Debug, Default)]
+struct AllocatorBooks {
+    /// It runs, and has asked for everything.
+    started: bool,
+    /// The beginning that our messages build on.
+    epoch: u64,
+}
+
+/// A change that waits for the registrar, and what follows when it is on disk. One for each subject at most.
+#[derive(Clone, Debug)]
+enum Pending {
+    /// An agent wants in.
+    Admit(Box<admission::Admission>),
+    /// An agent is out of reach.
+    Unreachable(kaon_kernel::id::AgentId),
+    /// An agent leaves for good.
+    Leave(kaon_kernel::id::AgentId),
+    /// A framework wants in.
+    Subscribe(Box<subscription::Subscription>),
+    /// A framework is removed.
+    Remove(kaon_kernel::id::FrameworkId),
+}
+
+/// What the master wakes up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// When an agent's next ping is due.
+    Ping(AgentIndex),
+    /// When a disconnected agent has had its time to come back.
+    AgentReturn(AgentIndex),
+    /// When the agents that are known from the registry only have had their time to come back.
+    RecoveredAgents,
+    /// When a disconnected framework has had its time to come back.
+    FrameworkReturn(FrameworkIndex),
+    /// When an offer has been held too long.
+    Offer(OfferId),
+}
+
+impl TimerKey for Timer {
+    fn pack(self) -> u64 {
+        let (tag, value) = match self {
+            Self::Ping(agent) => (0, u64::from(agent.0)),
+            Self::AgentReturn(agent) => (1, u64::from(agent.0)),
+            Self::RecoveredAgents => (2, 0),
+            Self::FrameworkReturn(framework) => (3, u64::from(framework.0)),
+            Self::Offer(offer) => (4, offer.0),
+        };
+        assert!(value >> 56 == 0, "2^56 offers in one term");
+        tag << 56 | value
+    }
+    fn unpack(number: u64) -> Self {
+        let value = number & ((1 << 56) - 1);
+        match number >> 56 {
+            0 => Self::Ping(AgentIndex(value as u32)),
+            1 => Self::AgentReturn(AgentIndex(value as u32)),
+            2 => Self::RecoveredAgents,
+            3 => Self::FrameworkReturn(FrameworkIndex(value as u32)),
+            4 => Self::Offer(OfferId(value)),
+            tag => panic!("timer tag {tag} was never packed"),
+        }
+    }
+}
+
+type MasterContext<'a> = Context<'a, Master>;
+
+impl Master {
+    /// A master that waits for its registrar.
+    pub fn new(config: MasterConfig) -> Self {
+        Self {
+            config,
+            phase: Phase::Waiting,
+            state: State::default(),
+            pending: Table::default(),
+            last_number: 0,
+            admitting: Set::default(),
+            links: Table::default(),
+            allocator: AllocatorBooks::default(),
+            statuses_seen: 0,
+        }
+    }
+
+    fn leadership(&self) -> Option<&Leadership> {
+        match &self.phase {
+            Phase::Leading(leadership) => Some(leadership),
+            Phase::Waiting => None,
+        }
+    }
+
+    /// Puts a change into the log; `pending` goes on when it is there. False when too many wait.
+    fn register(&mut self, operation: RegistryOperation, pending: Pending, context: &mut MasterContext<'_>) -> bool {
+        if self.pending.len() >= config::PENDING_MAX {
+            context.count("master/pending_refused", 1);
+            return false;
+        }
+        self.last_number += 1;
+        self.pending.insert(self.last_number, pending);
+        let apply = ToRegistrar::Apply { number: self.last_number, operation };
+        context.send(Address::only(context.me().host, ActorKind::Registrar), &RegistrarMessage::Master(apply));
+        true
+    }
+
+    fn on_applied(&mut self, number: u64, context: &mut MasterContext<'_>) {
+        match self.pending.swap_remove(&number) {
+            Some(Pending::Admit(admission)) => self.on_admitted(*admission, context),
+            Some(Pending::Unreachable(agent_id)) => self.on_marked_unreachable(&agent_id, context),
+            Some(Pending::Leave(agent_id)) => self.on_left(&agent_id, context),
+            Some(Pending::Subscribe(subscription)) => self.on_subscription_admitted(*subscription, context),
+            Some(Pending::Remove(framework_id)) => self.on_framework_removed(&framework_id, context),
+            // Of an earlier term of ours: what waited for it is gone.
+            None => {}
+        }
+    }
+}
+
+/// Copies a part of a message out. Copying out of valid memory can't fail.
+fn copy<T, A: rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<Panic>>>(archived: &A) -> T {
+    rkyv::api::high::deserialize::<T, Panic>(archived).unwrap_or_else(|never| match never {})
+}
+
+impl Actor for Master {
+    type Message = MasterMessage;
+    type Timer = Timer;
+
+    fn on_start(&mut self, _: &[Record], context: &mut MasterContext<'_>) {
+        self.begin(context);
+    }
+
+    fn on_message(
+        &mut self,
+        envelope: &Envelope,
+        message: &<MasterMessage as rkyv::Archive>::Archived,
+        context: &mut MasterContext<'_>,
+    ) {
+        use kaon_kernel::message::ArchivedMasterMessage as Message;
+        match message {
+            Message::Registrar(message) => match copy::<registrar::ToMaster, _>(message) {
+                registrar::ToMaster::Leading { term, registry } => self.on_leading(term, registry, context),
+                registrar::ToMaster::Following { .. } => self.on_following(context),
+                registrar::ToMaster::Applied { number } => self.on_applied(number, context),
+            },
+            Message::Agent(message) => self.on_agent(envelope.from, message, context),
+            Message::Framework(message) => match message {
+                framework_master::ArchivedToMaster::Call(call) => self.on_call(envelope.from, call, context),
+                framework_master::ArchivedToMaster::Attached { stream, .. } => {
+                    self.on_attached(envelope.from, copy(stream), context);
+                }
+                framework_master::ArchivedToMaster::Disconnected { stream } => {
+                    self.on_disconnected(envelope.from, copy(stream), context);
+                }
+            },
+            Message::Outside(message) => match copy::<scheduler::ToMaster, _>(message) {
+                scheduler::ToMaster::Subscribe { info, suppressed_roles, stream } => {
+                    self.on_subscribe(subscription::Subscription { info, suppressed_roles, stream }, context);
+                }
+                scheduler::ToMaster::Teardown { framework_id } => self.teardown(&framework_id, context),
+                scheduler::ToMaster::StreamClosed { stream } => self.on_stream_closed(stream, context),
+            },
+            Message::Allocator(message) => match copy::<allocator::ToMaster, _>(message) {
+                allocator::ToMaster::Started => self.on_allocator_started(context),
+                allocator::ToMaster::Granted { epoch, grants } => self.on_granted(epoch, grants, context),
+            },
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, context: &mut MasterContext<'_>) {
+        match timer {
+            Timer::Ping(agent) => self.on_ping_due(agent, context),
+            Timer::AgentReturn(agent) => self.on_agent_return_over(agent, context),
+            Timer::RecoveredAgents => self.on_recovered_agents_over(context),
+            Timer::FrameworkReturn(framework) => self.on_framework_return_over(framework, context),
+            Timer::Offer(offer) => self.rescind(offer, context),
+        }
+    }
+
+    fn on_done(&mut self, ticket: Ticket, _: Outcome, _: &mut MasterContext<'_>) {
+        panic!("the master asks for nothing under a ticket, {ticket:?} came back");
+    }
+
+    fn on_exit(&mut self, child: Address, reason: ExitReason, context: &mut MasterContext<'_>) {
+        if reason == ExitReason::GaveUp {
+            self.on_proxy_lost(child, context);
+        }
+    }
+
+    fn on_link(&mut self, link: &Link, context: &mut MasterContext<'_>) {
+        match link.state {
+            LinkState::Up => {
+                self.links.insert(link.host, (link.role, link.identity.clone()));
+                self.announce(link.host, context);
+            }
+            LinkState::Down => {
+                self.links.swap_remove(&link.host);
+                self.on_agent_disconnected(link.host, context);
+            }
+            LinkState::Congested => self.on_agent_congested(link.host, true, context),
+            LinkState::Flowing => self.on_agent_congested(link.host, false, context),
+        }
+    }
+
+    fn term(&self) -> Term {
+        self.leadership().map_or(Term(0), |leadership| leadership.term)
+    }
+
+    fn invariants(&self) {
+        self.state.check();
+        invariants::check_pending(self);
+    }
+}
+
+impl Master {
+    fn on_agent(&mut self, from: Address, message: &agent_master::ArchivedToMaster, context: &mut MasterContext<'_>) {
+        use agent_master::ArchivedToMaster as Message;
+        if self.leadership().is_none() {
+            return;
+        }
+        match message {
+            Message::Register { info } => self.on_register(from, copy(info), context),
+            Message::Reregister { .. } => self.on_reregister(from, copy(message), context),
+            Message::Pong => self.on_pong(from.host),
+            Message::Update { framework_id, status, latest } => {
+                self.on_update(from.host, framework_id.as_str(), copy(status), copy(latest), context);
+            }
+            Message::ExecutorExited { framework_id, executor_id, status } => {
+                self.on_executor_exited(
+                    from.host,
+                    framework_id.as_str(),
+                    &copy(executor_id),
+                    status.to_native(),
+                    context,
+                );
+            }
+            Message::Message { framework_id, executor_id, data } => {
+                self.on_executor_message(from.host, framework_id.as_str(), copy(executor_id), data, context);
+            }
+            Message::Unregister { agent_id } => self.on_unregister(from.host, agent_id.as_str(), context),
+        }
+    }
+
+    fn on_call(&mut self, from: Address, call: &scheduler::ArchivedCall, context: &mut MasterContext<'_>) {
+        use scheduler::Call;
+        let framework = FrameworkIndex(from.index);
+        if !self.state.frameworks.contains_key(&framework) {
+            return;
+        }
+        match copy::<Call, _>(call) {
+            Call::Teardown => {
+                let framework_id = self.state.frameworks[&framework].id.clone();
+                self.teardown(&framework_id, context);
+            }
+            Call::Accept { offers, operations, refusal } => {
+                self.on_accept(framework, offers, operations, refusal, context);
+            }
+            Call::Decline { offers, refusal } => self.on_decline(framework, offers, refusal, context),
+            Call::Revive { roles } => self.on_revive(framework, roles, context),
+            Call::Suppress { roles } => self.on_suppress(framework, roles, context),
+            Call::Kill { task_id, agent_id, grace } => self.on_kill(framework, task_id, agent_id, grace, context),
+            Call::Shutdown { executor_id, agent_id } => {
+                self.on_shutdown_executor(framework, executor_id, agent_id, context);
+            }
+            Call::Acknowledge { agent_id, task_id, uuid } => {
+                self.on_acknowledge(framework, &agent_id, task_id, uuid, context);
+            }
+            Call::Reconcile { tasks } => self.on_reconcile(framework, tasks, context),
+            Call::Message { agent_id, executor_id, data } => {
+                self.on_scheduler_message(framework, &agent_id, executor_id, data, context);
+            }
+            // A hint that the built-in allocator of Mesos ignores as well; demand is read from filters.
+            Call::Request => context.count("master/messages_resource_request", 1),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a task must fulfil to be launched, in the order of reference 5.1. Mesos: `src/master/validation.cpp`.
+//!
+//! The edge has judged shapes already (negative times, broken checks, bad environments) and left its verdict in
+//! [`TaskInfo::defect`], so that the framework hears of it in the same way.
+
+use super::accept::{Basket, clip};
+use super::{Master, TASKS_MAX};
+use kaon_kernel::id;
+use kaon_kernel::resource::{Resource, ResourceName, Resources, Value};
+use kaon_kernel::task::{ExecutorInfo, ExecutorKind, TaskInfo};
+
+impl Master {
+    /// What the task takes out of the basket, its executor included when that is new; or why it can't be launched.
+    pub(super) fn validate(&self, basket: &Basket, task: &TaskInfo) -> Result<Resources, String> {
+        id::check(task.task_id.as_str())
+            .map_err(|error| format!("Task ID '{}' is invalid: {error}", clip(task.task_id.as_str())))?;
+        let framework = &self.state.frameworks[&basket.framework];
+        if framework.tasks.contains_key(&task.task_id) {
+            return Err(format!("Task has duplicate ID: {}", task.task_id));
+        }
+        if framework.unreachable_tasks.contains_key(&task.task_id) {
+            return Err(format!("Task reuses the ID {} of an unreachable task", task.task_id));
+        }
+        if framework.tasks.len() >= TASKS_MAX {
+            return Err(format!("The framework has {TASKS_MAX} tasks already, the most that one may have"));
+        }
+        let agent = &self.state.agents[&basket.agent];
+        if task.agent_id != agent.id {
+            return Err(format!(
+                "Task uses invalid agent {} while agent {} is expected",
+                clip(task.agent_id.as_str()),
+                agent.id
+            ));
+        }
+        if let Some(defect) = &task.defect {
+            return Err(defect.clone());
+        }
+        check_resources("Task", &task.resources)?;
+        let executor = match (&task.command, &task.executor) {
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(
+                    "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned()
+                );
+            }
+            (Some(_), None) => None,
+            (None, Some(executor)) => self.check_executor(basket, executor)?.then_some(executor),
+        };
+        let mut needed = task.resources.clone();
+        if let Some(executor) = executor {
+            needed.add(&executor.resources).map_err(|error| format!("Task and executor resources overlap: {error}"))?;
+        }
+        if !basket.left.contains(&needed) {
+            return Err(format!("Task uses more resources {needed} than available {}", basket.left));
+        }
+        Ok(needed)
+    }
+
+    /// Whether the executor is new on the agent, and so has to be paid for.
+    fn check_executor(&self, basket: &Basket, executor: &ExecutorInfo) -> Result<bool, String> {
+        id::check(executor.executor_id.as_str())
+            .map_err(|error| format!("Executor ID '{}' is invalid: {error}", clip(executor.executor_id.as_str())))?;
+        match executor.kind {
+            ExecutorKind::Default if executor.command.is_some() => {
+                return Err("'ExecutorInfo.command' must not be set for 'DEFAULT' executor".to_owned());
+            }
+            ExecutorKind::Custom if executor.command.is_none() => {
+                return Err("'ExecutorInfo.command' must be set for 'CUSTOM' executor".to_owned());
+            }
+            _ => {}
+        }
+        let key = (basket.framework, executor.executor_id.clone());
+        match self.state.agents[&basket.agent].executors.get(&key) {
+            Some(running) if running.info == *executor => Ok(false),
+            Some(_) => Err(format!(
+                "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID '{}'",
+                executor.executor_id
+            )),
+            None if executor.resources.is_empty() => Ok(true),
+            None => check_resources("Executor", &executor.resources).map(|()| true),
+        }
+    }
+}
+
+/// The rules for resources that the types do not keep already.
+fn check_resources(whose: &str, resources: &Resources) -> Result<(), String> {
+    if resources.is_empty() {
+        return Err(format!("{whose} uses no resources"));
+    }
+    for entry in resources {
+        let whole = |quantity: u64| quantity.is_multiple_of(1000);
+        if matches!((&entry.name, &entry.value), (ResourceName::Gpus, Value::Scalar(gpus)) if !whole(gpus.0)) {
+            return Err(format!("The 'gpus' resource must be an unsigned integer, not {entry}"));
+        }
+        let mixed = |other: &&Resource| other.name == entry.name && other.is_revocable() != entry.is_revocable();
+        if let Some(other) = resources.iter().find(mixed) {
+            return Err(format!("{whose} mixes revocable and non-revocable resources: {entry} and {other}"));
+        }
+    }
+    Ok(())
+}

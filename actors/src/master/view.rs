@@ -1,0 +1,66 @@
+//! What the read side is told. No reader ever asks the master anything (L10): snapshots are built from these events.
+
+use super::{Master, MasterContext};
+use kaon_kernel::actor::StreamId;
+use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId};
+use kaon_kernel::message::registrar::AdmittedAgent;
+use kaon_kernel::message::view::{AgentView, FrameworkView, ViewEvent};
+
+impl Master {
+    pub(super) const VIEW: StreamId = StreamId::VIEW;
+
+    pub(super) fn show_agent(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
+        let agent = &self.state.agents[&index];
+        let view = AgentView {
+            info: agent.info.clone(),
+            registered: true,
+            active: agent.connected,
+            registered_time: agent.registered_time,
+            reregistered_time: agent.reregistered_time,
+        };
+        context.emit(Self::VIEW, &ViewEvent::Agent(view));
+    }
+
+    /// An agent that the registry knows and that is not back yet.
+    pub(super) fn show_recovered_agent(&self, agent: &AdmittedAgent, context: &mut MasterContext<'_>) {
+        let view = AgentView {
+            info: agent.info.clone(),
+            registered: false,
+            active: false,
+            registered_time: context.wall(),
+            reregistered_time: None,
+        };
+        context.emit(Self::VIEW, &ViewEvent::Agent(view));
+    }
+
+    pub(super) fn show_framework(&self, index: FrameworkIndex, context: &mut MasterContext<'_>) {
+        let framework = &self.state.frameworks[&index];
+        let view = FrameworkView {
+            info: framework.info.clone(),
+            connected: framework.is_connected(),
+            active: framework.is_connected(),
+            recovered: framework.recovered,
+            stream: framework.stream,
+            proxy: (framework.proxy != super::state::Proxy::None).then_some(index.0),
+            registered_time: framework.registered_time,
+            reregistered_time: framework.reregistered_time,
+        };
+        context.emit(Self::VIEW, &ViewEvent::Framework(view));
+    }
+
+    pub(super) fn show_offer(&self, id: OfferId, context: &mut MasterContext<'_>) {
+        let offer = &self.state.offers[&id];
+        let view = ViewEvent::Offered {
+            offer_id: id,
+            framework_id: self.state.frameworks[&offer.framework].id.clone(),
+            agent_id: self.state.agents[&offer.agent].id.clone(),
+            role: offer.role.clone(),
+            resources: offer.resources.clone(),
+        };
+        context.emit(Self::VIEW, &view);
+    }
+
+    pub(super) fn show_offer_removed(&self, id: OfferId, context: &mut MasterContext<'_>) {
+        context.emit(Self::VIEW, &ViewEvent::OfferRemoved { offer_id: id });
+    }
+}
