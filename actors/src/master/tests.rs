@@ -1,1 +1,4 @@
+//! Conversations with a master alone on a bench: registrar, allocator, agents and proxies are played by the test.
 
+mod conversation;
+mod play;

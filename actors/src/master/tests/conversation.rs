@@ -1,0 +1,387 @@
+//! One test for each conversation and for each refusal that a client can see.
+
+use super::play::{Play, agent_info, framework_info, resources, status, task, to_agent, to_allocator};
+use kaon_kernel::actor::{LinkState, StreamId};
+use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, OfferId, TaskId, Uuid};
+use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
+use kaon_kernel::message::allocator::ToAllocator;
+use kaon_kernel::message::event::FrameworkEvent;
+use kaon_kernel::message::framework_master;
+use kaon_kernel::message::registrar::{AdmittedAgent, Registry, RegistryOperation};
+use kaon_kernel::message::scheduler::{Call, ClientOffer};
+use kaon_kernel::offer::{OfferOperation, Refusal};
+use kaon_kernel::task::{Reason, Task, TaskInfo, TaskState};
+use kaon_kernel::time::Duration;
+
+fn accept(offers: &[OfferId], tasks: Vec<TaskInfo>) -> Call {
+    let offers = offers.iter().map(|id| ClientOffer::Known(*id)).collect();
+    Call::Accept { offers, operations: vec![OfferOperation::Launch { tasks }], refusal: Refusal::DEFAULT }
+}
+
+/// One agent, one framework, one task that the agent has not spoken of yet.
+fn staged() -> (Play, FrameworkIndex, AgentId, AgentIndex) {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::secs(60)), 1);
+    let offer = play.grant(framework, agent, resources(4, 4096));
+    play.call(framework, accept(&[offer], vec![task("one", &id, resources(1, 1024))]));
+    (play, framework, id, agent)
+}
+
+fn update(play: &mut Play, framework: FrameworkIndex, name: &str, state: TaskState, uuid: u8) {
+    let framework_id = play.framework_id(framework);
+    play.from_agent(1, ToMaster::Update { framework_id, status: status(name, state, uuid), latest: state });
+}
+
+#[test]
+fn an_agent_is_told_nothing_before_the_registry_has_it() {
+    let mut play = Play::leading();
+    play.link(1, LinkState::Up);
+    assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Leading { .. }]));
+    play.from_agent(1, ToMaster::Register { info: agent_info() });
+    assert!(to_agent(&play.effects).is_empty());
+    play.from_agent(1, ToMaster::Register { info: agent_info() });
+    assert_eq!(play.unwritten.len(), 1, "a repeated wish is not admitted twice");
+    play.write();
+    assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Registered { .. }]));
+    assert!(to_allocator(&play.effects).iter().any(|message| matches!(message, ToAllocator::AddAgent { .. })));
+}
+
+#[test]
+fn an_agent_may_not_come_back_under_the_id_of_another_certificate() {
+    let mut play = Play::leading();
+    let (id, _) = play.agent(1);
+    play.link(2, LinkState::Up);
+    let mut info = agent_info();
+    info.id = Some(id);
+    play.from_agent(2, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
+    assert!(play.unwritten.is_empty());
+}
+
+#[test]
+fn a_launch_takes_from_the_offer_and_gives_the_rest_back() {
+    let (play, _, id, _) = staged();
+    let launched = to_agent(&play.effects);
+    assert!(matches!(&launched[..], [ToAgent::RunTask { task, .. }] if task.agent_id == id));
+    assert_eq!(play.recovered(), [resources(3, 3072)]);
+}
+
+#[test]
+fn a_status_goes_to_the_framework_and_its_end_frees_at_once() {
+    let (mut play, framework, id, _) = staged();
+    update(&mut play, framework, "one", TaskState::Running, 1);
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Running, None)]);
+    assert!(play.recovered().is_empty());
+    update(&mut play, framework, "one", TaskState::Finished, 2);
+    assert_eq!(play.recovered(), [resources(1, 1024)]);
+    assert!(play.rig.actor().state.frameworks[&framework].tasks.contains_key("one"), "listed until acknowledged");
+    let uuid = Uuid([2; 16]);
+    play.call(framework, Call::Acknowledge { agent_id: id, task_id: TaskId::trusted("one"), uuid });
+    assert!(matches!(&to_agent(&play.effects)[..], [ToAgent::Acknowledge { uuid: passed, .. }] if *passed == uuid));
+    assert!(play.rig.actor().state.frameworks[&framework].tasks.is_empty());
+}
+
+#[test]
+fn a_repeated_end_frees_only_once() {
+    let (mut play, framework, _, _) = staged();
+    update(&mut play, framework, "one", TaskState::Finished, 2);
+    assert_eq!(play.recovered().len(), 1);
+    update(&mut play, framework, "one", TaskState::Finished, 2);
+    assert!(play.recovered().is_empty());
+    assert_eq!(play.statuses().len(), 1, "the framework is told again, for it may not have heard");
+}
+
+#[test]
+fn bad_offers_lose_the_tasks_and_give_the_good_offers_back() {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::ZERO), 1);
+    let offer = play.grant(framework, agent, resources(1, 1024));
+    play.call(framework, accept(&[offer, OfferId(999)], vec![task("one", &id, resources(1, 1024))]));
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Dropped, Some(Reason::InvalidOffers))]);
+    assert_eq!(play.recovered(), [resources(1, 1024)]);
+    for offers in [vec![offer], vec![]] {
+        play.call(framework, accept(&offers, vec![task("one", &id, resources(1, 1024))]));
+        assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Dropped, Some(Reason::InvalidOffers))]);
+        assert!(play.recovered().is_empty(), "an offer is given back once");
+    }
+}
+
+#[test]
+fn an_offer_named_twice_is_invalid_and_comes_back_once() {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::ZERO), 1);
+    let offer = play.grant(framework, agent, resources(1, 1024));
+    play.call(framework, accept(&[offer, offer], vec![task("one", &id, resources(1, 1024))]));
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Dropped, Some(Reason::InvalidOffers))]);
+    assert_eq!(play.recovered(), [resources(1, 1024)]);
+}
+
+#[test]
+fn another_frameworks_offer_is_no_offer() {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let owner = play.framework(framework_info(Duration::ZERO), 1);
+    let thief = play.framework(framework_info(Duration::ZERO), 2);
+    let offer = play.grant(owner, agent, resources(1, 1024));
+    play.call(thief, accept(&[offer], vec![task("one", &id, resources(1, 1024))]));
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Dropped, Some(Reason::InvalidOffers))]);
+    assert!(play.recovered().is_empty() && play.rig.actor().state.offers.contains_key(&offer));
+}
+
+#[test]
+fn each_bad_task_is_refused_by_itself_and_the_good_one_runs() {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::ZERO), 1);
+    let offer = play.grant(framework, agent, resources(2, 2048));
+    let small = || resources(1, 128);
+    let bad = |name: &str, spoil: fn(&mut TaskInfo)| {
+        let mut bad = task(name, &id, small());
+        spoil(&mut bad);
+        bad
+    };
+    let tasks = vec![
+        task("good", &id, small()),
+        task("good", &id, small()),
+        bad("..", |_| {}),
+        bad("a/b", |_| {}),
+        bad("", |_| {}),
+        bad("no-command", |task| task.command = None),
+        bad("elsewhere", |task| task.agent_id = AgentId::trusted("other")),
+        bad("nothing", |task| task.resources = resources(0, 0)),
+        bad("greedy", |task| task.resources = resources(9, 1)),
+        bad("defect", |task| task.defect = Some("the edge says no".to_owned())),
+        task(&"x".repeat(1 << 20), &id, small()),
+    ];
+    let refused = tasks.len() - 1;
+    play.call(framework, accept(&[offer], tasks));
+    let statuses = play.statuses();
+    assert_eq!(statuses.len(), refused);
+    assert!(
+        statuses.iter().all(|(_, state, reason)| (*state, *reason) == (TaskState::Error, Some(Reason::TaskInvalid)))
+    );
+    assert_eq!(to_agent(&play.effects).len(), 1);
+    assert_eq!(play.recovered(), [resources(1, 1920)]);
+}
+
+#[test]
+fn a_broken_session_rescinds_and_its_return_offers_again() {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::ZERO), 1);
+    let offer = play.grant(framework, agent, resources(1, 1024));
+    play.link(1, LinkState::Down);
+    assert!(matches!(play.events()[..], [FrameworkEvent::Rescind { offer_id, .. }] if offer_id == offer));
+    play.link(1, LinkState::Up);
+    let mut info = agent_info();
+    info.id = Some(id);
+    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    assert!(play.unwritten.is_empty(), "nothing new for the registry");
+    assert!(to_allocator(&play.effects).contains(&ToAllocator::ActivateAgent { agent }));
+}
+
+#[test]
+fn an_agent_that_misses_its_pings_is_unreachable_and_its_tasks_come_back_with_it() {
+    let (mut play, framework, id, _) = staged();
+    update(&mut play, framework, "one", TaskState::Running, 1);
+    let effects = play.rig.pass(Duration::secs(15 * 7));
+    play.note(effects);
+    assert!(matches!(&play.unwritten[..], [(_, RegistryOperation::MarkUnreachable { .. })]));
+    play.write();
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Unreachable, Some(Reason::AgentRemoved))]);
+    assert!(play.events().iter().any(|event| matches!(event, FrameworkEvent::Failure { executor_id: None, .. })));
+    let mut info = agent_info();
+    info.id = Some(id.clone());
+    let mut frameworks = vec![framework_info(Duration::secs(60))];
+    frameworks[0].id = Some(play.framework_id(framework));
+    let running = Task {
+        info: task("one", &id, resources(1, 1024)),
+        executor_id: kaon_kernel::id::ExecutorId::trusted("one"),
+        state: TaskState::Running,
+        statuses: vec![],
+        unacknowledged: None,
+    };
+    let tasks = vec![(play.framework_id(framework), running)];
+    play.from_agent(1, ToMaster::Reregister { info, frameworks, executors: vec![], tasks });
+    play.write();
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Running, Some(Reason::AgentReregistered))]);
+}
+
+#[test]
+fn a_returning_agent_is_asked_for_the_tasks_that_it_does_not_report() {
+    let (mut play, framework, id, _) = staged();
+    play.link(1, LinkState::Down);
+    play.link(1, LinkState::Up);
+    let mut info = agent_info();
+    info.id = Some(id);
+    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    let asked = to_agent(&play.effects).into_iter().find_map(|message| match message {
+        ToAgent::Reconcile { tasks } => Some(tasks),
+        _ => None,
+    });
+    assert_eq!(asked, Some(vec![(play.framework_id(framework), TaskId::trusted("one"))]));
+}
+
+#[test]
+fn an_impossible_report_is_refused_and_changes_nothing() {
+    let mut play = Play::leading();
+    let (id, _) = play.agent(1);
+    let mut info = agent_info();
+    info.id = Some(id.clone());
+    let huge = Task {
+        info: task("huge", &id, resources(400, 1)),
+        executor_id: kaon_kernel::id::ExecutorId::trusted("huge"),
+        state: TaskState::Running,
+        statuses: vec![],
+        unacknowledged: None,
+    };
+    let tasks = vec![(kaon_kernel::id::FrameworkId::trusted("f"), huge)];
+    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks });
+    assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
+}
+
+#[test]
+fn kills_wait_for_an_agent_that_is_away() {
+    let (mut play, framework, id, _) = staged();
+    play.link(1, LinkState::Down);
+    let task_id = TaskId::trusted("one");
+    play.call(framework, Call::Kill { task_id: task_id.clone(), agent_id: None, grace: None });
+    assert!(to_agent(&play.effects).is_empty());
+    play.link(1, LinkState::Up);
+    let mut info = agent_info();
+    info.id = Some(id);
+    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    let killed = to_agent(&play.effects).into_iter().any(|message| matches!(message, ToAgent::KillTask { .. }));
+    assert!(killed);
+}
+
+#[test]
+fn killing_or_asking_for_an_unknown_task_tells_its_state() {
+    let mut play = Play::leading();
+    let (id, _) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::ZERO), 1);
+    let ghost = TaskId::trusted("ghost");
+    play.call(framework, Call::Kill { task_id: ghost.clone(), agent_id: None, grace: None });
+    assert_eq!(play.statuses(), [("ghost".to_owned(), TaskState::Unknown, Some(Reason::Reconciliation))]);
+    play.call(framework, Call::Reconcile { tasks: vec![(ghost, Some(id))] });
+    assert_eq!(play.statuses(), [("ghost".to_owned(), TaskState::Gone, Some(Reason::Reconciliation))]);
+    play.call(framework, Call::Reconcile { tasks: vec![] });
+    assert!(play.statuses().is_empty());
+}
+
+#[test]
+fn nobody_is_told_of_a_task_whose_agent_may_still_come_back_after_a_failover() {
+    let mut info = agent_info();
+    info.id = Some(AgentId::trusted("old-S1"));
+    let agents = vec![AdmittedAgent { info, identity: "agent-1".to_owned() }];
+    let mut play = Play::leading_with(Registry { agents, ..Registry::default() });
+    let framework = play.framework(framework_info(Duration::ZERO), 1);
+    play.call(framework, Call::Reconcile { tasks: vec![(TaskId::trusted("one"), None)] });
+    assert!(play.statuses().is_empty());
+    let effects = play.rig.pass(Duration::secs(601));
+    play.note(effects);
+    play.write();
+    play.call(framework, Call::Reconcile { tasks: vec![(TaskId::trusted("one"), Some(AgentId::trusted("old-S1")))] });
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Unreachable, Some(Reason::Reconciliation))]);
+}
+
+#[test]
+fn the_newest_subscription_wins_and_offers_are_discarded_without_a_word() {
+    let mut play = Play::leading();
+    let (_, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::secs(60)), 1);
+    play.grant(framework, agent, resources(1, 1024));
+    let mut info = framework_info(Duration::secs(60));
+    info.id = Some(play.framework_id(framework));
+    play.subscribe(info, 2);
+    play.write();
+    assert_eq!(play.rig.actor().state.frameworks[&framework].stream, Some(StreamId(2)));
+    assert!(!play.events().iter().any(|event| matches!(event, FrameworkEvent::Rescind { .. })));
+    // The old stream's end changes nothing any more.
+    play.from_proxy(framework, framework_master::ToMaster::Disconnected { stream: StreamId(1) });
+    assert_eq!(play.rig.actor().state.frameworks[&framework].stream, Some(StreamId(2)));
+}
+
+#[test]
+fn a_framework_that_does_not_come_back_is_removed_and_may_not_return() {
+    let (mut play, framework, _, _) = staged();
+    let id = play.framework_id(framework);
+    play.from_proxy(framework, framework_master::ToMaster::Disconnected { stream: StreamId(1) });
+    let effects = play.rig.pass(Duration::secs(59));
+    play.note(effects);
+    assert!(play.unwritten.is_empty());
+    let effects = play.rig.pass(Duration::secs(2));
+    play.note(effects);
+    play.write();
+    assert!(to_agent(&play.effects).iter().any(|message| matches!(message, ToAgent::ShutdownFramework { .. })));
+    assert_eq!(play.recovered(), [resources(1, 1024)]);
+    let mut info = framework_info(Duration::ZERO);
+    info.id = Some(id);
+    play.subscribe(info, 3);
+    assert!(play.unwritten.is_empty());
+    let told = crate::testing::sent::<FrameworkEvent>(&play.effects);
+    assert!(
+        told.iter()
+            .any(|(_, event)| { *event == FrameworkEvent::Error { message: "Framework has been removed".to_owned() } })
+    );
+}
+
+#[test]
+fn a_fresh_allocator_is_told_everything_and_older_grants_are_void() {
+    let (mut play, framework, _, agent) = staged();
+    let old = play.epoch;
+    let started = kaon_kernel::message::allocator::ToMaster::Started;
+    play.send(
+        kaon_kernel::actor::ActorKind::Allocator,
+        super::play::HOST,
+        kaon_kernel::message::MasterMessage::Allocator(started),
+    );
+    let told = to_allocator(&play.effects);
+    let used = told.iter().find_map(|message| match message {
+        ToAllocator::AddAgent { used, .. } => Some(used.clone()),
+        _ => None,
+    });
+    assert_eq!(used.map(|used| used[0].resources.clone()), Some(resources(1, 1024)));
+    assert_eq!(told.last(), Some(&ToAllocator::Resume));
+    let grant = kaon_kernel::message::allocator::Grant {
+        framework,
+        role: kaon_kernel::id::RoleName::trusted("*"),
+        agent,
+        resources: resources(1, 1),
+    };
+    let granted = kaon_kernel::message::allocator::ToMaster::Granted { epoch: old, grants: vec![grant] };
+    play.send(
+        kaon_kernel::actor::ActorKind::Allocator,
+        super::play::HOST,
+        kaon_kernel::message::MasterMessage::Allocator(granted),
+    );
+    assert!(play.events().is_empty() && play.rig.actor().state.offers.is_empty());
+}
+
+#[test]
+fn a_proxy_that_began_afresh_gets_its_offers_anew() {
+    let mut play = Play::leading();
+    let (_, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::secs(60)), 1);
+    play.grant(framework, agent, resources(1, 1024));
+    let framework_id = play.framework_id(framework);
+    play.from_proxy(framework, framework_master::ToMaster::Attached { framework_id, stream: StreamId(1) });
+    assert!(play.events().iter().any(|event| matches!(event, FrameworkEvent::Rescind { .. })));
+    assert_eq!(play.recovered(), [resources(1, 1024)]);
+}
+
+#[test]
+fn statuses_of_removed_frameworks_are_acknowledged_so_that_agents_forget_them() {
+    let (mut play, framework, _, _) = staged();
+    let framework_id = play.framework_id(framework);
+    play.call(framework, Call::Teardown);
+    play.write();
+    let latest = TaskState::Finished;
+    play.from_agent(1, ToMaster::Update { framework_id, status: status("one", latest, 9), latest });
+    let told = to_agent(&play.effects);
+    assert!(told.iter().any(|message| matches!(message, ToAgent::Acknowledge { .. })));
+    assert!(told.iter().any(|message| matches!(message, ToAgent::ShutdownFramework { .. })));
+}

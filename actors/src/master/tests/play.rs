@@ -1,0 +1,269 @@
+//! A master on the bench, with the parts around it played by hand.
+
+use crate::master::{Master, MasterConfig};
+use crate::testing::{Rig, sent};
+use kaon_kernel::actor::{ActorKind, Address, Effect, HostId, Link, LinkState, StreamId, Term};
+use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::framework::{Capability, FrameworkInfo};
+use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, OfferId, RoleName, TaskId, Uuid};
+use kaon_kernel::message::agent_master::{self, ToAgent};
+use kaon_kernel::message::allocator::{self, Grant, ToAllocator};
+use kaon_kernel::message::event::FrameworkEvent;
+use kaon_kernel::message::framework_master::{self, ToFramework};
+use kaon_kernel::message::registrar::{self, Registry, RegistryOperation, ToRegistrar};
+use kaon_kernel::message::scheduler::{self, Call};
+use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::message::{AgentMessage, AllocatorMessage, FrameworkMessage, MasterMessage, RegistrarMessage};
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::resource::Resources;
+use kaon_kernel::task::{CommandInfo, Source, TaskInfo, TaskState, TaskStatus};
+use kaon_kernel::time::{Duration, WallTime};
+
+pub(super) const HOST: HostId = HostId(1);
+
+/// The bench.
+pub(super) struct Play {
+    pub(super) rig: Rig<Master>,
+    /// Operations that the registrar was asked for and has not written yet.
+    pub(super) unwritten: Vec<(u64, RegistryOperation)>,
+    /// The epoch of the allocator's books.
+    pub(super) epoch: u64,
+    /// The newest effects, for whatever a test wants to see.
+    pub(super) effects: Vec<Effect>,
+}
+
+pub(super) fn resources(cpus: u64, mem: u64) -> Resources {
+    Resources::cpus_and_mem(Quantity::units(cpus), Quantity::units(mem))
+}
+
+pub(super) fn agent_host(number: u64) -> HostId {
+    HostId(100 + number)
+}
+
+pub(super) fn agent_info() -> AgentInfo {
+    AgentInfo {
+        id: None,
+        hostname: "machine".to_owned(),
+        ip: "10.0.0.1".to_owned(),
+        port: 5051,
+        resources: resources(4, 4096),
+        attributes: Vec::new(),
+        domain: None,
+        version: "0.1.0".to_owned(),
+    }
+}
+
+pub(super) fn framework_info(failover_timeout: Duration) -> FrameworkInfo {
+    FrameworkInfo {
+        id: None,
+        user: "root".to_owned(),
+        name: "test".to_owned(),
+        roles: vec![RoleName::trusted("*")],
+        failover_timeout,
+        checkpoint: true,
+        hostname: String::new(),
+        principal: None,
+        webui_url: None,
+        capabilities: vec![Capability::PartitionAware],
+        labels: Vec::new(),
+        rest: Vec::new(),
+    }
+}
+
+pub(super) fn task(name: &str, agent_id: &AgentId, resources: Resources) -> TaskInfo {
+    TaskInfo {
+        name: name.to_owned(),
+        task_id: TaskId::trusted(name),
+        agent_id: agent_id.clone(),
+        resources,
+        role: RoleName::trusted("*"),
+        command: Some(CommandInfo { shell: true, value: Some("true".to_owned()), ..CommandInfo::default() }),
+        executor: None,
+        kill_grace: None,
+        max_completion_time: None,
+        data: None,
+        labels: Vec::new(),
+        defect: None,
+        rest: Vec::new(),
+    }
+}
+
+pub(super) fn status(name: &str, state: TaskState, uuid: u8) -> TaskStatus {
+    TaskStatus {
+        task_id: TaskId::trusted(name),
+        state,
+        source: Source::Executor,
+        reason: None,
+        message: None,
+        uuid: Some(Uuid([uuid; 16])),
+        timestamp: WallTime(1),
+        agent_id: None,
+        executor_id: None,
+        data: None,
+        healthy: None,
+        labels: Vec::new(),
+        container: None,
+        unreachable_time: None,
+        rest: Vec::new(),
+    }
+}
+
+impl Play {
+    /// A master that leads term 1 with an empty registry and an allocator that has asked for everything.
+    pub(super) fn leading() -> Self {
+        Self::leading_with(Registry::default())
+    }
+
+    pub(super) fn leading_with(registry: Registry) -> Self {
+        let rig = Rig::new(Master::new(MasterConfig::default()), Address::only(HOST, ActorKind::Master));
+        let mut play = Self { rig, unwritten: Vec::new(), epoch: 0, effects: Vec::new() };
+        let effects = play.rig.start();
+        play.note(effects);
+        play.send(ActorKind::Allocator, HOST, MasterMessage::Allocator(allocator::ToMaster::Started));
+        let leading = registrar::ToMaster::Leading { term: Term(1), registry };
+        play.send(ActorKind::Registrar, HOST, MasterMessage::Registrar(leading));
+        play
+    }
+
+    pub(super) fn send(&mut self, kind: ActorKind, host: HostId, message: MasterMessage) {
+        let effects = self.rig.message(Address::only(host, kind), &message);
+        self.note(effects);
+    }
+
+    pub(super) fn note(&mut self, effects: Vec<Effect>) {
+        for (_, message) in sent::<RegistrarMessage>(&effects) {
+            if let RegistrarMessage::Master(ToRegistrar::Apply { number, operation }) = message {
+                self.unwritten.push((number, operation));
+            }
+        }
+        for message in to_allocator(&effects) {
+            if let ToAllocator::Begin { epoch, .. } = message {
+                self.epoch = epoch;
+            }
+        }
+        self.effects = effects;
+    }
+
+    /// The registrar writes all that waits; the effects of all are kept.
+    pub(super) fn write(&mut self) {
+        let mut all = Vec::new();
+        while !self.unwritten.is_empty() {
+            let (number, _) = self.unwritten.remove(0);
+            let applied = registrar::ToMaster::Applied { number };
+            self.send(ActorKind::Registrar, HOST, MasterMessage::Registrar(applied));
+            all.append(&mut self.effects);
+        }
+        self.effects = all;
+    }
+
+    pub(super) fn link(&mut self, number: u64, state: LinkState) {
+        let identity = format!("agent-{number}");
+        let link = Link { host: agent_host(number), role: PeerRole::Agent, identity, state };
+        let effects = self.rig.link(link);
+        self.note(effects);
+    }
+
+    pub(super) fn from_agent(&mut self, number: u64, message: agent_master::ToMaster) {
+        self.send(ActorKind::Agent, agent_host(number), MasterMessage::Agent(message));
+    }
+
+    /// An agent that is in the pool.
+    pub(super) fn agent(&mut self, number: u64) -> (AgentId, AgentIndex) {
+        self.link(number, LinkState::Up);
+        self.from_agent(number, agent_master::ToMaster::Register { info: agent_info() });
+        self.write();
+        let registered = to_agent(&self.effects).into_iter().find_map(|message| match message {
+            ToAgent::Registered { agent_id, .. } => Some(agent_id),
+            _ => None,
+        });
+        let id = registered.expect("the agent is registered");
+        let index = self.rig.actor().state.agent_index(id.as_str()).expect("the agent is in the tables");
+        (id, index)
+    }
+
+    /// A framework on a stream of its own.
+    pub(super) fn framework(&mut self, info: FrameworkInfo, stream: u64) -> FrameworkIndex {
+        self.subscribe(info, stream);
+        self.write();
+        let found = self.rig.actor().state.frameworks.iter().find(|(_, one)| one.stream == Some(StreamId(stream)));
+        let index = *found.expect("the framework is subscribed").0;
+        let framework_id = self.framework_id(index);
+        let attached = framework_master::ToMaster::Attached { framework_id, stream: StreamId(stream) };
+        let effects = std::mem::take(&mut self.effects);
+        self.from_proxy(index, attached);
+        self.effects = effects;
+        index
+    }
+
+    pub(super) fn subscribe(&mut self, info: FrameworkInfo, stream: u64) {
+        let subscribe = scheduler::ToMaster::Subscribe { info, suppressed_roles: Vec::new(), stream: StreamId(stream) };
+        self.send(ActorKind::Outside, HOST, MasterMessage::Outside(subscribe));
+    }
+
+    pub(super) fn framework_id(&self, index: FrameworkIndex) -> FrameworkId {
+        self.rig.actor().state.frameworks[&index].id.clone()
+    }
+
+    pub(super) fn from_proxy(&mut self, index: FrameworkIndex, message: framework_master::ToMaster) {
+        let from = Address::nth(HOST, ActorKind::Framework, index.0);
+        let effects = self.rig.message(from, &MasterMessage::Framework(message));
+        self.note(effects);
+    }
+
+    pub(super) fn call(&mut self, index: FrameworkIndex, call: Call) {
+        self.from_proxy(index, framework_master::ToMaster::Call(call));
+    }
+
+    /// The allocator grants; the offer that comes of it.
+    pub(super) fn grant(&mut self, framework: FrameworkIndex, agent: AgentIndex, resources: Resources) -> OfferId {
+        let grant = Grant { framework, role: RoleName::trusted("*"), agent, resources };
+        let granted = allocator::ToMaster::Granted { epoch: self.epoch, grants: vec![grant] };
+        self.send(ActorKind::Allocator, HOST, MasterMessage::Allocator(granted));
+        let offer = self.events().into_iter().find_map(|event| match event {
+            FrameworkEvent::Offers { offers, .. } => Some(offers[0].id),
+            _ => None,
+        });
+        offer.expect("an offer is made")
+    }
+
+    /// What frameworks were told last.
+    pub(super) fn events(&self) -> Vec<FrameworkEvent> {
+        let messages = sent::<FrameworkMessage>(&self.effects).into_iter();
+        let delivered = messages.filter_map(|(_, message)| match message {
+            FrameworkMessage::Master(ToFramework::Deliver(event)) => Some(event),
+            _ => None,
+        });
+        delivered.collect()
+    }
+
+    /// The statuses that frameworks were told last.
+    pub(super) fn statuses(&self) -> Vec<(String, TaskState, Option<kaon_kernel::task::Reason>)> {
+        let updates = self.events().into_iter().filter_map(|event| match event {
+            FrameworkEvent::Update { status } => Some((status.task_id.to_string(), status.state, status.reason)),
+            _ => None,
+        });
+        updates.collect()
+    }
+
+    /// What came back to the allocator last.
+    pub(super) fn recovered(&self) -> Vec<Resources> {
+        let recovered = to_allocator(&self.effects).into_iter().filter_map(|message| match message {
+            ToAllocator::Recover { grant, .. } => Some(grant.resources),
+            _ => None,
+        });
+        recovered.collect()
+    }
+}
+
+pub(super) fn to_allocator(effects: &[Effect]) -> Vec<ToAllocator> {
+    sent::<AllocatorMessage>(effects).into_iter().map(|(_, AllocatorMessage::Master(message))| message).collect()
+}
+
+pub(super) fn to_agent(effects: &[Effect]) -> Vec<ToAgent> {
+    let messages = sent::<AgentMessage>(effects).into_iter();
+    let from_master = messages.filter_map(|(_, message)| match message {
+        AgentMessage::Master(message) => Some(message),
+        AgentMessage::Executor(_) => None,
+    });
+    from_master.collect()
+}
