@@ -1,0 +1,4 @@
+//! The laws of the ground: frames, resources, states.
+
+mod frames;
+mod resources;
