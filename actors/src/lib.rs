@@ -4,6 +4,10 @@
 //! messages of [`kaon_kernel::message`]. What drives them is `runtime/` or `sim/`.
 #![forbid(unsafe_code)]
 
+pub mod agent;
+pub mod allocator;
+pub mod executor;
 pub mod framework;
 pub mod master;
+pub mod registrar;
 pub mod testing;

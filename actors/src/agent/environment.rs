@@ -1,0 +1,80 @@
+//! The environment of an executor's process (reference 6.1), and how durations are written in it.
+
+use crate::agent::AgentConfig;
+use kaon_kernel::framework::FrameworkInfo;
+use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, RoleName};
+use kaon_kernel::time::Duration;
+
+/// The names of one executor.
+pub(super) struct Names<'a> {
+    pub(super) agent_id: &'a AgentId,
+    pub(super) framework_id: &'a FrameworkId,
+    pub(super) executor_id: &'a ExecutorId,
+    pub(super) container_id: &'a ContainerId,
+}
+
+impl Names<'_> {
+    /// The sandbox below the work directory. The words are on the wire: tools that poll find files by this path
+    /// (reference 9).
+    pub(super) fn sandbox(&self) -> String {
+        let Self { agent_id, framework_id, executor_id, container_id } = self;
+        format!("slaves/{agent_id}/frameworks/{framework_id}/executors/{executor_id}/runs/{container_id}")
+    }
+}
+
+/// The whole environment of a built-in executor. A task's own variables are not in it: they reach the task, not the
+/// executor, whose process holds the certificate of the container.
+///
+/// Beside what Mesos sets: `KAON_CONTAINER_ID`, and `KAON_SANDBOX`, the sandbox below the work directory, which the
+/// executor names when it starts its task there.
+pub(super) fn executor_environment(
+    config: &AgentConfig,
+    names: &Names<'_>,
+    framework: &FrameworkInfo,
+    shutdown_grace: Duration,
+    role: &RoleName,
+) -> Vec<(String, String)> {
+    let sandbox = names.sandbox();
+    let directory = format!("{}/{sandbox}", config.work_dir.trim_end_matches('/'));
+    let mut all = config.executor_environment.clone();
+    let mut set = |name: &str, value: String| {
+        all.retain(|(present, _)| present != name);
+        all.push((name.to_owned(), value));
+    };
+    set("MESOS_FRAMEWORK_ID", names.framework_id.to_string());
+    set("MESOS_EXECUTOR_ID", names.executor_id.to_string());
+    set("MESOS_SLAVE_ID", names.agent_id.to_string());
+    set("MESOS_SLAVE_PID", format!("slave(1)@{}", config.agent_endpoint));
+    set("MESOS_AGENT_ENDPOINT", config.agent_endpoint.clone());
+    set("MESOS_DIRECTORY", directory.clone());
+    set("MESOS_SANDBOX", directory);
+    set("MESOS_CHECKPOINT", u8::from(framework.checkpoint).to_string());
+    if framework.checkpoint {
+        set("MESOS_RECOVERY_TIMEOUT", duration_text(config.recovery_timeout));
+        set("MESOS_SUBSCRIPTION_BACKOFF_MAX", duration_text(config.executor_reregistration_timeout));
+    }
+    set("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration_text(shutdown_grace));
+    set("MESOS_HTTP_COMMAND_EXECUTOR", "0".to_owned());
+    set("LIBPROCESS_PORT", "0".to_owned());
+    set("LIBPROCESS_IP", config.info.ip.clone());
+    set("MESOS_ALLOCATION_ROLE", role.to_string());
+    set("KAON_CONTAINER_ID", names.container_id.to_string());
+    set("KAON_SANDBOX", sandbox);
+    all
+}
+
+/// A duration as executors read it: a number and the largest unit that leaves it whole (stout's text form).
+pub(super) fn duration_text(duration: Duration) -> String {
+    const UNITS: [(u64, &str); 8] = [
+        (604_800_000_000_000, "weeks"),
+        (86_400_000_000_000, "days"),
+        (3_600_000_000_000, "hrs"),
+        (60_000_000_000, "mins"),
+        (1_000_000_000, "secs"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let whole = UNITS.into_iter().find(|(nanos, _)| duration.0 > 0 && duration.0.is_multiple_of(*nanos));
+    whole.map_or_else(|| "0ns".to_owned(), |(nanos, unit)| format!("{}{unit}", duration.0 / nanos))
+}

@@ -1,0 +1,314 @@
+//! The tables of the agent, and the only code that changes them. Every entry has a number of its own, so that timers
+//! and tickets can name it; texts are looked up once.
+
+use crate::agent::container::Container;
+use crate::agent::status::Stream;
+use kaon_kernel::actor::{Address, HostId, Term, Ticket};
+use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::framework::FrameworkInfo;
+use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
+use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::task::Task;
+use kaon_kernel::time::Duration;
+use std::collections::BTreeMap;
+
+/// How many tasks an agent holds, ended ones included until their last status is acknowledged. A re-registration with
+/// so many fits into a frame (`kernel/src/frame.rs`).
+pub(super) const TASKS_MAX: usize = 10_000;
+
+/// How many tasks beyond [`TASKS_MAX`] it holds only to say why it refused them.
+pub(super) const REFUSED_TASKS_MAX: usize = 1_000;
+
+/// How many frameworks may have something on one agent.
+pub(super) const FRAMEWORKS_MAX: usize = 1_000;
+
+/// How many links it remembers: one to each executor, and room for the masters and for links about to end.
+pub(super) const LINKS_MAX: usize = TASKS_MAX * 2 + 64;
+
+/// A host at the other end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// What its certificate says it is.
+    pub(super) role: PeerRole,
+    /// Who its certificate says it is; for an executor the id of its container.
+    pub(super) identity: String,
+}
+
+/// A master that leads, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) address: Address,
+    pub(super) term: Term,
+}
+
+/// A framework that has something here.
+#[derive(Clone, Debug)]
+pub(super) struct FrameworkEntry {
+    pub(super) info: FrameworkInfo,
+    /// Set when the master ended it: its statuses interest nobody any more.
+    pub(super) is_ending: bool,
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub(super) struct TaskEntry {
+    pub(super) framework_id: FrameworkId,
+    /// What was launched, with all statuses that were accepted; those not on disk yet are told to nobody.
+    pub(super) task: Task,
+    /// Its container's entry, until that is gone.
+    pub(super) container: Option<u64>,
+    /// A kill to be told to its executor, with the grace that came with it.
+    pub(super) kill: Option<Option<Duration>>,
+    /// Its statuses on their way to the scheduler.
+    pub(super) stream: Stream,
+}
+
+/// What follows when an effect comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Nothing; the batch only has to be written.
+    Noted,
+    /// The container may be started.
+    Launch(u64),
+    /// Statuses (task, sequence) may be told; the container, if one is named, is gone.
+    Stored { updates: Vec<(u64, u64)>, ended: Option<u64> },
+    /// The oldest status of the task is done with.
+    Acknowledged(u64),
+    /// Everything is deleted: the agent may end.
+    Wiped,
+    /// The container runs, or does not.
+    Launched(u64),
+    /// The container has ended.
+    Exit(u64),
+    /// What the machine still runs after a restart.
+    Survivors,
+    /// Nothing; a container was asked something whose outcome shows elsewhere.
+    Nothing,
+}
+
+/// Everything that an agent knows.
+pub(super) struct State {
+    info: AgentInfo,
+    term: Term,
+    leader: Option<Leader>,
+    frameworks: BTreeMap<FrameworkId, FrameworkEntry>,
+    containers: BTreeMap<u64, Container>,
+    container_numbers: BTreeMap<ContainerId, u64>,
+    tasks: BTreeMap<u64, TaskEntry>,
+    task_numbers: BTreeMap<FrameworkId, BTreeMap<TaskId, u64>>,
+    links: BTreeMap<HostId, Peer>,
+    waiting: BTreeMap<Ticket, Waiting>,
+    last_number: u64,
+    ping_timeout: Duration,
+    leaving: bool,
+}
+
+impl State {
+    pub(super) fn new(info: AgentInfo) -> Self {
+        Self {
+            info,
+            term: Term(0),
+            leader: None,
+            frameworks: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            container_numbers: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            task_numbers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            last_number: 0,
+            ping_timeout: Duration::MAX,
+            leaving: false,
+        }
+    }
+
+    pub(super) fn info(&self) -> &AgentInfo {
+        &self.info
+    }
+    pub(super) fn agent_id(&self) -> Option<&AgentId> {
+        self.info.id.as_ref()
+    }
+    pub(super) fn name(&mut self, id: AgentId) {
+        self.info.id = Some(id);
+    }
+    pub(super) fn term(&self) -> Term {
+        self.term
+    }
+    /// Remembers a term; older ones change nothing (law L7).
+    pub(super) fn see_term(&mut self, term: Term) {
+        self.term = self.term.max(term);
+    }
+    pub(super) fn leader(&self) -> Option<Leader> {
+        self.leader
+    }
+    pub(super) fn follow(&mut self, leader: Option<Leader>) {
+        self.leader = leader;
+    }
+    /// How long a registered agent may go without a ping.
+    pub(super) fn ping_timeout(&self) -> Duration {
+        self.ping_timeout
+    }
+    pub(super) fn set_ping_timeout(&mut self, timeout: Duration) {
+        self.ping_timeout = timeout;
+    }
+    /// Whether the machine has yet to say what it still runs after a start.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.waiting.values().any(|waiting| *waiting == Waiting::Survivors)
+    }
+    /// Whether everything here is being ended for good.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    pub(super) fn peer(&self, host: HostId) -> Option<&Peer> {
+        self.links.get(&host)
+    }
+    /// Remembers a link; false when there is no room.
+    pub(super) fn link(&mut self, host: HostId, peer: Peer) -> bool {
+        let has_room = self.links.len() < LINKS_MAX || self.links.contains_key(&host);
+        if has_room {
+            self.links.insert(host, peer);
+        }
+        has_room
+    }
+    pub(super) fn unlink(&mut self, host: HostId) {
+        self.links.remove(&host);
+    }
+    /// The hosts at the far ends of links, with who they are.
+    pub(super) fn links(&self) -> impl Iterator<Item = (HostId, &Peer)> {
+        self.links.iter().map(|(host, peer)| (*host, peer))
+    }
+
+    pub(super) fn wait(&mut self, ticket: Ticket, waiting: Waiting) {
+        self.waiting.insert(ticket, waiting);
+    }
+    /// Takes out what follows a ticket.
+    pub(super) fn settle(&mut self, ticket: Ticket) -> Waiting {
+        self.waiting.remove(&ticket).unwrap_or_else(|| panic!("{ticket:?} was never asked for, or came back twice"))
+    }
+
+    pub(super) fn framework(&self, id: &FrameworkId) -> Option<&FrameworkEntry> {
+        self.frameworks.get(id)
+    }
+    pub(super) fn frameworks(&self) -> impl Iterator<Item = &FrameworkEntry> {
+        self.frameworks.values()
+    }
+    /// Writes down the words of a framework, over older ones.
+    pub(super) fn put_framework(&mut self, id: FrameworkId, info: FrameworkInfo) {
+        match self.frameworks.get_mut(&id) {
+            Some(entry) => entry.info = info,
+            None => {
+                self.frameworks.insert(id, FrameworkEntry { info, is_ending: false });
+            }
+        }
+    }
+    pub(super) fn end_framework(&mut self, id: &FrameworkId) {
+        if let Some(entry) = self.frameworks.get_mut(id) {
+            entry.is_ending = true;
+        }
+    }
+    /// Forgets a framework that has nothing here any more; true when it was there.
+    pub(super) fn forget_idle_framework(&mut self, id: &FrameworkId) -> bool {
+        let is_idle = !self.task_numbers.contains_key(id)
+            && !self.containers.values().any(|container| container.framework_id() == id);
+        is_idle && self.frameworks.remove(id).is_some()
+    }
+
+    pub(super) fn add_container(&mut self, container: Container) -> u64 {
+        self.last_number += 1;
+        let before = self.container_numbers.insert(container.id().clone(), self.last_number);
+        assert!(before.is_none(), "two containers of one name");
+        self.containers.insert(self.last_number, container);
+        self.last_number
+    }
+    pub(super) fn container(&self, number: u64) -> Option<&Container> {
+        self.containers.get(&number)
+    }
+    pub(super) fn container_mut(&mut self, number: u64) -> Option<&mut Container> {
+        self.containers.get_mut(&number)
+    }
+    pub(super) fn containers(&self) -> impl Iterator<Item = (u64, &Container)> {
+        self.containers.iter().map(|(number, container)| (*number, container))
+    }
+    pub(super) fn container_named(&self, id: &str) -> Option<u64> {
+        self.container_numbers.get(id).copied()
+    }
+    /// The container of an executor.
+    pub(super) fn container_of(&self, framework_id: &FrameworkId, executor_id: &ExecutorId) -> Option<u64> {
+        let mut all = self.containers.iter();
+        all.find(|(_, one)| one.framework_id() == framework_id && one.info().executor_id == *executor_id)
+            .map(|(number, _)| *number)
+    }
+    /// Forgets a container; its tasks stay until they are acknowledged.
+    pub(super) fn remove_container(&mut self, number: u64) -> Option<Container> {
+        let container = self.containers.remove(&number)?;
+        self.container_numbers.remove(container.id());
+        for entry in self.tasks.values_mut().filter(|entry| entry.container == Some(number)) {
+            entry.container = None;
+        }
+        Some(container)
+    }
+
+    pub(super) fn add_task(&mut self, entry: TaskEntry) -> u64 {
+        self.last_number += 1;
+        let of_framework = self.task_numbers.entry(entry.framework_id.clone()).or_default();
+        let before = of_framework.insert(entry.task.info.task_id.clone(), self.last_number);
+        assert!(before.is_none(), "two tasks of one name");
+        self.tasks.insert(self.last_number, entry);
+        self.last_number
+    }
+    pub(super) fn task(&self, number: u64) -> Option<&TaskEntry> {
+        self.tasks.get(&number)
+    }
+    pub(super) fn task_mut(&mut self, number: u64) -> Option<&mut TaskEntry> {
+        self.tasks.get_mut(&number)
+    }
+    pub(super) fn tasks(&self) -> impl Iterator<Item = (u64, &TaskEntry)> {
+        self.tasks.iter().map(|(number, entry)| (*number, entry))
+    }
+    pub(super) fn task_named(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<u64> {
+        self.task_numbers.get(framework_id)?.get(task_id).copied()
+    }
+    pub(super) fn tasks_of_framework(&self, framework_id: &FrameworkId) -> Vec<u64> {
+        self.task_numbers.get(framework_id).map(|tasks| tasks.values().copied().collect()).unwrap_or_default()
+    }
+    pub(super) fn tasks_of_container(&self, container: u64) -> Vec<u64> {
+        let Some(framework_id) = self.container(container).map(Container::framework_id) else { return Vec::new() };
+        let mut numbers = self.tasks_of_framework(framework_id);
+        numbers.retain(|number| self.tasks.get(number).is_some_and(|entry| entry.container == Some(container)));
+        numbers
+    }
+    pub(super) fn remove_task(&mut self, number: u64) -> Option<TaskEntry> {
+        let entry = self.tasks.remove(&number)?;
+        if let Some(of_framework) = self.task_numbers.get_mut(&entry.framework_id) {
+            of_framework.remove(&entry.task.info.task_id);
+            if of_framework.is_empty() {
+                self.task_numbers.remove(&entry.framework_id);
+            }
+        }
+        Some(entry)
+    }
+
+    /// Asserts what must hold between two events.
+    pub(super) fn invariants(&self) {
+        assert!(self.tasks.len() <= TASKS_MAX + REFUSED_TASKS_MAX, "too many tasks");
+        assert!(self.links.len() <= LINKS_MAX, "too many links");
+        assert_eq!(self.tasks.len(), self.task_numbers.values().map(BTreeMap::len).sum::<usize>(), "tasks indexed");
+        assert_eq!(self.containers.len(), self.container_numbers.len(), "containers indexed");
+        for (number, entry) in &self.tasks {
+            let found = self.task_named(&entry.framework_id, &entry.task.info.task_id);
+            assert_eq!(found, Some(*number), "a task is found by its name");
+            if let Some(container) = entry.container {
+                assert!(self.containers.contains_key(&container), "a task's container is there");
+            }
+            entry.stream.invariants(entry.task.state);
+        }
+        for (id, number) in &self.container_numbers {
+            assert!(self.containers.get(number).is_some_and(|container| container.id() == id), "a container's name");
+        }
+        assert!(self.leader.is_none_or(|leader| leader.term == self.term), "an old leader is followed (L7)");
+    }
+}

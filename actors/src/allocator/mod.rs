@@ -1,0 +1,272 @@
+//! The allocator: decides which free resources are offered to whom (design 7).
+//!
+//! An actor around the [`engine`], in which all decisions are made. The actor keeps time: what changes marks agents, and
+//! a timer at a very short delay does one round over what was marked, so that a freed resource is offered in well under
+//! a millisecond and a burst of messages costs one round. A batch round over everything comes each interval, only as a
+//! bound; it does nothing when nothing changed.
+//!
+//! The allocator keeps nothing on disk. When it begins it tells its master, which tells it everything again; until then
+//! whatever arrives is ignored. Messages can name a framework or agent that has just gone: they are counted as strays
+//! and change nothing. Behaviour: [`kaon_kernel::message::allocator`], Mesos `hierarchical.cpp`, reference 11.
+
+pub mod engine;
+
+#[cfg(test)]
+mod tests;
+
+use engine::tables::{AgentFacts, Capabilities, FrameworkFacts};
+use engine::{Engine, Rules, frame_bytes};
+use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Outcome, Record, Ticket, TimerKey};
+use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope};
+use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
+use kaon_kernel::message::{AllocatorMessage, MasterMessage};
+use kaon_kernel::resource::ResourceName;
+use kaon_kernel::time::{Duration, Instant};
+use rkyv::{Archive, rancor};
+
+/// What an allocator is started with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllocatorConfig {
+    /// What the engine decides by.
+    pub rules: Rules,
+    /// How long after a change its round comes. Zero: as soon as the host gets to it, after what waits already.
+    pub window: Duration,
+    /// A plant for the self-test of the simulator's checkers: some grants are told twice though they are booked once.
+    /// Never set in a cluster.
+    pub plant_double_grant: bool,
+}
+
+impl Default for AllocatorConfig {
+    fn default() -> Self {
+        Self { rules: Rules::default(), window: Duration::ZERO, plant_double_grant: false }
+    }
+}
+
+/// What an allocator is woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// When agents are marked: do a round.
+    Cycle,
+    /// When an interval is over: do a round over everything, if anything changed.
+    Batch,
+    /// When filters expire.
+    Expiry,
+}
+
+impl TimerKey for Timer {
+    fn pack(self) -> u64 {
+        match self {
+            Self::Cycle => 0,
+            Self::Batch => 1,
+            Self::Expiry => 2,
+        }
+    }
+    fn unpack(number: u64) -> Self {
+        match number {
+            0 => Self::Cycle,
+            1 => Self::Batch,
+            2 => Self::Expiry,
+            _ => panic!("timer {number} was never armed"),
+        }
+    }
+}
+
+/// The allocator.
+pub struct Allocator {
+    config: AllocatorConfig,
+    engine: Engine,
+    /// That of the last [`ToAllocator::Begin`]; grants carry it.
+    epoch: u64,
+    /// Whether [`Timer::Cycle`] is armed.
+    is_cycle_armed: bool,
+    /// For when [`Timer::Expiry`] is armed.
+    expiry_at: Option<Instant>,
+    strays: u64,
+}
+
+/// A message is cut when its grants take about this many bytes, far below [`BODY_BYTES_MAX`]; one grant alone came in a
+/// frame and fits in one.
+const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
+
+impl Allocator {
+    /// An allocator with the seats of Mesos.
+    pub fn new(config: AllocatorConfig) -> Self {
+        let engine = Engine::new(config.rules.clone());
+        Self::with_engine(config, engine)
+    }
+
+    /// An allocator around an engine with other seats. The engine's rules are its own; those in `config` are not read.
+    pub fn with_engine(config: AllocatorConfig, mut engine: Engine) -> Self {
+        if config.plant_double_grant {
+            engine.plant_double_grant();
+        }
+        Self { config, engine, epoch: 0, is_cycle_armed: false, expiry_at: None, strays: 0 }
+    }
+
+    /// The engine, for explanations, checkers and tests.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// How many messages changed nothing, since they came from elsewhere or named what was not there (any more).
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    fn handle(&mut self, message: ToAllocator, context: &mut Context<'_, Self>) -> Result<(), engine::Error> {
+        let now = context.now();
+        let engine = &mut self.engine;
+        match message {
+            ToAllocator::Begin { epoch, weights } => {
+                self.epoch = epoch;
+                engine.begin(now, &weights);
+                context.arm_at(Timer::Batch, engine.next_round(now));
+                Ok(())
+            }
+            ToAllocator::Resume => engine.resume(),
+            ToAllocator::Pause => engine.pause(),
+            ToAllocator::AddFramework { framework, id, roles, suppressed, capabilities, active } => {
+                let capabilities = capabilities.iter().collect();
+                engine.add_framework(framework, &FrameworkFacts { id, roles, suppressed, capabilities }, active)
+            }
+            ToAllocator::UpdateFramework { framework, roles, suppressed, capabilities } => {
+                let capabilities = capabilities.iter().collect::<Capabilities>();
+                engine.update_framework(framework, &roles, &suppressed, capabilities)
+            }
+            ToAllocator::ActivateFramework { framework } => engine.activate_framework(framework),
+            ToAllocator::DeactivateFramework { framework } => engine.deactivate_framework(framework),
+            ToAllocator::RemoveFramework { framework } => engine.remove_framework(framework),
+            ToAllocator::AddAgent { agent, id, hostname, total, attributes, domain, used } => {
+                let facts = AgentFacts { id, hostname, attributes, domain };
+                let unbooked = engine.add_agent(agent, facts, total, &used)?;
+                if unbooked > 0 {
+                    context.count("allocator/used_resources_disputed", u64::from(unbooked));
+                }
+                Ok(())
+            }
+            ToAllocator::UpdateAgent { agent, total } => engine.update_agent(agent, total),
+            ToAllocator::DeactivateAgent { agent } => engine.set_agent_active(agent, false),
+            ToAllocator::ActivateAgent { agent } => engine.set_agent_active(agent, true),
+            ToAllocator::RemoveAgent { agent } => engine.remove_agent(agent),
+            ToAllocator::Recover { grant, refusal } => engine.recover(now, grant, refusal),
+            ToAllocator::Revive { framework, roles } => engine.revive(framework, &roles),
+            ToAllocator::Suppress { framework, roles } => engine.suppress(framework, &roles),
+        }
+    }
+
+    /// Arms what the engine now waits for.
+    fn arm(&mut self, context: &mut Context<'_, Self>) {
+        if self.engine.has_work() && !self.is_cycle_armed {
+            self.is_cycle_armed = true;
+            context.arm(Timer::Cycle, self.config.window);
+        }
+        let Some(at) = self.engine.next_expiry() else { return };
+        if self.expiry_at.is_none_or(|armed| at < armed) {
+            self.expiry_at = Some(at);
+            context.arm_at(Timer::Expiry, at);
+        }
+    }
+
+    fn cycle(&mut self, context: &mut Context<'_, Self>) {
+        let mut grants = Vec::new();
+        self.engine.cycle(context.now(), context.chance(), &mut grants);
+        context.count("allocator/mesos/allocation_runs", 1);
+        let master = Address::only(context.me().host, ActorKind::Master);
+        for grants in messages(grants) {
+            context.send(master, &MasterMessage::Allocator(ToMaster::Granted { epoch: self.epoch, grants }));
+        }
+    }
+
+    fn record(&self, context: &mut Context<'_, Self>) {
+        for (name, total, held) in self.engine.totals() {
+            let gauges = match name {
+                ResourceName::Cpus => {
+                    ["allocator/mesos/resources/cpus/total", "allocator/mesos/resources/cpus/offered_or_allocated"]
+                }
+                ResourceName::Mem => {
+                    ["allocator/mesos/resources/mem/total", "allocator/mesos/resources/mem/offered_or_allocated"]
+                }
+                ResourceName::Disk => {
+                    ["allocator/mesos/resources/disk/total", "allocator/mesos/resources/disk/offered_or_allocated"]
+                }
+                _ => continue,
+            };
+            for (gauge, amount) in gauges.into_iter().zip([total, held]) {
+                context.gauge(gauge, amount as f64 / 1000.0);
+            }
+        }
+    }
+}
+
+/// Cuts grants into messages by number and by size.
+fn messages(grants: Vec<Grant>) -> Vec<Vec<Grant>> {
+    let mut messages: Vec<Vec<Grant>> = Vec::new();
+    let mut bytes = 0;
+    for grant in grants {
+        let more = frame_bytes(&grant.resources) + grant.role.as_str().len();
+        match messages.last_mut() {
+            Some(last) if last.len() < GRANTS_MAX && bytes + more <= MESSAGE_BYTES_MAX => {
+                last.push(grant);
+                bytes += more;
+            }
+            _ => {
+                messages.push(vec![grant]);
+                bytes = more;
+            }
+        }
+    }
+    messages
+}
+
+impl Actor for Allocator {
+    type Message = AllocatorMessage;
+    type Timer = Timer;
+
+    fn on_start(&mut self, _recovered: &[Record], context: &mut Context<'_, Self>) {
+        let master = Address::only(context.me().host, ActorKind::Master);
+        context.send(master, &MasterMessage::Allocator(ToMaster::Started));
+    }
+
+    fn on_message(
+        &mut self,
+        envelope: &Envelope,
+        message: &<AllocatorMessage as Archive>::Archived,
+        context: &mut Context<'_, Self>,
+    ) {
+        let message = rkyv::deserialize::<AllocatorMessage, rancor::Panic>(message);
+        let Ok(AllocatorMessage::Master(message)) = message;
+        let is_from_master = envelope.from == Address::only(context.me().host, ActorKind::Master);
+        if !is_from_master || self.handle(message, context).is_err() {
+            self.strays += 1;
+            context.count("allocator/strays", 1);
+        }
+        self.arm(context);
+    }
+
+    fn on_timer(&mut self, timer: Timer, context: &mut Context<'_, Self>) {
+        match timer {
+            Timer::Cycle => {
+                self.is_cycle_armed = false;
+                self.cycle(context);
+            }
+            Timer::Batch => {
+                self.engine.mark_batch();
+                self.record(context);
+                context.arm_at(Timer::Batch, self.engine.next_round(context.now()));
+            }
+            Timer::Expiry => {
+                self.expiry_at = None;
+                self.engine.expire(context.now());
+            }
+        }
+        self.arm(context);
+    }
+
+    fn on_done(&mut self, ticket: Ticket, outcome: Outcome, _context: &mut Context<'_, Self>) {
+        panic!("an allocator asks for no effect that comes back, yet {ticket:?} did: {outcome:?}");
+    }
+
+    fn invariants(&self) {
+        self.engine.invariants();
+    }
+}

@@ -1,0 +1,270 @@
+//! Conversations of the allocator with its master, on the rig.
+
+use super::{Allocator, AllocatorConfig, messages};
+use crate::testing::{Rig, sent};
+use kaon_kernel::actor::{ActorKind, Address, Effect, HostId};
+use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
+use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
+use kaon_kernel::message::{AllocatorMessage, MasterMessage};
+use kaon_kernel::offer::Refusal;
+use kaon_kernel::resource::{Resources, parse};
+use kaon_kernel::time::Duration;
+
+const HOST: HostId = HostId(5);
+const MASTER: Address = Address::only(HOST, ActorKind::Master);
+const EPOCH: u64 = 3;
+
+fn bag(text: &str) -> Resources {
+    parse::resources(text).expect("a resource text of a test")
+}
+
+fn web() -> RoleName {
+    RoleName::trusted("web")
+}
+
+fn rig(config: AllocatorConfig) -> Rig<Allocator> {
+    let mut rig = Rig::new(Allocator::new(config), Address::only(HOST, ActorKind::Allocator));
+    let begun = sent::<MasterMessage>(&rig.start());
+    assert_eq!(begun, [(MASTER, MasterMessage::Allocator(ToMaster::Started))]);
+    rig
+}
+
+fn tell(rig: &mut Rig<Allocator>, message: ToAllocator) -> Vec<Effect> {
+    rig.message(MASTER, &AllocatorMessage::Master(message))
+}
+
+fn add_framework(framework: u32) -> ToAllocator {
+    ToAllocator::AddFramework {
+        framework: FrameworkIndex(framework),
+        id: FrameworkId::trusted(format!("F{framework}")),
+        roles: vec![web()],
+        suppressed: Vec::new(),
+        capabilities: Vec::new(),
+        active: true,
+    }
+}
+
+fn add_agent(agent: u32, total: &str) -> ToAllocator {
+    ToAllocator::AddAgent {
+        agent: AgentIndex(agent),
+        id: AgentId::trusted(format!("S{agent}")),
+        hostname: format!("machine-{agent}"),
+        total: bag(total),
+        attributes: Vec::new(),
+        domain: None,
+        used: Vec::new(),
+    }
+}
+
+fn begun(config: AllocatorConfig) -> Rig<Allocator> {
+    let mut rig = rig(config);
+    tell(&mut rig, ToAllocator::Begin { epoch: EPOCH, weights: Vec::new() });
+    rig
+}
+
+fn granted(effects: &[Effect]) -> Vec<Vec<Grant>> {
+    let granted = sent::<MasterMessage>(effects).into_iter().map(|(to, message)| match message {
+        MasterMessage::Allocator(ToMaster::Granted { epoch: EPOCH, grants }) if to == MASTER => grants,
+        other => panic!("{other:?}"),
+    });
+    granted.collect()
+}
+
+fn who(effects: &[Effect]) -> Vec<(u32, u32)> {
+    granted(effects).concat().iter().map(|grant| (grant.framework.0, grant.agent.0)).collect()
+}
+
+fn recover(framework: u32, agent: u32, resources: &str, refusal: Option<Duration>) -> ToAllocator {
+    let (framework, agent) = (FrameworkIndex(framework), AgentIndex(agent));
+    let grant = Grant { framework, role: web(), agent, resources: bag(resources) };
+    ToAllocator::Recover { grant, refusal: refusal.map(Refusal) }
+}
+
+#[test]
+fn nothing_is_granted_before_resume() {
+    let mut rig = begun(AllocatorConfig::default());
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "cpus:1"));
+    assert!(granted(&rig.pass(Duration::secs(5))).is_empty());
+    assert!(granted(&tell(&mut rig, ToAllocator::Resume)).is_empty(), "a round is of the timer, not of the message");
+    assert_eq!(who(&rig.pass(Duration::ZERO)), [(1, 1)]);
+    tell(&mut rig, ToAllocator::Pause);
+    tell(&mut rig, add_agent(2, "cpus:1"));
+    assert!(granted(&rig.pass(Duration::secs(5))).is_empty());
+    tell(&mut rig, ToAllocator::Resume);
+    assert_eq!(who(&rig.pass(Duration::ZERO)), [(1, 2)]);
+}
+
+#[test]
+fn what_arrives_before_a_master_begins_is_ignored_and_counted() {
+    let mut rig = rig(AllocatorConfig::default());
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "cpus:1"));
+    tell(&mut rig, ToAllocator::Resume);
+    assert_eq!(rig.actor().strays(), 3);
+    assert!(rig.pass(Duration::secs(5)).is_empty());
+    tell(&mut rig, ToAllocator::Begin { epoch: EPOCH, weights: Vec::new() });
+    tell(&mut rig, add_agent(1, "cpus:1"));
+    assert_eq!(rig.actor().strays(), 3);
+}
+
+#[test]
+fn only_the_master_of_this_host_is_heard() {
+    let mut rig = begun(AllocatorConfig::default());
+    for kind in [ActorKind::Agent, ActorKind::Framework, ActorKind::Outside] {
+        rig.message(Address::only(HOST, kind), &AllocatorMessage::Master(add_agent(1, "cpus:1")));
+    }
+    let elsewhere = Address::only(HostId(6), ActorKind::Master);
+    rig.message(elsewhere, &AllocatorMessage::Master(ToAllocator::Begin { epoch: 9, weights: Vec::new() }));
+    assert_eq!(rig.actor().strays(), 4);
+    assert!(rig.actor().engine().agent(AgentIndex(1)).is_none());
+}
+
+#[test]
+fn a_freed_resource_is_offered_within_the_window() {
+    let config = AllocatorConfig { window: Duration::micros(300), ..AllocatorConfig::default() };
+    let mut rig = begun(config);
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_framework(2));
+    tell(&mut rig, ToAllocator::Resume);
+    tell(&mut rig, add_agent(1, "cpus:1"));
+    tell(&mut rig, add_agent(2, "cpus:2"));
+    assert!(granted(&rig.pass(Duration::micros(299))).is_empty());
+    let grants = granted(&rig.pass(Duration::micros(1)));
+    assert_eq!((grants.len(), grants[0].len()), (1, 2), "both agents in one message");
+    tell(&mut rig, ToAllocator::Recover { grant: grants[0][0].clone(), refusal: None });
+    assert!(granted(&rig.pass(Duration::micros(299))).is_empty());
+    assert_eq!(granted(&rig.pass(Duration::micros(1))).concat().len(), 1);
+}
+
+#[test]
+fn a_declined_offer_goes_to_the_next_and_comes_back_when_the_filter_expires() {
+    let mut rig = begun(AllocatorConfig::default());
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_framework(2));
+    tell(&mut rig, add_agent(1, "cpus:4;mem:64"));
+    tell(&mut rig, ToAllocator::Resume);
+    assert_eq!(who(&rig.pass(Duration::ZERO)), [(1, 1)]);
+    tell(&mut rig, recover(1, 1, "cpus:4;mem:64", Some(Duration::secs(5))));
+    assert_eq!(who(&rig.pass(Duration::ZERO)), [(2, 1)]);
+    tell(&mut rig, recover(2, 1, "cpus:4;mem:64", Some(Duration::secs(10))));
+    assert!(granted(&rig.pass(Duration::millis(4_999))).is_empty());
+    assert_eq!(who(&rig.pass(Duration::millis(1))), [(1, 1)]);
+}
+
+#[test]
+fn expiries_close_together_are_one_wake_up() {
+    let mut rig = begun(AllocatorConfig::default());
+    tell(&mut rig, add_framework(1));
+    for agent in 0..100 {
+        tell(&mut rig, add_agent(agent, "cpus:1"));
+    }
+    tell(&mut rig, ToAllocator::Resume);
+    assert_eq!(who(&rig.pass(Duration::ZERO)).len(), 100);
+    for agent in 0..100 {
+        tell(&mut rig, recover(1, agent, "cpus:1", Some(Duration::millis(1_500))));
+        rig.pass(Duration::micros(90));
+    }
+    rig.pass(Duration::millis(1_400));
+    let back = rig.pass(Duration::millis(200));
+    assert_eq!(who(&back).len(), 100, "all are offered again");
+    assert!(granted(&back).len() <= 3, "in {} messages", granted(&back).len());
+}
+
+#[test]
+fn a_quiet_cluster_is_left_alone() {
+    let mut rig = begun(AllocatorConfig::default());
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "disk:1"));
+    tell(&mut rig, ToAllocator::Resume);
+    let runs = |effects: &[Effect]| {
+        effects.iter().filter(|effect| format!("{effect:?}").contains("allocation_runs")).count()
+    };
+    assert_eq!(runs(&rig.pass(Duration::secs(3))), 1, "nothing changed since the first round");
+    tell(&mut rig, ToAllocator::Suppress { framework: FrameworkIndex(1), roles: vec![web()] });
+    assert_eq!(runs(&rig.pass(Duration::secs(3))), 1, "one batch round after a change");
+}
+
+#[test]
+fn grants_are_cut_into_messages() {
+    let mut rig = begun(AllocatorConfig::default());
+    tell(&mut rig, add_framework(1));
+    for agent in 0..GRANTS_MAX as u32 + 1 {
+        tell(&mut rig, add_agent(agent, "cpus:1"));
+    }
+    tell(&mut rig, ToAllocator::Resume);
+    let sizes = granted(&rig.pass(Duration::ZERO)).iter().map(Vec::len).collect::<Vec<_>>();
+    assert_eq!(sizes, [GRANTS_MAX, 1]);
+}
+
+#[test]
+fn large_grants_are_cut_by_size() {
+    let ranges = (0..20_000).map(|place| format!("{}-{}", 3 * place, 3 * place)).collect::<Vec<_>>().join(",");
+    let resources = bag(&format!("ports:[{ranges}]"));
+    let grant = Grant { framework: FrameworkIndex(1), role: web(), agent: AgentIndex(1), resources };
+    let cut = messages(vec![grant; 100]);
+    assert_eq!(cut.iter().map(Vec::len).sum::<usize>(), 100);
+    assert!(cut.len() > 1);
+    for grants in cut {
+        let message = MasterMessage::Allocator(ToMaster::Granted { epoch: EPOCH, grants });
+        let route = kaon_kernel::frame::Route {
+            to: MASTER,
+            from: MASTER,
+            sequence: 1,
+            term: kaon_kernel::actor::Term(0),
+        };
+        let bytes = kaon_kernel::frame::Frame::encode(route, &message).body_bytes().len();
+        assert!(bytes <= super::MESSAGE_BYTES_MAX, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn a_master_that_begins_again_is_served_anew() {
+    let mut rig = begun(AllocatorConfig::default());
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "cpus:1"));
+    tell(&mut rig, ToAllocator::Resume);
+    assert_eq!(who(&rig.pass(Duration::ZERO)), [(1, 1)]);
+    tell(&mut rig, ToAllocator::Begin { epoch: EPOCH + 1, weights: Vec::new() });
+    tell(&mut rig, recover(1, 1, "cpus:1", None));
+    assert_eq!(rig.actor().strays(), 1, "what was granted before is of no account");
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "cpus:1"));
+    tell(&mut rig, ToAllocator::Resume);
+    let effects = rig.pass(Duration::ZERO);
+    let [(_, MasterMessage::Allocator(ToMaster::Granted { epoch, grants }))] = &sent::<MasterMessage>(&effects)[..] else {
+        panic!("one message");
+    };
+    assert_eq!((*epoch, grants.len()), (EPOCH + 1, 1));
+}
+
+#[test]
+fn one_script_gives_one_transcript() {
+    let play = || {
+        let mut rig = begun(AllocatorConfig::default());
+        let mut frames = Vec::new();
+        for framework in 0..5 {
+            tell(&mut rig, add_framework(framework));
+        }
+        for agent in 0..50 {
+            tell(&mut rig, add_agent(agent, "cpus:1;mem:32"));
+        }
+        tell(&mut rig, ToAllocator::Resume);
+        for round in 0..20 {
+            let effects = rig.pass(Duration::millis(300));
+            for effect in &effects {
+                if let Effect::Send(frame) = effect {
+                    frames.push(frame.bytes().to_vec());
+                }
+            }
+            for grant in granted(&effects).concat() {
+                let refusal = (grant.agent.0 % 3 != round % 3).then_some(Refusal::DEFAULT);
+                tell(&mut rig, ToAllocator::Recover { grant, refusal });
+            }
+        }
+        frames
+    };
+    let one = play();
+    assert!(one.len() > 10, "{} frames", one.len());
+    assert_eq!(one, play());
+}

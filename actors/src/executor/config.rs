@@ -1,0 +1,135 @@
+//! What an executor is told at its start: its environment, read as a value (reference 6.1).
+
+use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, IdError};
+use kaon_kernel::time::Duration;
+
+/// How long an executor whose framework does not checkpoint waits for an agent whose link fell. Mesos does not wait at
+/// all; here a session may break while both ends live, and comes back at once.
+const RECOVERY_TIMEOUT_PLAIN: Duration = Duration::secs(2);
+
+/// The longest wait between two registrations when the agent says nothing (`--executor_reregistration_timeout`).
+const REGISTER_BACKOFF_MAX: Duration = Duration::secs(2);
+
+/// The grace of a shutdown when the agent says nothing (`--executor_shutdown_grace_period`).
+const SHUTDOWN_GRACE: Duration = Duration::secs(5);
+
+/// Variables with this prefix are between agent and executor, such as the executor's certificate; no task sees them.
+const PRIVATE_PREFIX: &str = "KAON_";
+
+/// The executor's own credential, which no task sees (reference 6.1).
+const TOKEN: &str = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN";
+
+/// Why an environment is not one of an executor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A variable is missing.
+    #[error("variable {0} is not set")]
+    Missing(&'static str),
+    /// A variable holds no id.
+    #[error("variable {name} holds no id")]
+    Id {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        source: IdError,
+    },
+    /// A variable holds no duration.
+    #[error("variable {name} holds no duration: '{text}'")]
+    Duration {
+        /// Which.
+        name: &'static str,
+        /// What it holds.
+        text: String,
+    },
+}
+
+/// What an executor is told at its start. Every interval that it waits is here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutorConfig {
+    /// Whose.
+    pub framework_id: FrameworkId,
+    /// Which.
+    pub executor_id: ExecutorId,
+    /// Of which agent.
+    pub agent_id: AgentId,
+    /// In which container; its certificate names the same.
+    pub container_id: ContainerId,
+    /// The sandbox below the work directory; the task runs in it too.
+    pub sandbox: String,
+    /// What its task inherits.
+    pub environment: Vec<(String, String)>,
+    /// The first wait for an answer to a registration.
+    pub register_backoff: Duration,
+    /// The longest (`MESOS_SUBSCRIPTION_BACKOFF_MAX`, else 2 s).
+    pub register_backoff_max: Duration,
+    /// How long after its start the first link may take: that of the agent's registration timeout (1 min).
+    pub first_contact_timeout: Duration,
+    /// How long it waits for an agent that is gone (`MESOS_RECOVERY_TIMEOUT`; 2 s when the framework does not
+    /// checkpoint).
+    pub recovery_timeout: Duration,
+    /// How long the agent waits between Shutdown and the end (`MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD`, else 5 s).
+    pub shutdown_grace: Duration,
+    /// How much of that it keeps to tell the agent how its task ended.
+    pub shutdown_margin: Duration,
+    /// How long between TERM and KILL when neither the kill nor the task says (3 s).
+    pub kill_grace: Duration,
+    /// The first wait for the agent to have a status on disk.
+    pub resend: Duration,
+    /// The longest.
+    pub resend_max: Duration,
+    /// How long it waits for the agent to have the last status (reference 6.5, 60 s).
+    pub farewell: Duration,
+}
+
+impl ExecutorConfig {
+    /// Reads the environment that an agent has set.
+    pub fn from_environment(variables: &[(String, String)]) -> Result<Self, Error> {
+        let find = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let text = |name: &'static str| find(name).ok_or(Error::Missing(name));
+        let duration = |name: &'static str| match find(name) {
+            None => Ok(None),
+            Some(text) => {
+                parse_duration(text).map(Some).ok_or_else(|| Error::Duration { name, text: text.to_owned() })
+            }
+        };
+        let named = |name: &'static str| move |source: IdError| Error::Id { name, source };
+        let shutdown_grace = duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD")?.unwrap_or(SHUTDOWN_GRACE);
+        let inherited = variables.iter().filter(|(name, _)| !name.starts_with(PRIVATE_PREFIX) && name != TOKEN);
+        Ok(Self {
+            framework_id: FrameworkId::parse(text("MESOS_FRAMEWORK_ID")?).map_err(named("MESOS_FRAMEWORK_ID"))?,
+            executor_id: ExecutorId::parse(text("MESOS_EXECUTOR_ID")?).map_err(named("MESOS_EXECUTOR_ID"))?,
+            agent_id: AgentId::parse(text("MESOS_SLAVE_ID")?).map_err(named("MESOS_SLAVE_ID"))?,
+            container_id: ContainerId::parse(text("KAON_CONTAINER_ID")?).map_err(named("KAON_CONTAINER_ID"))?,
+            sandbox: text("KAON_SANDBOX")?.to_owned(),
+            environment: inherited.cloned().collect(),
+            register_backoff: Duration::millis(100),
+            register_backoff_max: duration("MESOS_SUBSCRIPTION_BACKOFF_MAX")?.unwrap_or(REGISTER_BACKOFF_MAX),
+            first_contact_timeout: Duration::secs(60),
+            recovery_timeout: duration("MESOS_RECOVERY_TIMEOUT")?.unwrap_or(RECOVERY_TIMEOUT_PLAIN),
+            shutdown_grace,
+            shutdown_margin: Duration::secs(1).min(Duration(shutdown_grace.0 / 2)),
+            kill_grace: Duration::secs(3),
+            resend: Duration::millis(500),
+            resend_max: Duration::secs(10),
+            farewell: Duration::secs(60),
+        })
+    }
+}
+
+/// Reads stout's text form of a duration: a number, which may have decimals, and a unit.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|character: char| character.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit {
+        "ns" => 1e-9,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "secs" => 1.0,
+        "mins" => 60.0,
+        "hrs" => 3_600.0,
+        "days" => 86_400.0,
+        "weeks" => 604_800.0,
+        _ => return None,
+    };
+    Duration::from_seconds(number.parse::<f64>().ok()? * seconds)
+}

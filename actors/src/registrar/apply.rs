@@ -1,0 +1,283 @@
+//! What the log adds up to: the registry as a state machine.
+//!
+//! Every registrar of the group applies the same operations in the same order and must come to the same registry, so
+//! nothing here depends on anything but the operation and what was applied before. Applying an operation twice changes
+//! nothing more. The book knows nothing of the log, of terms or of masters.
+//!
+//! Sources: Mesos `master/registry_operations.cpp` for what admitting, marking and removing mean;
+//! `--registry_max_agent_count` and its pruning of the oldest for the bounds. Mesos keeps no frameworks; we do.
+
+use core::borrow::Borrow;
+use core::hash::Hash;
+use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::frame::{BODY_BYTES_MAX, RootSerialize};
+use kaon_kernel::framework::FrameworkInfo;
+use kaon_kernel::id::{AgentId, FrameworkId};
+use kaon_kernel::message::registrar::{AdmittedAgent, REMOVED_MAX, Registry, RegistryOperation, UNREACHABLE_MAX};
+use kaon_kernel::table::Table;
+use kaon_kernel::time::WallTime;
+use std::collections::BTreeMap;
+
+/// The largest registry in bytes of its archive. It travels in one frame, to the master and to a registrar that lags
+/// too far behind; a 1/16 of the frame is left for what goes around it. Room for 20,000 agents of 780 bytes.
+pub const REGISTRY_BYTES_MAX: usize = BODY_BYTES_MAX - (BODY_BYTES_MAX >> 4);
+
+/// The bounds of a registry. All registrars of a group must have the same, or they would drift apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Agents out of reach; beyond, the oldest is forgotten.
+    pub unreachable_max: usize,
+    /// Removed frameworks; beyond, the oldest is forgotten.
+    pub removed_max: usize,
+    /// Bytes of all tables. Beyond, the oldest agents out of reach are forgotten, then the oldest removed frameworks;
+    /// what does not fit even then is not admitted.
+    pub bytes_max: usize,
+}
+
+impl Limits {
+    /// The bounds of every real group.
+    pub const DEFAULT: Self =
+        Self { unreachable_max: UNREACHABLE_MAX, removed_max: REMOVED_MAX, bytes_max: REGISTRY_BYTES_MAX };
+}
+
+/// Why an operation changed nothing although it asked for something that does not hold. The master checks all of these
+/// first, except the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ignored {
+    /// An admission without an id.
+    #[error("no id was given")]
+    Unnamed,
+    /// The agent's id belongs to the bearer of another certificate.
+    #[error("the id belongs to another identity")]
+    Identity,
+    /// The framework was removed and may not come back.
+    #[error("the framework was removed")]
+    Removed,
+    /// The registry is as large as [`Limits::bytes_max`] allows, and nothing can be forgotten.
+    #[error("the registry is full")]
+    Full,
+}
+
+/// The registry with its indexes. Every operation costs a look-up, a few steps in a tree, and one pass over what it
+/// writes.
+#[derive(Clone, Debug)]
+pub struct Book {
+    limits: Limits,
+    agents: Rows<AgentId, AdmittedAgent>,
+    unreachable: Rows<AgentId, (AdmittedAgent, WallTime)>,
+    frameworks: Rows<FrameworkId, FrameworkInfo>,
+    removed: Rows<FrameworkId, WallTime>,
+}
+
+impl Book {
+    /// An empty registry.
+    pub fn new(limits: Limits) -> Self {
+        let (agents, unreachable) = (Rows::default(), Rows::default());
+        Self { limits, agents, unreachable, frameworks: Rows::default(), removed: Rows::default() }
+    }
+
+    /// A registry as it was written down; `None` when it could not have come from [`Book::registry`]: a row without an
+    /// id, or two with the same. Linear cost.
+    pub fn restore(limits: Limits, registry: Registry) -> Option<Self> {
+        let mut book = Self::new(limits);
+        for agent in registry.agents {
+            let id = agent.info.id.clone()?;
+            book.agents.push(id, agent_bytes(&agent.info, &agent.identity), agent)?;
+        }
+        for (agent, since) in registry.unreachable {
+            let id = agent.info.id.clone()?;
+            book.unreachable.push(id, agent_bytes(&agent.info, &agent.identity), (agent, since))?;
+        }
+        for info in registry.frameworks {
+            book.frameworks.push(info.id.clone()?, archive_bytes(&info), info)?;
+        }
+        for (id, since) in registry.removed {
+            let bytes = archive_bytes(&id);
+            book.removed.push(id, bytes, since)?;
+        }
+        Some(book)
+    }
+
+    /// The registry as the master and the snapshot take it. Linear cost.
+    pub fn registry(&self) -> Registry {
+        Registry {
+            agents: self.agents.iter().map(|(_, agent)| agent.clone()).collect(),
+            unreachable: self.unreachable.iter().map(|(_, row)| row.clone()).collect(),
+            frameworks: self.frameworks.iter().map(|(_, info)| info.clone()).collect(),
+            removed: self.removed.iter().map(|(id, since)| (id.clone(), *since)).collect(),
+        }
+    }
+
+    /// How large the registry is, in bytes of its archive; somewhat more than it will be.
+    pub fn bytes(&self) -> usize {
+        self.agents.bytes + self.unreachable.bytes + self.frameworks.bytes + self.removed.bytes
+    }
+
+    /// Applies one operation. An error says that it asked for what does not hold, and that nothing has changed.
+    pub fn apply(&mut self, operation: RegistryOperation) -> Result<(), Ignored> {
+        match operation {
+            RegistryOperation::AdmitAgent { info, identity } => self.admit_agent(info, identity)?,
+            RegistryOperation::MarkUnreachable { agent_id, since } => {
+                if let Some((bytes, agent)) = self.agents.remove(agent_id.as_str()) {
+                    self.unreachable.put(agent_id, bytes, (agent, since));
+                }
+            }
+            RegistryOperation::RemoveAgent { agent_id } => {
+                self.agents.remove(agent_id.as_str());
+                self.unreachable.remove(agent_id.as_str());
+            }
+            RegistryOperation::AdmitFramework { info } => self.admit_framework(info)?,
+            RegistryOperation::RemoveFramework { framework_id, since } => {
+                self.frameworks.remove(framework_id.as_str());
+                if !self.removed.has(framework_id.as_str()) {
+                    let bytes = archive_bytes(&framework_id);
+                    self.removed.put(framework_id, bytes, since);
+                }
+            }
+        }
+        self.shed();
+        Ok(())
+    }
+
+    fn admit_agent(&mut self, info: AgentInfo, identity: String) -> Result<(), Ignored> {
+        let id = info.id.clone().ok_or(Ignored::Unnamed)?;
+        let known = self.agents.find(id.as_str());
+        let known = known.or_else(|| self.unreachable.find(id.as_str()).map(|(agent, _)| agent));
+        if known.is_some_and(|agent| agent.identity != identity) {
+            return Err(Ignored::Identity);
+        }
+        let bytes = agent_bytes(&info, &identity);
+        self.check_room(bytes, self.agents.bytes_of(id.as_str()))?;
+        self.unreachable.remove(id.as_str());
+        self.agents.put(id, bytes, AdmittedAgent { info, identity });
+        Ok(())
+    }
+
+    fn admit_framework(&mut self, info: FrameworkInfo) -> Result<(), Ignored> {
+        let id = info.id.clone().ok_or(Ignored::Unnamed)?;
+        if self.removed.has(id.as_str()) {
+            return Err(Ignored::Removed);
+        }
+        let bytes = archive_bytes(&info);
+        self.check_room(bytes, self.frameworks.bytes_of(id.as_str()))?;
+        self.frameworks.put(id, bytes, info);
+        Ok(())
+    }
+
+    /// Whether a row of `bytes` in place of one of `before` fits once all is forgotten that may be.
+    fn check_room(&self, bytes: usize, before: usize) -> Result<(), Ignored> {
+        let kept = self.agents.bytes + self.frameworks.bytes - before;
+        if kept + bytes > self.limits.bytes_max { Err(Ignored::Full) } else { Ok(()) }
+    }
+
+    fn shed(&mut self) {
+        while self.unreachable.len() > self.limits.unreachable_max {
+            self.unreachable.pop_oldest();
+        }
+        while self.removed.len() > self.limits.removed_max {
+            self.removed.pop_oldest();
+        }
+        while self.bytes() > self.limits.bytes_max {
+            if !self.unreachable.pop_oldest() && !self.removed.pop_oldest() {
+                break;
+            }
+        }
+    }
+
+    /// Asserts the bounds and that indexes and rows agree. Constant cost.
+    pub fn invariants(&self) {
+        assert!(self.unreachable.len() <= self.limits.unreachable_max);
+        assert!(self.removed.len() <= self.limits.removed_max);
+        assert!(self.bytes() <= self.limits.bytes_max, "registry of {} bytes", self.bytes());
+        self.agents.invariants();
+        self.unreachable.invariants();
+        self.frameworks.invariants();
+        self.removed.invariants();
+    }
+}
+
+/// What an agent's row may take in the archive.
+fn agent_bytes(info: &AgentInfo, identity: &String) -> usize {
+    archive_bytes(info) + archive_bytes(identity)
+}
+
+/// What a value may take inside a larger archive: its own archive, and something for padding and for its row.
+fn archive_bytes<T: for<'a> RootSerialize<'a>>(value: &T) -> usize {
+    let buffer = kaon_kernel::frame::Buffer::with_capacity(512);
+    let written = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(value, buffer);
+    let bytes = written.expect("writing to memory can't fail").len();
+    bytes + bytes / 16 + 32
+}
+
+/// Rows in order of their coming, found by their key.
+#[derive(Clone, Debug)]
+struct Rows<K, V> {
+    places: Table<K, u64>,
+    rows: BTreeMap<u64, (K, usize, V)>,
+    next: u64,
+    bytes: usize,
+}
+
+impl<K, V> Default for Rows<K, V> {
+    fn default() -> Self {
+        Self { places: Table::default(), rows: BTreeMap::new(), next: 0, bytes: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Borrow<str>, V> Rows<K, V> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
+    fn find(&self, key: &str) -> Option<&V> {
+        let place = self.places.get(key)?;
+        self.rows.get(place).map(|(_, _, value)| value)
+    }
+
+    fn bytes_of(&self, key: &str) -> usize {
+        let row = self.places.get(key).and_then(|place| self.rows.get(place));
+        row.map_or(0, |(_, bytes, _)| *bytes)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.values().map(|(key, _, value)| (key, value))
+    }
+
+    /// Writes a row in its old place, or as the newest.
+    fn put(&mut self, key: K, bytes: usize, value: V) {
+        let place = *self.places.entry(key.clone()).or_insert(self.next);
+        self.next = self.next.max(place + 1);
+        self.bytes += bytes;
+        if let Some((_, before, _)) = self.rows.insert(place, (key, bytes, value)) {
+            self.bytes -= before;
+        }
+    }
+
+    /// Adds the newest row; `None` when the key has one already.
+    fn push(&mut self, key: K, bytes: usize, value: V) -> Option<()> {
+        (!self.has(key.borrow())).then(|| self.put(key, bytes, value))
+    }
+
+    fn remove(&mut self, key: &str) -> Option<(usize, V)> {
+        let place = self.places.swap_remove(key)?;
+        let (_, bytes, value) = self.rows.remove(&place)?;
+        self.bytes -= bytes;
+        Some((bytes, value))
+    }
+
+    fn pop_oldest(&mut self) -> bool {
+        let Some((_, (key, bytes, _))) = self.rows.pop_first() else { return false };
+        self.bytes -= bytes;
+        self.places.swap_remove(key.borrow());
+        true
+    }
+
+    fn invariants(&self) {
+        assert_eq!(self.places.len(), self.rows.len(), "index and rows");
+        assert!(self.rows.last_key_value().is_none_or(|(place, _)| *place < self.next));
+    }
+}

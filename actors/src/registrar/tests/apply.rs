@@ -1,0 +1,144 @@
+//! The registry as a state machine.
+
+use super::*;
+use crate::registrar::apply::{Book, Ignored, Limits};
+use kaon_kernel::chance::Chance;
+
+fn names(book: &Book) -> [Vec<String>; 4] {
+    let registry = book.registry();
+    let name = |info: &AgentInfo| info.id.as_ref().map(ToString::to_string).unwrap_or_default();
+    [
+        registry.agents.iter().map(|agent| name(&agent.info)).collect(),
+        registry.unreachable.iter().map(|(agent, _)| name(&agent.info)).collect(),
+        registry.frameworks.iter().map(|info| info.name.clone()).collect(),
+        registry.removed.iter().map(|(id, _)| id.to_string()).collect(),
+    ]
+}
+
+#[test]
+fn an_agent_comes_falls_silent_comes_back_and_leaves() {
+    let mut book = Book::new(Limits::DEFAULT);
+    book.apply(admit_agent("a", "cert-a")).unwrap();
+    book.apply(admit_agent("b", "cert-b")).unwrap();
+    book.apply(mark_unreachable("a", 5)).unwrap();
+    assert_eq!(names(&book)[..2], [vec!["b".to_owned()], vec!["a".to_owned()]]);
+    // The first time stamp stands.
+    book.apply(mark_unreachable("a", 9)).unwrap();
+    assert_eq!(book.registry().unreachable[0].1, WallTime(5));
+    book.apply(admit_agent("a", "cert-a")).unwrap();
+    assert_eq!(names(&book)[..2], [vec!["b".to_owned(), "a".to_owned()], vec![]]);
+    book.apply(RegistryOperation::RemoveAgent { agent_id: AgentId::trusted("b") }).unwrap();
+    assert_eq!(names(&book)[..2], [vec!["a".to_owned()], vec![]]);
+}
+
+#[test]
+fn an_id_stays_with_its_identity() {
+    let mut book = Book::new(Limits::DEFAULT);
+    book.apply(admit_agent("a", "cert-a")).unwrap();
+    assert_eq!(book.apply(admit_agent("a", "thief")), Err(Ignored::Identity));
+    book.apply(mark_unreachable("a", 5)).unwrap();
+    assert_eq!(book.apply(admit_agent("a", "thief")), Err(Ignored::Identity));
+    assert_eq!(book.registry().unreachable[0].0.identity, "cert-a");
+    let nameless = AgentInfo { id: None, ..agent("x") };
+    let operation = RegistryOperation::AdmitAgent { info: nameless, identity: "cert-x".into() };
+    assert_eq!(book.apply(operation), Err(Ignored::Unnamed));
+}
+
+#[test]
+fn a_removed_framework_does_not_come_back() {
+    let mut book = Book::new(Limits::DEFAULT);
+    book.apply(admit_framework("f")).unwrap();
+    book.apply(remove_framework("f", 1)).unwrap();
+    assert_eq!(book.apply(admit_framework("f")), Err(Ignored::Removed));
+    assert_eq!(names(&book)[2..], [vec![], vec!["f".to_owned()]]);
+}
+
+#[test]
+fn the_oldest_is_forgotten_beyond_each_bound() {
+    let mut book = Book::new(Limits { unreachable_max: 2, removed_max: 3, ..Limits::DEFAULT });
+    for number in 0..5 {
+        book.apply(admit_agent(&format!("a{number}"), "cert")).unwrap();
+        book.apply(mark_unreachable(&format!("a{number}"), number)).unwrap();
+        book.apply(remove_framework(&format!("f{number}"), number)).unwrap();
+        book.invariants();
+    }
+    assert_eq!(names(&book)[1], ["a3", "a4"]);
+    assert_eq!(names(&book)[3], ["f2", "f3", "f4"]);
+}
+
+#[test]
+fn a_full_registry_forgets_before_it_refuses() {
+    let mut book = Book::new(Limits { bytes_max: 2_000, ..Limits::DEFAULT });
+    book.apply(admit_agent("old", "cert")).unwrap();
+    book.apply(mark_unreachable("old", 1)).unwrap();
+    let mut admitted = 0;
+    while book.apply(admit_agent(&format!("a{admitted}"), "cert")).is_ok() {
+        admitted += 1;
+        book.invariants();
+    }
+    assert!(admitted > 3 && names(&book)[1].is_empty(), "{admitted}");
+    assert_eq!(book.apply(admit_framework("f")), Err(Ignored::Full));
+    // Who is in may still come back.
+    book.apply(admit_agent("a0", "cert")).unwrap();
+    assert_eq!(book.registry().agents.len(), admitted);
+}
+
+#[test]
+fn the_measure_of_the_registry_covers_its_archive() {
+    let mut book = Book::new(Limits::DEFAULT);
+    for number in 0..300 {
+        book.apply(admit_agent(&format!("agent-{number}"), &"i".repeat(number % 40))).unwrap();
+        book.apply(admit_framework(&format!("framework-{number}"))).unwrap();
+        if number % 3 == 0 {
+            book.apply(mark_unreachable(&format!("agent-{number}"), 1)).unwrap();
+            book.apply(remove_framework(&format!("framework-{number}"), 1)).unwrap();
+        }
+    }
+    let archive = rkyv::to_bytes::<rkyv::rancor::Error>(&book.registry()).unwrap().len();
+    assert!(book.bytes() >= archive && book.bytes() < 2 * archive, "{} for {archive}", book.bytes());
+}
+
+/// The laws: applying twice changes nothing more, a refused operation changes nothing at all, and writing the registry
+/// down and reading it back changes nothing that later operations could see.
+#[test]
+fn operations_are_idempotent_and_survive_a_snapshot() {
+    for seed in 0..60 {
+        let mut chance = Chance::new(seed);
+        let limits = Limits { unreachable_max: 3, removed_max: 3, bytes_max: 2_500 };
+        let mut book = Book::new(limits);
+        for step in 0..200 {
+            let name = format!("n{}", chance.below(8));
+            let operation = match chance.below(6) {
+                0 | 1 => admit_agent(&name, ["one", "two"][chance.below(2) as usize]),
+                2 => mark_unreachable(&name, step),
+                3 => RegistryOperation::RemoveAgent { agent_id: AgentId::trusted(name.as_str()) },
+                4 => admit_framework(&name),
+                _ => remove_framework(&name, step),
+            };
+            let before = book.registry();
+            let result = book.apply(operation.clone());
+            let once = book.registry();
+            assert!(result.is_ok() || before == once, "seed {seed}: {operation:?} was refused and changed something");
+            assert_eq!(book.apply(operation.clone()), result, "seed {seed}: {operation:?}");
+            assert_eq!(book.registry(), once, "seed {seed}: twice {operation:?}");
+            book.invariants();
+            if chance.below(10) == 0 {
+                let restored = Book::restore(limits, once.clone()).expect("it was a registry");
+                assert_eq!((restored.registry(), restored.bytes()), (once, book.bytes()));
+                book = restored;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_registry_is_not_restored() {
+    let mut book = Book::new(Limits::DEFAULT);
+    book.apply(admit_agent("a", "cert")).unwrap();
+    let mut twice = book.registry();
+    twice.agents.push(twice.agents[0].clone());
+    assert!(Book::restore(Limits::DEFAULT, twice).is_none());
+    let mut nameless = book.registry();
+    nameless.agents[0].info.id = None;
+    assert!(Book::restore(Limits::DEFAULT, nameless).is_none());
+}
