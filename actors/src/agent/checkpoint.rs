@@ -82,7 +82,7 @@ pub(super) enum Entry {
     Executor(ExecutorRecord),
     Framework(FrameworkInfo),
     Stream(StreamRecord),
-    Task(TaskRecord),
+    Task(Box<TaskRecord>),
     Update(UpdateRecord),
 }
 
@@ -134,8 +134,7 @@ where
 fn read_value<T>(bytes: &[u8]) -> Result<T, Error>
 where
     T: Archive,
-    T::Archived:
-        for<'a> CheckBytes<HighValidator<'a, rancor::Error>> + Deserialize<T, HighDeserializer<rancor::Error>>,
+    T::Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Error>> + Deserialize<T, HighDeserializer<rancor::Error>>,
 {
     match bytes.split_first() {
         Some((&VERSION, archive)) => {
@@ -171,7 +170,7 @@ pub(super) fn read(record: &Record) -> Result<Entry, Error> {
         Some("task") => {
             let record = read_value::<TaskRecord>(value)?;
             let key = task_key(&record.framework_id, &record.info.task_id);
-            (Entry::Task(record), key)
+            (Entry::Task(Box::new(record)), key)
         }
         Some("update") => {
             let record = read_value::<UpdateRecord>(value)?;

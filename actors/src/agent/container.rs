@@ -162,11 +162,7 @@ impl Container {
     }
     /// Where it runs, as statuses tell it.
     pub(super) fn status(&self, ip: &str) -> ContainerStatus {
-        ContainerStatus {
-            container_id: self.id.clone(),
-            executor_pid: self.pid,
-            ip_addresses: vec![ip.to_owned()],
-        }
+        ContainerStatus { container_id: self.id.clone(), executor_pid: self.pid, ip_addresses: vec![ip.to_owned()] }
     }
     /// What is written of it.
     pub(super) fn record(&self) -> ExecutorRecord {
@@ -183,7 +179,8 @@ impl Container {
 impl Agent {
     /// A container's record is on disk: start it, unless it was killed meanwhile.
     pub(super) fn on_container_persisted(&mut self, number: u64, context: &mut Context<'_, Self>) {
-        let container = self.state.container_mut(number).expect("nothing removes a container before its record is done");
+        let container =
+            self.state.container_mut(number).expect("nothing removes a container before its record is done");
         if container.stage == Stage::Terminating {
             return self.end_container(number, context);
         }
@@ -197,7 +194,8 @@ impl Agent {
 
     /// A container runs, or could not be started.
     pub(super) fn on_launched(&mut self, number: u64, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
-        let container = self.state.container_mut(number).expect("nothing removes a container before its launch is done");
+        let container =
+            self.state.container_mut(number).expect("nothing removes a container before its launch is done");
         match outcome {
             ContainerOutcome::Launched { pid } => {
                 container.pid = (pid != 0).then_some(pid);

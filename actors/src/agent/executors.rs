@@ -154,9 +154,10 @@ impl Agent {
             };
         };
         let is_foreign = self.state.task(task).is_none_or(|entry| entry.container != Some(number));
-        let is_sayable =
-            !matches!(status.state, TaskState::Staging | TaskState::Unknown | TaskState::Unreachable);
-        let size = status.data.as_ref().map_or(0, Vec::len) + status.rest.len() + status.message.as_ref().map_or(0, String::len);
+        let is_sayable = !matches!(status.state, TaskState::Staging | TaskState::Unknown | TaskState::Unreachable);
+        let size = status.data.as_ref().map_or(0, Vec::len)
+            + status.rest.len()
+            + status.message.as_ref().map_or(0, String::len);
         if is_foreign || !is_sayable || size > STATUS_BYTES_MAX {
             return context.count(metric::INVALID_UPDATES, 1);
         }

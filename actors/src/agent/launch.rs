@@ -198,7 +198,8 @@ impl Agent {
         context: &mut Context<'_, Self>,
     ) {
         let number = self.state.task_named(framework_id, task_id);
-        let live = number.and_then(|number| self.state.task_mut(number)).filter(|entry| !entry.task.state.is_terminal());
+        let live =
+            number.and_then(|number| self.state.task_mut(number)).filter(|entry| !entry.task.state.is_terminal());
         let place = live.and_then(|entry| {
             entry.kill = Some(grace);
             entry.container

@@ -43,7 +43,7 @@ impl Agent {
                     }
                 }
                 Ok(Entry::Stream(stream)) => streams.push(stream),
-                Ok(Entry::Task(task)) => self.restore_task(task),
+                Ok(Entry::Task(task)) => self.restore_task(*task),
                 Ok(Entry::Update(update)) => updates.push(update),
                 Err(_) => context.count(metric::RECOVERY_ERRORS, 1),
             }
@@ -152,7 +152,8 @@ impl Agent {
 
     /// Tasks whose container's record was damaged have nobody to speak for them.
     fn fail_stray_tasks(&mut self, context: &mut Context<'_, Self>) {
-        let strays = self.state.tasks().filter(|(_, entry)| entry.container.is_none() && !entry.task.state.is_terminal());
+        let strays =
+            self.state.tasks().filter(|(_, entry)| entry.container.is_none() && !entry.task.state.is_terminal());
         let strays: Vec<u64> = strays.map(|(number, _)| number).collect();
         for number in strays {
             let message = "The agent has lost its record of the executor";

@@ -81,6 +81,12 @@ fn recover(framework: u32, agent: u32, resources: &str, refusal: Option<Duration
 }
 
 #[test]
+fn an_allocator_may_move_between_threads() {
+    fn moves<T: Send>(_: &T) {}
+    moves(&Allocator::new(AllocatorConfig::default()));
+}
+
+#[test]
 fn nothing_is_granted_before_resume() {
     let mut rig = begun(AllocatorConfig::default());
     tell(&mut rig, add_framework(1));
@@ -177,9 +183,8 @@ fn a_quiet_cluster_is_left_alone() {
     tell(&mut rig, add_framework(1));
     tell(&mut rig, add_agent(1, "disk:1"));
     tell(&mut rig, ToAllocator::Resume);
-    let runs = |effects: &[Effect]| {
-        effects.iter().filter(|effect| format!("{effect:?}").contains("allocation_runs")).count()
-    };
+    let runs =
+        |effects: &[Effect]| effects.iter().filter(|effect| format!("{effect:?}").contains("allocation_runs")).count();
     assert_eq!(runs(&rig.pass(Duration::secs(3))), 1, "nothing changed since the first round");
     tell(&mut rig, ToAllocator::Suppress { framework: FrameworkIndex(1), roles: vec![web()] });
     assert_eq!(runs(&rig.pass(Duration::secs(3))), 1, "one batch round after a change");
@@ -207,12 +212,8 @@ fn large_grants_are_cut_by_size() {
     assert!(cut.len() > 1);
     for grants in cut {
         let message = MasterMessage::Allocator(ToMaster::Granted { epoch: EPOCH, grants });
-        let route = kaon_kernel::frame::Route {
-            to: MASTER,
-            from: MASTER,
-            sequence: 1,
-            term: kaon_kernel::actor::Term(0),
-        };
+        let route =
+            kaon_kernel::frame::Route { to: MASTER, from: MASTER, sequence: 1, term: kaon_kernel::actor::Term(0) };
         let bytes = kaon_kernel::frame::Frame::encode(route, &message).body_bytes().len();
         assert!(bytes <= super::MESSAGE_BYTES_MAX, "{bytes} bytes");
     }
@@ -232,7 +233,8 @@ fn a_master_that_begins_again_is_served_anew() {
     tell(&mut rig, add_agent(1, "cpus:1"));
     tell(&mut rig, ToAllocator::Resume);
     let effects = rig.pass(Duration::ZERO);
-    let [(_, MasterMessage::Allocator(ToMaster::Granted { epoch, grants }))] = &sent::<MasterMessage>(&effects)[..] else {
+    let [(_, MasterMessage::Allocator(ToMaster::Granted { epoch, grants }))] = &sent::<MasterMessage>(&effects)[..]
+    else {
         panic!("one message");
     };
     assert_eq!((*epoch, grants.len()), (EPOCH + 1, 1));

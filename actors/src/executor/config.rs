@@ -88,9 +88,7 @@ impl ExecutorConfig {
         let text = |name: &'static str| find(name).ok_or(Error::Missing(name));
         let duration = |name: &'static str| match find(name) {
             None => Ok(None),
-            Some(text) => {
-                parse_duration(text).map(Some).ok_or_else(|| Error::Duration { name, text: text.to_owned() })
-            }
+            Some(text) => parse_duration(text).map(Some).ok_or_else(|| Error::Duration { name, text: text.to_owned() }),
         };
         let named = |name: &'static str| move |source: IdError| Error::Id { name, source };
         let shutdown_grace = duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD")?.unwrap_or(SHUTDOWN_GRACE);

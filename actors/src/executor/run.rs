@@ -67,7 +67,10 @@ impl Run {
         self.task.kill_grace
     }
     pub(super) fn invariants(&self) {
-        assert!(self.phase == Phase::Launching || self.is_asked || self.stopping.is_some(), "it runs, but was not started");
+        assert!(
+            self.phase == Phase::Launching || self.is_asked || self.stopping.is_some(),
+            "it runs, but was not started"
+        );
     }
 }
 

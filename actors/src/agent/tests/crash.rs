@@ -60,7 +60,9 @@ impl World {
     /// Whatever came out of the agent is checked against the claims, then acted upon.
     fn observe(&mut self) {
         for (host, message) in core::mem::take(&mut self.bench.to_executors) {
-            let Some((task_id, model)) = self.executors.iter_mut().find(|(_, model)| model.host == host) else { continue };
+            let Some((task_id, model)) = self.executors.iter_mut().find(|(_, model)| model.host == host) else {
+                continue;
+            };
             match message {
                 ToExecutor::Launch { .. } => model.has_task = true,
                 ToExecutor::Shutdown => model.is_running = false,
@@ -117,7 +119,8 @@ impl World {
                     self.ended.insert(task_id.clone());
                 }
                 let uuid = update.status.uuid.expect("a status on disk has a uuid");
-                self.durable.insert(uuid.0, (task_id, update.sequence));
+                let before = self.durable.insert(uuid.0, (task_id, update.sequence));
+                assert!(before.is_none_or(|(_, sequence)| sequence == update.sequence), "one status taken twice");
             }
         }
     }
@@ -238,12 +241,8 @@ impl World {
 
     fn reconnect(&mut self) {
         self.bench.link(MASTER, PeerRole::Master, "master", LinkState::Up);
-        let links: Vec<(HostId, ContainerId)> = self
-            .executors
-            .values()
-            .filter(|one| one.is_running)
-            .map(|one| (one.host, one.container.clone()))
-            .collect();
+        let links: Vec<(HostId, ContainerId)> =
+            self.executors.values().filter(|one| one.is_running).map(|one| (one.host, one.container.clone())).collect();
         for (host, container) in links {
             self.bench.link(host, PeerRole::Executor, container.as_str(), LinkState::Up);
         }
@@ -335,8 +334,7 @@ proptest! {
 /// One whole life of a task with a crash after each of its steps, before and after the disk has what is under way.
 #[test]
 fn a_crash_at_every_point_of_a_life_loses_nothing() {
-    let life: [u8; 26] =
-        [0, 1, 7, 1, 11, 1, 13, 16, 1, 21, 1, 13, 16, 1, 21, 1, 13, 16, 1, 21, 1, 19, 7, 1, 7, 1];
+    let life: [u8; 26] = [0, 1, 7, 1, 11, 1, 13, 16, 1, 21, 1, 13, 16, 1, 21, 1, 13, 16, 1, 21, 1, 19, 7, 1, 7, 1];
     for at in 0..=life.len() {
         for lucky in 0..3 {
             let mut world = World::new();

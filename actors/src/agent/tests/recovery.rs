@@ -125,6 +125,25 @@ fn a_task_that_its_executor_does_not_hold_any_more_has_failed() {
 }
 
 #[test]
+fn a_status_that_was_done_with_before_the_restart_is_not_told_again() {
+    let (mut bench, container) = with_a_running_task();
+    bench.acknowledge("t", uuid(1));
+    bench.flush();
+    let journal = bench.durable.clone();
+    bench.restart(journal);
+    bench.recovered(vec![container.clone()]);
+    bench.link(HOST, PeerRole::Executor, container.as_str(), LinkState::Up);
+    let mut message = Bench::register_message("t", &container, &["t"]);
+    if let FromExecutor::Register { unacknowledged, .. } = &mut message {
+        unacknowledged.push(status("t", TaskState::Running, 1));
+    }
+    bench.executor(HOST, message);
+    assert_eq!(bench.take_acknowledged(), vec![uuid(1)], "it is remembered by its uuid");
+    bench.join();
+    assert!(bench.take_updates().is_empty());
+}
+
+#[test]
 fn records_that_do_not_read_are_skipped_and_never_stop_the_agent() {
     let (mut bench, container) = with_a_running_task();
     bench.update(HOST, "t", TaskState::Finished, 2);

@@ -164,7 +164,10 @@ fn a_task_goes_from_launch_to_the_last_acknowledgement_and_leaves_nothing() {
     assert_eq!(bench.take_acknowledged(), vec![uuid(1)]);
     let told = bench.take_update();
     let place = told.container.clone().expect("a container status");
-    assert_eq!((told.uuid, told.source, told.agent_id), (Some(uuid(1)), Source::Executor, Some(AgentId::trusted("m-S0"))));
+    assert_eq!(
+        (told.uuid, told.source, told.agent_id),
+        (Some(uuid(1)), Source::Executor, Some(AgentId::trusted("m-S0")))
+    );
     assert_eq!((place.container_id, place.executor_pid), (container, Some(77)));
     assert_eq!(place.ip_addresses, vec!["10.0.0.7".to_owned()]);
     // The next one waits for the first.
@@ -329,7 +332,10 @@ fn a_task_that_never_arrived_is_dropped_when_the_master_asks() {
     bench.master(ToAgent::Reconcile { tasks: tasks.to_vec() });
     bench.flush();
     let status = bench.take_update();
-    assert_eq!((status.task_id.as_str(), status.state, status.reason), ("lost", TaskState::Dropped, Some(Reason::Reconciliation)));
+    assert_eq!(
+        (status.task_id.as_str(), status.state, status.reason),
+        ("lost", TaskState::Dropped, Some(Reason::Reconciliation))
+    );
 }
 
 #[test]

@@ -80,7 +80,8 @@ pub(in crate::allocator) fn frame_bytes(resources: &Resources) -> usize {
         let identity = entry.identity.as_ref().map_or(0, |identity| {
             let texts = identity.reservations.iter().map(|reservation| {
                 let labels = reservation.labels.iter();
-                let labels = labels.map(|label| label.key.len() + label.value.as_ref().map_or(0, String::len) + 2 * ITEM);
+                let labels =
+                    labels.map(|label| label.key.len() + label.value.as_ref().map_or(0, String::len) + 2 * ITEM);
                 LAYER + reservation.role.as_str().len() + labels.sum::<usize>()
             });
             let disk = identity.disk.as_ref().and_then(|disk| disk.source.as_ref());

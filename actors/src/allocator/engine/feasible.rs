@@ -150,7 +150,8 @@ pub(super) const OFFER: &[Check] = &[
         if prospect.draft.is_enough || prospect.draft.offer.is_empty() {
             return None;
         }
-        let (cpus, mem) = (prospect.draft.offer.scalar(&ResourceName::Cpus), prospect.draft.offer.scalar(&ResourceName::Mem));
+        let (cpus, mem) =
+            (prospect.draft.offer.scalar(&ResourceName::Cpus), prospect.draft.offer.scalar(&ResourceName::Mem));
         Some(Reason::BelowMinimum { cpus, mem })
     },
     |prospect| {
@@ -168,8 +169,7 @@ pub(super) fn obstacle<'a>(prospect: &Prospect<'a, '_>) -> Option<Reason<'a>> {
 /// without what it does not understand (reference 3.2).
 pub(super) fn offerable(free: &Resources, role: &RoleName, capabilities: Capabilities) -> Resources {
     free.filter(|entry| {
-        missing(entry, capabilities).is_none()
-            && entry.reservation_role().is_none_or(|holder| is_within(role, holder))
+        missing(entry, capabilities).is_none() && entry.reservation_role().is_none_or(|holder| is_within(role, holder))
     })
 }
 

@@ -6,6 +6,7 @@
 
 use super::sorter::Client;
 use core::cell::Cell;
+use core::ops::Range;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex};
 use kaon_kernel::resource::Resources;
 use kaon_kernel::table::{Set, Table};
@@ -14,7 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// So many filters of one framework are kept: room for each of 100,000 agents, and some. A refusal beyond it is not
-/// remembered, so the framework may be offered the same again; it is counted in [`Filters::shed`].
+/// remembered, so the framework may be offered the same again; it is counted in
+/// [`super::Engine::filters_shed`].
 pub const FILTERS_PER_FRAMEWORK_MAX: u32 = 131_072;
 
 /// So many filters of one client on one agent are kept; the one that would expire first gives way.
@@ -43,8 +45,8 @@ pub(super) struct Filters {
     by_agent: Table<AgentIndex, Vec<Filter>>,
     by_client: Table<Client, Set<AgentIndex>>,
     by_framework: Table<FrameworkIndex, u32>,
-    /// By expiry, the agents and serials.
-    expiry: BTreeMap<Instant, Set<(AgentIndex, u64)>>,
+    /// By expiry.
+    expiry: BTreeMap<Instant, Set<(AgentIndex, Client, u64)>>,
     serial: u64,
     shed: u64,
 }
@@ -65,7 +67,7 @@ impl Filters {
             obsolete.extend(lasting.min_by_key(|filter| (filter.until, filter.serial)).map(|filter| filter.serial));
         }
         if !obsolete.is_empty() {
-            self.drop_if(agent, |filter| obsolete.contains(&filter.serial));
+            self.drop_if(agent, client, |filter| obsolete.contains(&filter.serial));
         }
         let count = self.by_framework.entry(client.framework).or_insert(0);
         if *count >= FILTERS_PER_FRAMEWORK_MAX {
@@ -82,7 +84,7 @@ impl Filters {
         let at = filters.partition_point(|filter| filter.client <= client);
         filters.insert(at, Filter { client, refused, until, serial });
         self.by_client.entry(client).or_default().insert(agent);
-        self.expiry.entry(until).or_default().insert((agent, serial));
+        self.expiry.entry(until).or_default().insert((agent, client, serial));
     }
 
     /// The filters on an agent, for [`blocking`].
@@ -108,8 +110,8 @@ impl Filters {
     /// Drops what has expired at `now`, and tells of which agents.
     pub(super) fn expire(&mut self, now: Instant, mut expired: impl FnMut(AgentIndex)) {
         while let Some(due) = self.expiry.first_entry().filter(|due| *due.key() <= now) {
-            for (agent, serial) in due.remove() {
-                self.drop_if(agent, |filter| filter.serial == serial);
+            for (agent, client, serial) in due.remove() {
+                self.drop_if(agent, client, |filter| filter.serial == serial);
                 expired(agent);
             }
         }
@@ -118,51 +120,52 @@ impl Filters {
     /// Drops those of a client. Cost: its agents.
     pub(super) fn drop_client(&mut self, client: Client) {
         for agent in self.by_client.swap_remove(&client).unwrap_or_default() {
-            self.drop_if(agent, |filter| filter.client == client);
+            self.drop_if(agent, client, |_| true);
         }
     }
 
     /// Drops those on an agent.
     pub(super) fn drop_agent(&mut self, agent: AgentIndex) {
-        self.drop_if(agent, |_| true);
+        let mut clients = self.on(agent).iter().map(|filter| filter.client).collect::<Vec<_>>();
+        clients.dedup();
+        for client in clients {
+            self.drop_if(agent, client, |_| true);
+        }
     }
 
-    /// Takes filters on one agent out of all four indexes; emptied entries go with them.
-    fn drop_if(&mut self, agent: AgentIndex, condition: impl Fn(&Filter) -> bool) {
+    /// Takes filters of one client on one agent out of all four indexes; emptied entries go with them.
+    fn drop_if(&mut self, agent: AgentIndex, client: Client, condition: impl Fn(&Filter) -> bool) {
         let Self { by_agent, by_client, by_framework, expiry, .. } = self;
         let Some(filters) = by_agent.get_mut(&agent) else { return };
-        let mut touched = Vec::new();
-        filters.retain(|filter| {
-            if !condition(filter) {
-                return true;
+        let range = of_client(filters, client);
+        let mut stays = false;
+        for at in range.rev() {
+            if !condition(&filters[at]) {
+                stays = true;
+                continue;
             }
-            if let Some(due) = expiry.get_mut(&filter.until) {
-                due.swap_remove(&(agent, filter.serial));
+            let Filter { until, serial, .. } = filters.remove(at);
+            if let Some(due) = expiry.get_mut(&until) {
+                due.swap_remove(&(agent, client, serial));
                 if due.is_empty() {
-                    expiry.remove(&filter.until);
+                    expiry.remove(&until);
                 }
             }
-            if let Some(count) = by_framework.get_mut(&filter.client.framework) {
+            if let Some(count) = by_framework.get_mut(&client.framework) {
                 *count -= 1;
                 if *count == 0 {
-                    by_framework.swap_remove(&filter.client.framework);
-                }
-            }
-            touched.push(filter.client);
-            false
-        });
-        for client in touched {
-            let first = filters.partition_point(|filter| filter.client < client);
-            let stays = filters.get(first).is_some_and(|filter| filter.client == client);
-            if !stays && let Some(agents) = by_client.get_mut(&client) {
-                agents.swap_remove(&agent);
-                if agents.is_empty() {
-                    by_client.swap_remove(&client);
+                    by_framework.swap_remove(&client.framework);
                 }
             }
         }
         if filters.is_empty() {
             by_agent.swap_remove(&agent);
+        }
+        if !stays && let Some(agents) = by_client.get_mut(&client) {
+            agents.swap_remove(&agent);
+            if agents.is_empty() {
+                by_client.swap_remove(&client);
+            }
         }
     }
 
@@ -175,7 +178,10 @@ impl Filters {
             for filter in filters {
                 assert!(is_client(filter.client), "a filter of {:?}, which is not there", filter.client);
                 let due = self.expiry.get(&filter.until);
-                assert!(due.is_some_and(|due| due.contains(&(agent, filter.serial))), "a filter that never expires");
+                assert!(
+                    due.is_some_and(|due| due.contains(&(agent, filter.client, filter.serial))),
+                    "a filter that never expires"
+                );
                 assert!(self.by_client.get(&filter.client).is_some_and(|agents| agents.contains(&agent)));
             }
             count += filters.len();
@@ -184,7 +190,10 @@ impl Filters {
         assert_eq!(count, self.by_framework.values().map(|&count| count as usize).sum::<usize>());
         let pairs = self.by_client.iter().flat_map(|(client, agents)| agents.iter().map(move |agent| (client, agent)));
         for (client, agent) in pairs {
-            assert!(self.on(*agent).iter().any(|filter| filter.client == *client), "{client:?} has no filter on {agent:?}");
+            assert!(
+                self.on(*agent).iter().any(|filter| filter.client == *client),
+                "{client:?} has no filter on {agent:?}"
+            );
         }
     }
 }
@@ -219,7 +228,12 @@ pub(super) fn blocking<'a>(
     offer: &Resources,
     memory: &Memory,
 ) -> Option<&'a Filter> {
+    filters[of_client(filters, client)].iter().find(|filter| memory.contains(&filter.refused, offer))
+}
+
+/// Where the filters of a client are among those on an agent.
+fn of_client(filters: &[Filter], client: Client) -> Range<usize> {
     let begin = filters.partition_point(|filter| filter.client < client);
-    let mut same = filters[begin..].iter().take_while(|filter| filter.client == client);
-    same.find(|filter| memory.contains(&filter.refused, offer))
+    let length = filters[begin..].iter().take_while(|filter| filter.client == client).count();
+    begin..begin + length
 }

@@ -70,10 +70,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             interval: Duration::secs(1),
-            minimums: vec![
-                vec![(ResourceName::Cpus, Quantity(10))],
-                vec![(ResourceName::Mem, Quantity::units(32))],
-            ],
+            minimums: vec![vec![(ResourceName::Cpus, Quantity(10))], vec![(ResourceName::Mem, Quantity::units(32))]],
             excluded_from_shares: Vec::new(),
             filter_gpu_resources: true,
             region: None,
@@ -85,9 +82,8 @@ impl Default for Rules {
 impl Rules {
     /// Whether a bag is large enough to be an offer.
     fn is_enough(&self, resources: &Resources) -> bool {
-        let reached = |set: &Vec<(ResourceName, Quantity)>| {
-            set.iter().all(|(name, minimum)| resources.scalar(name) >= *minimum)
-        };
+        let reached =
+            |set: &Vec<(ResourceName, Quantity)>| set.iter().all(|(name, minimum)| resources.scalar(name) >= *minimum);
         self.minimums.is_empty() || self.minimums.iter().any(reached)
     }
 }

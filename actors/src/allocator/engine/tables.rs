@@ -194,7 +194,10 @@ impl Agent {
         let id = &self.facts.id;
         let mut sum = self.free.clone();
         for (client, holding) in &self.holdings {
-            assert!(!holding.covered.is_empty() || !holding.excess.is_empty(), "an empty holding of {client:?} on {id}");
+            assert!(
+                !holding.covered.is_empty() || !holding.excess.is_empty(),
+                "an empty holding of {client:?} on {id}"
+            );
             assert!(split(&holding.excess, &self.free).0.is_empty(), "free on {id}, and in excess of {client:?}");
             sum.add(&holding.covered).unwrap_or_else(|error| panic!("agent {id}: {error}"));
         }

@@ -4,8 +4,8 @@ use super::{Play, bag, facts, grant, role};
 use crate::allocator::engine::{Reason, Rules};
 use kaon_kernel::framework::Capability;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex};
-use kaon_kernel::resource::{Identity, Resource, ResourceName, Resources};
 use kaon_kernel::quantity::Quantity;
+use kaon_kernel::resource::{Identity, Resource, ResourceName, Resources};
 use kaon_kernel::time::Duration;
 
 #[test]
@@ -66,7 +66,8 @@ fn what_one_may_not_have_goes_to_the_next() {
 #[test]
 fn what_is_not_understood_is_held_back() {
     let revocable = Identity { revocable: true, ..Identity::default() };
-    let entry = Resource { identity: Some(Box::new(revocable)), ..Resource::scalar(ResourceName::Cpus, Quantity(9000)) };
+    let entry =
+        Resource { identity: Some(Box::new(revocable)), ..Resource::scalar(ResourceName::Cpus, Quantity(9000)) };
     let total = Resources::collect([entry.clone(), Resource::scalar(ResourceName::Mem, Quantity::units(64))]);
     let total = total.expect("two entries");
     let mut play = Play::new();

@@ -90,66 +90,90 @@ impl Model {
                 self.agents.insert(index, (bag(total), true));
                 self.outstanding.extend(used);
             }
-            4 => if let Some(agent) = agent {
-                let total = TOTALS[usize::from(two) % TOTALS.len()];
-                self.play.engine.update_agent(AgentIndex(agent), bag(total)).expect("it is there");
-                self.agents.insert(agent, (bag(total), self.agents[&agent].1));
-                self.refused.retain(|refused| refused.agent != agent);
-            },
-            5 => if let Some(agent) = agent {
-                let active = two.is_multiple_of(2);
-                self.play.engine.set_agent_active(AgentIndex(agent), active).expect("it is there");
-                self.agents.entry(agent).and_modify(|entry| entry.1 = active);
-            },
-            6 => if let Some(agent) = agent.filter(|_| two.is_multiple_of(2)) {
-                self.play.engine.remove_agent(AgentIndex(agent)).expect("it is there");
-                self.agents.remove(&agent);
-                self.outstanding.retain(|grant| grant.agent.0 != agent);
-            },
-            7 => if let Some(framework) = framework {
-                self.play.engine.suppress(FrameworkIndex(framework), &[role(name)]).expect("it is there");
-                let known = self.frameworks.get_mut(&framework).expect("it is there");
-                if known.subscribed.contains(&name) && !known.suppressed.contains(&name) {
-                    known.suppressed.push(name);
+            4 => {
+                if let Some(agent) = agent {
+                    let total = TOTALS[usize::from(two) % TOTALS.len()];
+                    self.play.engine.update_agent(AgentIndex(agent), bag(total)).expect("it is there");
+                    self.agents.insert(agent, (bag(total), self.agents[&agent].1));
+                    self.refused.retain(|refused| refused.agent != agent);
                 }
-            },
-            8 => if let Some(framework) = framework {
-                self.play.engine.revive(FrameworkIndex(framework), &[role(name)]).expect("it is there");
-                let known = self.frameworks.get_mut(&framework).expect("it is there");
-                known.suppressed.retain(|other| *other != name);
-                self.refused.retain(|refused| (refused.framework, refused.role) != (framework, name));
-            },
-            9 => if let Some(framework) = framework {
-                let active = two.is_multiple_of(2);
-                let index = FrameworkIndex(framework);
-                if active { self.play.engine.activate_framework(index) } else { self.play.engine.deactivate_framework(index) }
+            }
+            5 => {
+                if let Some(agent) = agent {
+                    let active = two.is_multiple_of(2);
+                    self.play.engine.set_agent_active(AgentIndex(agent), active).expect("it is there");
+                    self.agents.entry(agent).and_modify(|entry| entry.1 = active);
+                }
+            }
+            6 => {
+                if let Some(agent) = agent.filter(|_| two.is_multiple_of(2)) {
+                    self.play.engine.remove_agent(AgentIndex(agent)).expect("it is there");
+                    self.agents.remove(&agent);
+                    self.outstanding.retain(|grant| grant.agent.0 != agent);
+                }
+            }
+            7 => {
+                if let Some(framework) = framework {
+                    self.play.engine.suppress(FrameworkIndex(framework), &[role(name)]).expect("it is there");
+                    let known = self.frameworks.get_mut(&framework).expect("it is there");
+                    if known.subscribed.contains(&name) && !known.suppressed.contains(&name) {
+                        known.suppressed.push(name);
+                    }
+                }
+            }
+            8 => {
+                if let Some(framework) = framework {
+                    self.play.engine.revive(FrameworkIndex(framework), &[role(name)]).expect("it is there");
+                    let known = self.frameworks.get_mut(&framework).expect("it is there");
+                    known.suppressed.retain(|other| *other != name);
+                    self.refused.retain(|refused| (refused.framework, refused.role) != (framework, name));
+                }
+            }
+            9 => {
+                if let Some(framework) = framework {
+                    let active = two.is_multiple_of(2);
+                    let index = FrameworkIndex(framework);
+                    if active {
+                        self.play.engine.activate_framework(index)
+                    } else {
+                        self.play.engine.deactivate_framework(index)
+                    }
                     .expect("it is there");
-                self.frameworks.entry(framework).and_modify(|known| known.active = active);
-                if !active {
+                    self.frameworks.entry(framework).and_modify(|known| known.active = active);
+                    if !active {
+                        self.refused.retain(|refused| refused.framework != framework);
+                    }
+                }
+            }
+            10 => {
+                if let Some(framework) = framework {
+                    let names = [role(name)];
+                    let wanted = if suppressed.is_empty() { &[][..] } else { &names[..] };
+                    let updated = self.play.engine.update_framework(
+                        FrameworkIndex(framework),
+                        &names,
+                        wanted,
+                        Default::default(),
+                    );
+                    updated.expect("it is there");
+                    let known = self.frameworks.get_mut(&framework).expect("it is there");
+                    let woken = known.suppressed.contains(&name) && suppressed.is_empty();
+                    self.refused.retain(|refused| refused.framework != framework || (refused.role == name && !woken));
+                    (known.subscribed, known.suppressed) = (vec![name], suppressed);
+                }
+            }
+            11 => {
+                if let Some(framework) = framework.filter(|_| two.is_multiple_of(2)) {
+                    self.play.engine.remove_framework(FrameworkIndex(framework)).expect("it is there");
+                    self.frameworks.remove(&framework);
+                    self.outstanding.retain(|grant| grant.framework.0 != framework);
                     self.refused.retain(|refused| refused.framework != framework);
                 }
-            },
-            10 => if let Some(framework) = framework {
-                let names = [role(name)];
-                let wanted = if suppressed.is_empty() { &[][..] } else { &names[..] };
-                let updated = self.play.engine.update_framework(FrameworkIndex(framework), &names, wanted, Default::default());
-                updated.expect("it is there");
-                let known = self.frameworks.get_mut(&framework).expect("it is there");
-                let woken = known.suppressed.contains(&name) && suppressed.is_empty();
-                self.refused.retain(|refused| {
-                    refused.framework != framework || (refused.role == name && !woken)
-                });
-                (known.subscribed, known.suppressed) = (vec![name], suppressed);
-            },
-            11 => if let Some(framework) = framework.filter(|_| two.is_multiple_of(2)) {
-                self.play.engine.remove_framework(FrameworkIndex(framework)).expect("it is there");
-                self.frameworks.remove(&framework);
-                self.outstanding.retain(|grant| grant.framework.0 != framework);
-                self.refused.retain(|refused| refused.framework != framework);
-            },
+            }
             12 => {
                 self.is_paused = one.is_multiple_of(2);
-                if self.is_paused { self.play.engine.pause() } else { self.play.engine.resume() }.expect("it has begun");
+                if self.is_paused { self.play.engine.pause() } else { self.play.engine.resume() }
+                    .expect("it has begun");
             }
             13 => {
                 self.play.now = self.play.now + Duration::millis(u64::from(one) * 7);
@@ -179,12 +203,15 @@ impl Model {
         } else {
             self.outstanding[at].resources = rest;
         }
-        let refusal = [None, Some(Duration::ZERO), Some(Duration::millis(5)), Some(Duration::secs(3))][usize::from(refusal % 4)];
+        let refusal =
+            [None, Some(Duration::ZERO), Some(Duration::millis(5)), Some(Duration::secs(3))][usize::from(refusal % 4)];
         let now = self.play.now;
         self.play.recover(Grant { resources: some.clone(), ..whole.clone() }, refusal);
         let known = self.frameworks.get(&whole.framework.0);
         let name = ROLES.into_iter().find(|name| *name == whole.role.as_str()).expect("one of the roles");
-        if let Some(length) = refusal.filter(|_| known.is_some_and(|known| known.active && known.subscribed.contains(&name))) {
+        if let Some(length) =
+            refusal.filter(|_| known.is_some_and(|known| known.active && known.subscribed.contains(&name)))
+        {
             let until = match length {
                 Duration::ZERO => Instant((now.0 / 1_000_000_000 + 1) * 1_000_000_000),
                 _ => now + length.max(Duration::secs(1)),
@@ -214,7 +241,9 @@ impl Model {
             self.outstanding.push(grant);
         }
         for (&framework, known) in &self.frameworks {
-            for (name, &agent) in known.subscribed.iter().flat_map(|name| self.agents.keys().map(move |agent| (name, agent))) {
+            for (name, &agent) in
+                known.subscribed.iter().flat_map(|name| self.agents.keys().map(move |agent| (name, agent)))
+            {
                 let reasons = self.play.reasons(framework, name, agent);
                 assert!(!reasons.is_empty(), "{framework} as {name} could have been granted something of {agent}");
             }

@@ -233,10 +233,13 @@ fn defined_level(
         let own = own.map(|((_, framework), held)| (*framework, held)).collect::<Vec<_>>();
         let holds = |of: fn(&Held) -> u64| own.iter().map(|(_, held)| of(held)).sum::<u64>();
         let role_total = (holds(|held| held.cpus), holds(|held| held.mem));
-        let mut own = own.iter().map(|(framework, held)| (share(&[held], role_total), held.count, *framework, held.active));
+        let mut own =
+            own.iter().map(|(framework, held)| (share(&[held], role_total), held.count, *framework, held.active));
         let mut sorted = own.by_ref().collect::<Vec<_>>();
         sorted.sort_by(|one, two| one.partial_cmp(two).expect("no share is a NaN"));
-        order.extend(sorted.into_iter().filter(|(.., active)| *active).map(|(_, _, framework, _)| (above.to_owned(), framework)));
+        order.extend(
+            sorted.into_iter().filter(|(.., active)| *active).map(|(_, _, framework, _)| (above.to_owned(), framework)),
+        );
     }
 }
 
@@ -267,6 +270,8 @@ proptest! {
                             sorter.add_role(client.role, &RoleName::trusted(path));
                         }
                         sorter.add_framework(client, &FrameworkId::trusted(format!("{framework}")));
+                        sorter.set_active(client, true);
+                        held.insert(key, Held { active: true, ..Held::default() });
                     }
                     let entry = held.entry(key).or_default();
                     (entry.cpus, entry.mem, entry.count) = (entry.cpus + cpus, entry.mem + mem, entry.count + 1);
@@ -289,13 +294,6 @@ proptest! {
                     total = (total.0 + cpus, total.1 + mem);
                     sorter.set_total(&amounts(total.0, total.1));
                 }
-            }
-            for (_, entry) in held.iter_mut().take(1) {
-                entry.active = true;
-            }
-            if let Some((path, framework)) = held.keys().next() {
-                let place = PATHS.iter().position(|other| other == path).expect("one of the paths") as u32;
-                sorter.set_active(Client { framework: FrameworkIndex(*framework), role: RoleIndex(place) }, true);
             }
             let mut walked = Vec::new();
             sorter.walk(&mut |client| {

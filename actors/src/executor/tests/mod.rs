@@ -1,4 +1,6 @@
-//! Scripts for the command executor, crashes at every point of a task's life included.
+//! Scripts for the command executor, on a bench with a machine and an agent that answer by hand.
+
+mod panics;
 
 use crate::executor::{EXIT_ABANDONED, EXIT_STORAGE, Error, Executor, ExecutorConfig};
 use crate::testing::{Rig, sent};
@@ -13,7 +15,6 @@ use kaon_kernel::message::{AgentMessage, ExecutorMessage};
 use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{CommandInfo, Reason, TaskInfo, TaskState, TaskStatus};
 use kaon_kernel::time::Duration;
-use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 
 const AGENT: HostId = HostId(2);
@@ -25,7 +26,7 @@ fn variables() -> Vec<(String, String)> {
         ("MESOS_FRAMEWORK_ID", "f"),
         ("MESOS_EXECUTOR_ID", "t"),
         ("MESOS_SLAVE_ID", "m-S0"),
-        ("MESOS_SANDBOX", "/work/sandbox"),
+        ("MESOS_SANDBOX", "/sandbox"),
         ("MESOS_ALLOCATION_ROLE", "eng"),
         ("MESOS_CHECKPOINT", "1"),
         ("MESOS_RECOVERY_TIMEOUT", "15mins"),
@@ -301,7 +302,7 @@ fn a_command_runs_in_the_sandbox_and_its_life_is_told_in_order() {
     assert_eq!((spec.sandbox.as_str(), spec.user.as_deref()), ("sandbox", None));
     let find = |name: &str| spec.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     assert_eq!((find("WORD"), find("PATH")), (Some("x"), Some("/usr/bin")));
-    assert_eq!((find("MESOS_SANDBOX"), find("MESOS_ALLOCATION_ROLE")), (Some("/work/sandbox"), Some("eng")));
+    assert_eq!((find("MESOS_SANDBOX"), find("MESOS_ALLOCATION_ROLE")), (Some("/sandbox"), Some("eng")));
     assert_eq!((find("KAON_KEY"), find("MESOS_EXECUTOR_AUTHENTICATION_TOKEN")), (None, None));
     bench.launched();
     bench.exit(Some(ExitStatus::Code(0)));
@@ -494,118 +495,4 @@ fn a_disk_that_takes_nothing_more_ends_it() {
     bench.absorb(effects);
     assert_eq!(bench.finished, Some(EXIT_STORAGE));
     assert!(bench.asked.is_empty());
-}
-
-/// What the agent and the machine see of a life with panics in it.
-#[derive(Default)]
-struct Witness {
-    /// Statuses that were told, in order of their first arrival.
-    told: Vec<(Uuid, TaskState)>,
-    /// Those that the agent has acknowledged.
-    kept: Vec<Uuid>,
-    launched: Vec<ContainerId>,
-    runs: bool,
-}
-
-impl Witness {
-    fn hear(&mut self, bench: &mut Bench) {
-        for message in core::mem::take(&mut bench.said) {
-            let statuses = match message {
-                ToAgent::Update { status } => vec![status],
-                ToAgent::Register { unacknowledged, .. } => unacknowledged,
-                ToAgent::Message { .. } => Vec::new(),
-            };
-            for status in statuses {
-                let uuid = status.uuid.expect("a uuid");
-                if let Some(at) = self.told.iter().position(|(told, _)| *told == uuid) {
-                    let newest_kept = self.told.iter().rposition(|(told, _)| self.kept.contains(told));
-                    assert!(newest_kept.is_none_or(|newest| at >= newest), "an older status after a newer one");
-                } else {
-                    self.told.push((uuid, status.state));
-                }
-            }
-        }
-    }
-
-    fn act(&mut self, bench: &mut Bench, what: u8) {
-        match what {
-            0 => bench.agent(ToExecutor::Registered { task_killing_state: true }),
-            1 => bench.agent(ToExecutor::Launch { task: task() }),
-            2..=4 => {
-                bench.flush_one();
-            }
-            5 | 6 => {
-                if let Some((uuid, _)) = self.told.iter().find(|(uuid, _)| !self.kept.contains(uuid)) {
-                    self.kept.push(*uuid);
-                    bench.agent(ToExecutor::Acknowledged { task_id: TaskId::trusted("t"), uuid: *uuid });
-                }
-            }
-            7 | 8 => {
-                let launch = bench.asked.iter().position(|(_, one)| matches!(one, ContainerRequest::Launch { .. }));
-                if let Some(at) = launch {
-                    let (ticket, request) = bench.asked.remove(at);
-                    if let ContainerRequest::Launch { container, .. } = request {
-                        self.launched.push(container);
-                    }
-                    self.runs = true;
-                    let effects = bench.rig.done(ticket, Outcome::Container(ContainerOutcome::Launched { pid: 1 }));
-                    bench.absorb(effects);
-                }
-            }
-            9 => self.runs = false,
-            10 if bench.asked.iter().any(|(_, one)| matches!(one, ContainerRequest::Wait { .. })) && !self.runs => {
-                bench.exit(self.launched.first().map(|_| ExitStatus::Code(0)));
-            }
-            11 => bench.pass(Duration::secs(1)),
-            12 => bench.kill(None),
-            13 => {
-                let journal = bench.durable.clone();
-                bench.restart(journal);
-            }
-            14 => {
-                // The batch was written, but the panic came before the outcome.
-                let written = bench.unwritten.front().map(|(_, batch)| batch.clone());
-                let mut journal = bench.durable.clone();
-                for operation in written.into_iter().flat_map(|batch| batch.0) {
-                    if let Operation::Put(record) = operation {
-                        journal.insert(record.key, record.value);
-                    }
-                }
-                bench.restart(journal);
-            }
-            _ => {}
-        }
-        self.hear(bench);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// In any order of events, with panics among them, the task is started at most once, its end is told exactly once
-    /// and after everything else, and nothing that was told is taken back.
-    #[test]
-    fn a_panic_neither_loses_a_status_nor_starts_the_task_twice(steps in prop::collection::vec(0u8..15, 0..60)) {
-        let mut bench = Bench::new();
-        let mut witness = Witness::default();
-        bench.link(LinkState::Up);
-        for what in steps {
-            if bench.finished.is_some() {
-                break;
-            }
-            witness.act(&mut bench, what);
-        }
-        for _ in 0..20 {
-            for what in [0, 1, 2, 2, 2, 7, 9, 10, 2, 2, 2, 5, 5] {
-                if bench.finished.is_none() {
-                    witness.act(&mut bench, what);
-                }
-            }
-        }
-        prop_assert!(witness.launched.len() <= 1, "started twice: {:?}", witness.launched);
-        let ends = witness.told.iter().filter(|(_, state)| state.is_terminal()).count();
-        prop_assert_eq!(ends, 1, "{:?}", witness.told);
-        prop_assert!(witness.told.last().is_some_and(|(_, state)| state.is_terminal()), "{:?}", witness.told);
-        prop_assert_eq!(bench.finished, Some(0));
-    }
 }
