@@ -7,7 +7,7 @@
 //!                                                       \__ Leading, Ping{connected: false}, no ping __/
 //! ```
 //! Only a host whose certificate says master is heard, only in the newest term that was seen, and only the one that
-//! leads in it (law L7). A restarted agent learns of a standing leader by its next ping, when nobody says Leading again.
+//! leads in it (law L7). An agent that began afresh while sessions stood asks the masters who leads.
 
 use crate::agent::checkpoint::{self, AgentRecord};
 use crate::agent::state::{Leader, Waiting};
@@ -161,7 +161,11 @@ impl Agent {
     pub(super) fn begin_registration(&mut self, context: &mut Context<'_, Self>) {
         self.enter(Registration::Seeking, context);
         if self.state.leader().is_some() {
-            self.approach(context);
+            return self.approach(context);
+        }
+        let masters: Vec<HostId> = self.state.masters().collect();
+        for host in masters {
+            context.send(Address::only(host, ActorKind::Master), &MasterMessage::Agent(ToMaster::WhoLeads));
         }
     }
 

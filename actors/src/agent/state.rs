@@ -166,6 +166,10 @@ impl State {
     pub(super) fn peer(&self, host: HostId) -> Option<&Peer> {
         self.links.get(&host)
     }
+    /// The hosts of masters with a standing link.
+    pub(super) fn masters(&self) -> impl Iterator<Item = HostId> + '_ {
+        self.links.iter().filter(|(_, peer)| peer.role == PeerRole::Master).map(|(host, _)| *host)
+    }
     /// Remembers a link; false when there is no room.
     pub(super) fn link(&mut self, host: HostId, peer: Peer) -> bool {
         let has_room = self.links.len() < LINKS_MAX || self.links.contains_key(&host);

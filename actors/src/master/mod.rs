@@ -313,6 +313,7 @@ impl Master {
                 self.on_executor_message(from.host, framework_id.as_str(), copy(executor_id), data, context);
             }
             Message::Unregister { agent_id } => self.on_unregister(from.host, agent_id.as_str(), context),
+            Message::WhoLeads => self.announce(from.host, context),
         }
     }
 

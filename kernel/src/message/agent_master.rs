@@ -72,6 +72,8 @@ pub enum ToMaster {
         /// Which.
         agent_id: AgentId,
     },
+    /// I began afresh while our session stood: do you lead? A leader answers `Leading`; others say nothing.
+    WhoLeads,
 }
 
 /// An executor as its agent reports it.

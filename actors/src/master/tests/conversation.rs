@@ -30,7 +30,7 @@ fn staged() -> (Play, FrameworkIndex, AgentId, AgentIndex) {
 
 fn update(play: &mut Play, framework: FrameworkIndex, name: &str, state: TaskState, uuid: u8) {
     let framework_id = play.framework_id(framework);
-    play.from_agent(1, ToMaster::Update { framework_id, status: status(name, state, uuid), latest: state });
+    play.agent_says(1, ToMaster::Update { framework_id, status: status(name, state, uuid), latest: state });
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn an_agent_is_told_nothing_before_the_registry_has_it() {
     let mut play = Play::leading();
     play.link(1, LinkState::Up);
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Leading { .. }]));
-    play.from_agent(1, ToMaster::Register { info: agent_info() });
+    play.agent_says(1, ToMaster::Register { info: agent_info() });
     assert!(to_agent(&play.effects).is_empty());
-    play.from_agent(1, ToMaster::Register { info: agent_info() });
+    play.agent_says(1, ToMaster::Register { info: agent_info() });
     assert_eq!(play.unwritten.len(), 1, "a repeated wish is not admitted twice");
     play.write();
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Registered { .. }]));
@@ -54,7 +54,7 @@ fn an_agent_may_not_come_back_under_the_id_of_another_certificate() {
     play.link(2, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.from_agent(2, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(2, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
     assert!(play.unwritten.is_empty());
 }
@@ -178,7 +178,7 @@ fn a_broken_session_rescinds_and_its_return_offers_again() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
     assert!(play.unwritten.is_empty(), "nothing new for the registry");
     assert!(to_allocator(&play.effects).contains(&ToAllocator::ActivateAgent { agent }));
 }
@@ -205,7 +205,7 @@ fn an_agent_that_misses_its_pings_is_unreachable_and_its_tasks_come_back_with_it
         unacknowledged: None,
     };
     let tasks = vec![(play.framework_id(framework), running)];
-    play.from_agent(1, ToMaster::Reregister { info, frameworks, executors: vec![], tasks });
+    play.agent_says(1, ToMaster::Reregister { info, frameworks, executors: vec![], tasks });
     play.write();
     assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Running, Some(Reason::AgentReregistered))]);
 }
@@ -217,7 +217,7 @@ fn a_returning_agent_is_asked_for_the_tasks_that_it_does_not_report() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
     let asked = to_agent(&play.effects).into_iter().find_map(|message| match message {
         ToAgent::Reconcile { tasks } => Some(tasks),
         _ => None,
@@ -239,7 +239,7 @@ fn an_impossible_report_is_refused_and_changes_nothing() {
         unacknowledged: None,
     };
     let tasks = vec![(kaon_kernel::id::FrameworkId::trusted("f"), huge)];
-    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks });
+    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks });
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
 }
 
@@ -253,7 +253,7 @@ fn kills_wait_for_an_agent_that_is_away() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.from_agent(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
     let killed = to_agent(&play.effects).into_iter().any(|message| matches!(message, ToAgent::KillTask { .. }));
     assert!(killed);
 }
@@ -301,7 +301,7 @@ fn the_newest_subscription_wins_and_offers_are_discarded_without_a_word() {
     assert_eq!(play.rig.actor().state.frameworks[&framework].stream, Some(StreamId(2)));
     assert!(!play.events().iter().any(|event| matches!(event, FrameworkEvent::Rescind { .. })));
     // The old stream's end changes nothing any more.
-    play.from_proxy(framework, framework_master::ToMaster::Disconnected { stream: StreamId(1) });
+    play.proxy_says(framework, framework_master::ToMaster::Disconnected { stream: StreamId(1) });
     assert_eq!(play.rig.actor().state.frameworks[&framework].stream, Some(StreamId(2)));
 }
 
@@ -309,7 +309,7 @@ fn the_newest_subscription_wins_and_offers_are_discarded_without_a_word() {
 fn a_framework_that_does_not_come_back_is_removed_and_may_not_return() {
     let (mut play, framework, _, _) = staged();
     let id = play.framework_id(framework);
-    play.from_proxy(framework, framework_master::ToMaster::Disconnected { stream: StreamId(1) });
+    play.proxy_says(framework, framework_master::ToMaster::Disconnected { stream: StreamId(1) });
     let effects = play.rig.pass(Duration::secs(59));
     play.note(effects);
     assert!(play.unwritten.is_empty());
@@ -368,7 +368,7 @@ fn a_proxy_that_began_afresh_gets_its_offers_anew() {
     let framework = play.framework(framework_info(Duration::secs(60)), 1);
     play.grant(framework, agent, resources(1, 1024));
     let framework_id = play.framework_id(framework);
-    play.from_proxy(framework, framework_master::ToMaster::Attached { framework_id, stream: StreamId(1) });
+    play.proxy_says(framework, framework_master::ToMaster::Attached { framework_id, stream: StreamId(1) });
     assert!(play.events().iter().any(|event| matches!(event, FrameworkEvent::Rescind { .. })));
     assert_eq!(play.recovered(), [resources(1, 1024)]);
 }
@@ -380,8 +380,16 @@ fn statuses_of_removed_frameworks_are_acknowledged_so_that_agents_forget_them() 
     play.call(framework, Call::Teardown);
     play.write();
     let latest = TaskState::Finished;
-    play.from_agent(1, ToMaster::Update { framework_id, status: status("one", latest, 9), latest });
+    play.agent_says(1, ToMaster::Update { framework_id, status: status("one", latest, 9), latest });
     let told = to_agent(&play.effects);
     assert!(told.iter().any(|message| matches!(message, ToAgent::Acknowledge { .. })));
     assert!(told.iter().any(|message| matches!(message, ToAgent::ShutdownFramework { .. })));
+}
+
+#[test]
+fn an_agent_that_began_afresh_is_told_who_leads() {
+    let mut play = Play::leading();
+    play.agent(1);
+    play.agent_says(1, ToMaster::WhoLeads);
+    assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Leading { .. }]));
 }

@@ -163,14 +163,14 @@ impl Play {
         self.note(effects);
     }
 
-    pub(super) fn from_agent(&mut self, number: u64, message: agent_master::ToMaster) {
+    pub(super) fn agent_says(&mut self, number: u64, message: agent_master::ToMaster) {
         self.send(ActorKind::Agent, agent_host(number), MasterMessage::Agent(message));
     }
 
     /// An agent that is in the pool.
     pub(super) fn agent(&mut self, number: u64) -> (AgentId, AgentIndex) {
         self.link(number, LinkState::Up);
-        self.from_agent(number, agent_master::ToMaster::Register { info: agent_info() });
+        self.agent_says(number, agent_master::ToMaster::Register { info: agent_info() });
         self.write();
         let registered = to_agent(&self.effects).into_iter().find_map(|message| match message {
             ToAgent::Registered { agent_id, .. } => Some(agent_id),
@@ -190,7 +190,7 @@ impl Play {
         let framework_id = self.framework_id(index);
         let attached = framework_master::ToMaster::Attached { framework_id, stream: StreamId(stream) };
         let effects = std::mem::take(&mut self.effects);
-        self.from_proxy(index, attached);
+        self.proxy_says(index, attached);
         self.effects = effects;
         index
     }
@@ -204,14 +204,14 @@ impl Play {
         self.rig.actor().state.frameworks[&index].id.clone()
     }
 
-    pub(super) fn from_proxy(&mut self, index: FrameworkIndex, message: framework_master::ToMaster) {
+    pub(super) fn proxy_says(&mut self, index: FrameworkIndex, message: framework_master::ToMaster) {
         let from = Address::nth(HOST, ActorKind::Framework, index.0);
         let effects = self.rig.message(from, &MasterMessage::Framework(message));
         self.note(effects);
     }
 
     pub(super) fn call(&mut self, index: FrameworkIndex, call: Call) {
-        self.from_proxy(index, framework_master::ToMaster::Call(call));
+        self.proxy_says(index, framework_master::ToMaster::Call(call));
     }
 
     /// The allocator grants; the offer that comes of it.
