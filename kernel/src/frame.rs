@@ -25,6 +25,9 @@ pub const HEADER_BYTES: usize = 64;
 /// The largest archive a frame may carry, in bytes. A re-registration with 10,000 tasks is about 8 MiB.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 
+/// What is set aside for a body before it is written: an ordinary status update fits without growing.
+const BODY_BYTES_USUAL: usize = 320;
+
 /// `KAON` in ASCII.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"KAON");
 
@@ -300,7 +303,7 @@ impl Frame {
     /// # Panics
     /// When the archive is larger than [`BODY_BYTES_MAX`]: a sender splits what can grow, so this is our mistake.
     pub fn encode<M: Root>(route: Route, message: &M) -> Self {
-        let mut buffer = Buffer::with_capacity(HEADER_BYTES + 192);
+        let mut buffer = Buffer::with_capacity(HEADER_BYTES + BODY_BYTES_USUAL);
         buffer.resize(HEADER_BYTES, 0);
         let written = rkyv::api::high::to_bytes_in::<_, rancor::Error>(message, buffer);
         let mut buffer = written.expect("writing to memory can't fail");

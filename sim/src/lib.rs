@@ -1,1 +1,57 @@
 //! The virtual-time host: the same actors, ten thousand machines, faults included.
+//!
+//! [`run`] builds a cluster out of the very actors that run on real machines (master, allocator, registrar, proxies,
+//! agents, executors) and out of simulated frameworks, and lets virtual time pass until every task has ended. Network,
+//! disks, containers and faults are simulated; all chance comes from the seed. Two runs of one seed deliver the same
+//! events in the same order and end with the same trace hash, with any number of workers (laws L1, L9).
+//!
+//! Inside: `world` (build, time, end), `crew` (workers), `queue` (the order of events), `machine` with `drive` (actors
+//! and supervision), `network`, `disk`, `containers`, `program` (what simulated commands do), `client` (frameworks),
+//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). It leaves workload models, traces of real
+//! clusters and the v1 API in virtual time to later.
+#![forbid(unsafe_code)]
+
+mod cast;
+mod check;
+mod client;
+mod clock;
+mod containers;
+mod crew;
+mod disk;
+mod drive;
+mod explore;
+mod faults;
+mod guard;
+mod happening;
+mod lane;
+mod laws;
+mod machine;
+mod network;
+mod options;
+mod place;
+mod process;
+mod program;
+mod queue;
+mod report;
+mod story;
+#[cfg(test)]
+mod tests;
+mod workload;
+mod world;
+
+pub use explore::explore;
+pub use options::{AGENTS_MAX, Error, FRAMEWORKS_MAX, Options, Plant, WORKERS_MAX};
+pub use report::{Exploration, Failure, Mishaps, Report};
+pub use workload::{Lengths, LengthsError};
+pub use world::Progress;
+
+/// Runs a simulated cluster until every task has ended, a claim is broken, or its deadline is reached.
+pub fn run(options: &Options) -> Result<Report, Error> {
+    run_with_progress(options, &mut |_| ())
+}
+
+/// The same, telling now and then (each second of virtual time) how far it is.
+pub fn run_with_progress(options: &Options, progress: &mut dyn FnMut(&Progress)) -> Result<Report, Error> {
+    options.check()?;
+    Ok(world::World::new(options).run(progress))
+}

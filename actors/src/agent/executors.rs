@@ -59,7 +59,7 @@ impl Agent {
                 }
                 self.on_executor_registered(number, envelope.from, unacknowledged, tasks, context);
             }
-            ToAgent::Update { status } => self.on_update(number, status, context),
+            ToAgent::Update { status } => self.on_update(number, *status, context),
             ToAgent::Message { data } => self.on_executor_message(number, data, context),
         }
     }
@@ -109,7 +109,7 @@ impl Agent {
             let Some(entry) = self.state.task(task) else { continue };
             let is_held = held.is_none_or(|held| held.contains(&entry.task.info.task_id));
             if entry.task.state == TaskState::Staging {
-                let launch = ToExecutor::Launch { task: entry.task.info.clone() };
+                let launch = ToExecutor::Launch { task: Box::new(entry.task.info.clone()) };
                 self.tell_executor(number, launch, context);
             } else if !entry.task.state.is_terminal() && !is_held {
                 let message = "The executor does not hold the task any more";

@@ -68,7 +68,7 @@ impl Agent {
             ToAgent::Registered { agent_id, ping_timeout } => self.on_registered(agent_id, ping_timeout, context),
             ToAgent::Refused { .. } => self.end(EXIT_REFUSED, context),
             ToAgent::Reconcile { tasks } => self.on_reconcile(tasks, context),
-            ToAgent::RunTask { framework, task } => self.on_run_task(framework, task, context),
+            ToAgent::RunTask { framework, task } => self.on_run_task(*framework, *task, context),
             ToAgent::KillTask { framework_id, task_id, grace } => {
                 self.on_kill_task(&framework_id, &task_id, grace, context);
             }
@@ -82,7 +82,7 @@ impl Agent {
             ToAgent::Message { framework_id, executor_id, data } => {
                 self.on_scheduler_message(&framework_id, &executor_id, data, context);
             }
-            ToAgent::UpdateFramework { framework } => self.on_update_framework(framework, context),
+            ToAgent::UpdateFramework { framework } => self.on_update_framework(*framework, context),
             ToAgent::Shutdown { .. } => self.on_shutdown(context),
         }
     }
@@ -186,7 +186,7 @@ impl Agent {
     fn registration_message(&self) -> ToMaster {
         let info = self.state.info().clone();
         if info.id.is_none() {
-            return ToMaster::Register { info };
+            return ToMaster::Register { info: Box::new(info) };
         }
         let mut report = self.report(info.clone(), Detail::Full);
         for detail in [Detail::NoHistory, Detail::Least] {
@@ -223,7 +223,7 @@ impl Agent {
             (entry.framework_id.clone(), task)
         });
         let tasks: Vec<(FrameworkId, Task)> = tasks.collect();
-        ToMaster::Reregister { info, frameworks, executors: executors.collect(), tasks }
+        ToMaster::Reregister { info: Box::new(info), frameworks, executors: executors.collect(), tasks }
     }
 
     fn on_registered(&mut self, agent_id: AgentId, ping_timeout: Duration, context: &mut Context<'_, Self>) {

@@ -310,7 +310,8 @@ impl Agent {
         let Some(entry) = self.state.task_mut(number) else { return };
         let latest = entry.stream.stored_state();
         let Some(status) = entry.stream.head().filter(|_| !entry.stream.in_flight) else { return };
-        let message = ToMaster::Update { framework_id: entry.framework_id.clone(), status: status.clone(), latest };
+        let message =
+            ToMaster::Update { framework_id: entry.framework_id.clone(), status: Box::new(status.clone()), latest };
         entry.stream.in_flight = true;
         entry.stream.backoff = match entry.stream.backoff {
             Duration::ZERO => shortest,

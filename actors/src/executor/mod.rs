@@ -172,7 +172,7 @@ impl Executor {
         match message {
             ToExecutor::Reconnect => self.begin_registration(context),
             ToExecutor::Registered { task_killing_state } => self.on_registered(task_killing_state, context),
-            ToExecutor::Launch { task } => self.on_launch(task, context),
+            ToExecutor::Launch { task } => self.on_launch(*task, context),
             ToExecutor::Kill { task_id, grace } => self.on_kill(&task_id, grace, context),
             ToExecutor::Acknowledged { uuid, .. } => self.on_acknowledged(uuid, context),
             // A command understands no messages (Mesos ignores them too).

@@ -111,7 +111,7 @@ impl Executor {
             backoff => backoff.doubled(self.config.resend_max),
         };
         context.arm(Timer::Resend, self.outbox.backoff);
-        context.send(agent, &AgentMessage::Executor(ToAgent::Update { status }));
+        context.send(agent, &AgentMessage::Executor(ToAgent::Update { status: Box::new(status) }));
     }
 
     /// The agent has not said that it has the oldest status.

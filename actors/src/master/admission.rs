@@ -83,6 +83,7 @@ impl Master {
     /// A machine with a name is back.
     pub(super) fn on_reregister(&mut self, from: Address, message: ToMaster, context: &mut MasterContext<'_>) {
         let ToMaster::Reregister { info, frameworks, executors, tasks } = message else { return };
+        let info = *info;
         let Some(identity) = self.agent_identity(from.host, context) else { return };
         let Some(id) = info.id.clone() else {
             self.refuse(from, "a returning agent must name its id", context);

@@ -51,7 +51,7 @@ impl Master {
         context.emit(Self::VIEW, &view);
         self.state.add_task(basket.framework, basket.agent, basket.role.clone(), entry);
         context.count("master/tasks_launched", 1);
-        let run = ToAgent::RunTask { framework: framework_info, task };
+        let run = ToAgent::RunTask { framework: Box::new(framework_info), task: Box::new(task) };
         context.send(self.state.agents[&basket.agent].address, &AgentMessage::Master(run));
     }
 }

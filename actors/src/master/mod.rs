@@ -230,7 +230,7 @@ impl Actor for Master {
             },
             Message::Outside(message) => match copy::<scheduler::ToMaster, _>(message) {
                 scheduler::ToMaster::Subscribe { info, suppressed_roles, stream } => {
-                    self.on_subscribe(subscription::Subscription { info, suppressed_roles, stream }, context);
+                    self.on_subscribe(subscription::Subscription { info: *info, suppressed_roles, stream }, context);
                 }
                 scheduler::ToMaster::Teardown { framework_id } => self.teardown(&framework_id, context),
                 scheduler::ToMaster::StreamClosed { stream } => self.on_stream_closed(stream, context),
@@ -294,11 +294,11 @@ impl Master {
             return;
         }
         match message {
-            Message::Register { info } => self.on_register(from, copy(info), context),
+            Message::Register { info } => self.on_register(from, *copy::<Box<_>, _>(info), context),
             Message::Reregister { .. } => self.on_reregister(from, copy(message), context),
             Message::Pong => self.on_pong(from.host),
             Message::Update { framework_id, status, latest } => {
-                self.on_update(from.host, framework_id.as_str(), copy(status), copy(latest), context);
+                self.on_update(from.host, framework_id.as_str(), *copy::<Box<_>, _>(status), copy(latest), context);
             }
             Message::ExecutorExited { framework_id, executor_id, status } => {
                 self.on_executor_exited(

@@ -134,7 +134,7 @@ impl Master {
         let framework = &self.state.frameworks[&index];
         let agents: kaon_kernel::table::Set<_> = framework.tasks.values().map(|held| held.agent).collect();
         for agent in agents.iter().map(|agent| &self.state.agents[agent]).filter(|agent| agent.connected) {
-            let update = ToAgent::UpdateFramework { framework: framework.info.clone() };
+            let update = ToAgent::UpdateFramework { framework: Box::new(framework.info.clone()) };
             context.send(agent.address, &AgentMessage::Master(update));
         }
     }

@@ -9,6 +9,9 @@
 //!   |  Pong, Update, ExecutorExited ---> |   Update is repeated until Acknowledge comes back
 //!   |  <--------------------- Acknowledge |
 //! ```
+//!
+//! What is large lies in a box: an archived enum is as large as its largest variant, and a ping should not weigh as much
+//! as a launch.
 
 use crate::actor::{Class, Term};
 use crate::agent::AgentInfo;
@@ -25,12 +28,12 @@ pub enum ToMaster {
     /// A machine without a name wants in.
     Register {
         /// The machine; `id` unset.
-        info: AgentInfo,
+        info: Box<AgentInfo>,
     },
     /// A machine that has a name is back, with all that it runs.
     Reregister {
         /// The machine; `id` set.
-        info: AgentInfo,
+        info: Box<AgentInfo>,
         /// The frameworks that have anything on it.
         frameworks: Vec<FrameworkInfo>,
         /// Its executors.
@@ -45,7 +48,7 @@ pub enum ToMaster {
         /// Whose task.
         framework_id: FrameworkId,
         /// The oldest status that is not acknowledged.
-        status: TaskStatus,
+        status: Box<TaskStatus>,
         /// The newest state at the agent; the master frees resources by this one.
         latest: TaskState,
     },
@@ -119,9 +122,9 @@ pub enum ToAgent {
     /// Start a task. Lost: the framework's reconciliation, or the master's comparison at the next registration, finds it.
     RunTask {
         /// Whose.
-        framework: FrameworkInfo,
+        framework: Box<FrameworkInfo>,
         /// What.
-        task: TaskInfo,
+        task: Box<TaskInfo>,
     },
     /// End a task. Remembered by the master while the agent is away.
     KillTask {
@@ -170,7 +173,7 @@ pub enum ToAgent {
     /// A framework changed what it says of itself.
     UpdateFramework {
         /// The new words.
-        framework: FrameworkInfo,
+        framework: Box<FrameworkInfo>,
     },
     /// End everything and leave.
     Shutdown {

@@ -35,7 +35,7 @@ pub enum ToAgent {
     /// A task has a new status; its uuid is set.
     Update {
         /// The status.
-        status: TaskStatus,
+        status: Box<TaskStatus>,
     },
     /// For the scheduler. Best effort.
     Message {
@@ -57,7 +57,7 @@ pub enum ToExecutor {
     /// Run this. May come twice; the executor takes it once.
     Launch {
         /// The task.
-        task: TaskInfo,
+        task: Box<TaskInfo>,
     },
     /// End this.
     Kill {

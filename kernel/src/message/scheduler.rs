@@ -23,7 +23,7 @@ pub enum ToMaster {
     /// A framework wants in, or back in. Answered on the stream: Subscribed and Heartbeat, or Error and the end.
     Subscribe {
         /// The framework; the newest subscription of an id wins.
-        info: FrameworkInfo,
+        info: Box<FrameworkInfo>,
         /// Roles for which it wants no offers now; replaces what was suppressed before.
         suppressed_roles: Vec<RoleName>,
         /// Where it reads.

@@ -201,7 +201,7 @@ impl World {
             }
             2 => {
                 if let Some(status) = model.outbox.front().cloned() {
-                    self.bench.executor(host, FromExecutor::Update { status });
+                    self.bench.executor(host, FromExecutor::Update { status: Box::new(status) });
                 }
             }
             3 if model.made == LIFE.len() && model.outbox.is_empty() => model.is_running = false,

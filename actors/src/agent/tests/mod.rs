@@ -294,7 +294,7 @@ impl Bench {
     }
 
     pub(super) fn run(&mut self, task: TaskInfo) {
-        self.master(ToAgent::RunTask { framework: framework(), task });
+        self.master(ToAgent::RunTask { framework: Box::new(framework()), task: Box::new(task) });
     }
 
     pub(super) fn kill(&mut self, task_id: &str) {
@@ -331,14 +331,14 @@ impl Bench {
     }
 
     pub(super) fn update(&mut self, host: HostId, task_id: &str, state: TaskState, number: u128) {
-        self.executor(host, FromExecutor::Update { status: status(task_id, state, number) });
+        self.executor(host, FromExecutor::Update { status: Box::new(status(task_id, state, number)) });
     }
 
     /// The statuses told to the master since the last call.
     pub(super) fn take_updates(&mut self) -> Vec<(TaskStatus, TaskState)> {
         let all = core::mem::take(&mut self.to_master).into_iter();
         let updates = all.filter_map(|message| match message {
-            ToMaster::Update { status, latest, .. } => Some((status, latest)),
+            ToMaster::Update { status, latest, .. } => Some((*status, latest)),
             _ => None,
         });
         updates.collect()

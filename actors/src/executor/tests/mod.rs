@@ -102,7 +102,7 @@ impl Bench {
     /// With its task running.
     fn running(task: TaskInfo) -> Self {
         let mut bench = Self::registered();
-        bench.agent(ToExecutor::Launch { task });
+        bench.agent(ToExecutor::Launch { task: Box::new(task) });
         bench.flush();
         bench.launched();
         bench.settle_statuses();
@@ -215,7 +215,7 @@ impl Bench {
     fn take_updates(&mut self) -> Vec<TaskStatus> {
         let all = core::mem::take(&mut self.said).into_iter();
         let updates = all.filter_map(|message| match message {
-            ToAgent::Update { status } => Some(status),
+            ToAgent::Update { status } => Some(*status),
             _ => None,
         });
         updates.collect()
@@ -293,9 +293,9 @@ fn it_registers_again_with_backoff_until_it_is_known() {
 #[test]
 fn a_command_runs_in_the_sandbox_and_its_life_is_told_in_order() {
     let mut bench = Bench::registered();
-    bench.agent(ToExecutor::Launch { task: task() });
+    bench.agent(ToExecutor::Launch { task: Box::new(task()) });
     assert!(bench.asked.is_empty() && bench.said.is_empty(), "neither started nor told before it is on disk (L5)");
-    bench.agent(ToExecutor::Launch { task: task() });
+    bench.agent(ToExecutor::Launch { task: Box::new(task()) });
     bench.flush();
     let [(_, spec)] = &bench.launches()[..] else { panic!("it is started once") };
     assert_eq!((spec.program.clone(), spec.join), (Program::Shell("true".to_owned()), true));
@@ -343,7 +343,7 @@ fn every_end_has_its_state_and_its_words() {
     assert_eq!((last[0].state, last[0].reason), (TaskState::Failed, Some(Reason::ContainerLimitation)));
 
     let mut bench = Bench::registered();
-    bench.agent(ToExecutor::Launch { task: task() });
+    bench.agent(ToExecutor::Launch { task: Box::new(task()) });
     bench.flush();
     let is_launch = |request: &ContainerRequest| matches!(request, ContainerRequest::Launch { .. });
     bench.answer(is_launch, ContainerOutcome::Failed { reason: "no such file".to_owned() });
@@ -386,14 +386,14 @@ fn a_killed_task_is_killed_even_when_it_exits_well_and_the_grace_is_the_nearest_
 fn a_kill_overtakes_the_start() {
     // Before the task is on disk nothing is started.
     let mut bench = Bench::registered();
-    bench.agent(ToExecutor::Launch { task: task() });
+    bench.agent(ToExecutor::Launch { task: Box::new(task()) });
     bench.kill(None);
     let all = bench.settle_statuses();
     assert_eq!(states(&all), vec![TaskState::Starting, TaskState::Killing, TaskState::Killed]);
     assert!(bench.launches().is_empty());
     // While the machine starts it, it is killed as soon as it runs.
     let mut bench = Bench::registered();
-    bench.agent(ToExecutor::Launch { task: task() });
+    bench.agent(ToExecutor::Launch { task: Box::new(task()) });
     bench.flush();
     bench.kill(None);
     assert!(bench.kills().is_empty());
@@ -489,7 +489,7 @@ fn only_its_agent_gives_it_orders() {
 #[test]
 fn a_disk_that_takes_nothing_more_ends_it() {
     let mut bench = Bench::registered();
-    bench.agent(ToExecutor::Launch { task: task() });
+    bench.agent(ToExecutor::Launch { task: Box::new(task()) });
     let (ticket, _) = bench.unwritten.pop_front().expect("a batch");
     let effects = bench.rig.done(ticket, Outcome::Persisted(Err(StorageError("full".to_owned()))));
     bench.absorb(effects);

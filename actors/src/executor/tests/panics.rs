@@ -21,7 +21,7 @@ impl Witness {
     fn hear(&mut self, bench: &mut Bench) {
         for message in core::mem::take(&mut bench.said) {
             let statuses = match message {
-                ToAgent::Update { status } => vec![status],
+                ToAgent::Update { status } => vec![*status],
                 ToAgent::Register { unacknowledged, .. } => unacknowledged,
                 ToAgent::Message { .. } => Vec::new(),
             };
@@ -45,7 +45,7 @@ impl Witness {
     fn act(&mut self, bench: &mut Bench, what: u8) {
         match what {
             0 => bench.agent(ToExecutor::Registered { task_killing_state: true }),
-            1 => bench.agent(ToExecutor::Launch { task: task() }),
+            1 => bench.agent(ToExecutor::Launch { task: Box::new(task()) }),
             2..=4 => {
                 bench.flush_one();
             }

@@ -30,7 +30,7 @@ fn staged() -> (Play, FrameworkIndex, AgentId, AgentIndex) {
 
 fn update(play: &mut Play, framework: FrameworkIndex, name: &str, state: TaskState, uuid: u8) {
     let framework_id = play.framework_id(framework);
-    play.agent_says(1, ToMaster::Update { framework_id, status: status(name, state, uuid), latest: state });
+    play.agent_says(1, ToMaster::Update { framework_id, status: Box::new(status(name, state, uuid)), latest: state });
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn an_agent_is_told_nothing_before_the_registry_has_it() {
     let mut play = Play::leading();
     play.link(1, LinkState::Up);
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Leading { .. }]));
-    play.agent_says(1, ToMaster::Register { info: agent_info() });
+    play.agent_says(1, ToMaster::Register { info: Box::new(agent_info()) });
     assert!(to_agent(&play.effects).is_empty());
-    play.agent_says(1, ToMaster::Register { info: agent_info() });
+    play.agent_says(1, ToMaster::Register { info: Box::new(agent_info()) });
     assert_eq!(play.unwritten.len(), 1, "a repeated wish is not admitted twice");
     play.write();
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Registered { .. }]));
@@ -54,7 +54,10 @@ fn an_agent_may_not_come_back_under_the_id_of_another_certificate() {
     play.link(2, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(2, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(
+        2,
+        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
+    );
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
     assert!(play.unwritten.is_empty());
 }
@@ -178,7 +181,10 @@ fn a_broken_session_rescinds_and_its_return_offers_again() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(
+        1,
+        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
+    );
     assert!(play.unwritten.is_empty(), "nothing new for the registry");
     assert!(to_allocator(&play.effects).contains(&ToAllocator::ActivateAgent { agent }));
 }
@@ -205,7 +211,7 @@ fn an_agent_that_misses_its_pings_is_unreachable_and_its_tasks_come_back_with_it
         unacknowledged: None,
     };
     let tasks = vec![(play.framework_id(framework), running)];
-    play.agent_says(1, ToMaster::Reregister { info, frameworks, executors: vec![], tasks });
+    play.agent_says(1, ToMaster::Reregister { info: Box::new(info), frameworks, executors: vec![], tasks });
     play.write();
     assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Running, Some(Reason::AgentReregistered))]);
 }
@@ -217,7 +223,10 @@ fn a_returning_agent_is_asked_for_the_tasks_that_it_does_not_report() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(
+        1,
+        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
+    );
     let asked = to_agent(&play.effects).into_iter().find_map(|message| match message {
         ToAgent::Reconcile { tasks } => Some(tasks),
         _ => None,
@@ -239,7 +248,7 @@ fn an_impossible_report_is_refused_and_changes_nothing() {
         unacknowledged: None,
     };
     let tasks = vec![(kaon_kernel::id::FrameworkId::trusted("f"), huge)];
-    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks });
+    play.agent_says(1, ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks });
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
 }
 
@@ -253,7 +262,10 @@ fn kills_wait_for_an_agent_that_is_away() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(1, ToMaster::Reregister { info, frameworks: vec![], executors: vec![], tasks: vec![] });
+    play.agent_says(
+        1,
+        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
+    );
     let killed = to_agent(&play.effects).into_iter().any(|message| matches!(message, ToAgent::KillTask { .. }));
     assert!(killed);
 }
@@ -380,7 +392,7 @@ fn statuses_of_removed_frameworks_are_acknowledged_so_that_agents_forget_them() 
     play.call(framework, Call::Teardown);
     play.write();
     let latest = TaskState::Finished;
-    play.agent_says(1, ToMaster::Update { framework_id, status: status("one", latest, 9), latest });
+    play.agent_says(1, ToMaster::Update { framework_id, status: Box::new(status("one", latest, 9)), latest });
     let told = to_agent(&play.effects);
     assert!(told.iter().any(|message| matches!(message, ToAgent::Acknowledge { .. })));
     assert!(told.iter().any(|message| matches!(message, ToAgent::ShutdownFramework { .. })));

@@ -170,7 +170,7 @@ impl Play {
     /// An agent that is in the pool.
     pub(super) fn agent(&mut self, number: u64) -> (AgentId, AgentIndex) {
         self.link(number, LinkState::Up);
-        self.agent_says(number, agent_master::ToMaster::Register { info: agent_info() });
+        self.agent_says(number, agent_master::ToMaster::Register { info: Box::new(agent_info()) });
         self.write();
         let registered = to_agent(&self.effects).into_iter().find_map(|message| match message {
             ToAgent::Registered { agent_id, .. } => Some(agent_id),
@@ -196,7 +196,11 @@ impl Play {
     }
 
     pub(super) fn subscribe(&mut self, info: FrameworkInfo, stream: u64) {
-        let subscribe = scheduler::ToMaster::Subscribe { info, suppressed_roles: Vec::new(), stream: StreamId(stream) };
+        let subscribe = scheduler::ToMaster::Subscribe {
+            info: Box::new(info),
+            suppressed_roles: Vec::new(),
+            stream: StreamId(stream),
+        };
         self.send(ActorKind::Outside, HOST, MasterMessage::Outside(subscribe));
     }
 

@@ -1,0 +1,99 @@
+//! Who plays: the real actors of the cluster, made for the place where they live, and the simulated frameworks.
+
+use crate::client::{Client, ClientConfig};
+use crate::faults::Plan;
+use crate::options::{Options, Plant};
+use crate::place::Place;
+use crate::process::{AnyCell, Birth, Cast};
+use crate::workload;
+use kaon_actors::agent::{Agent, AgentConfig};
+use kaon_actors::allocator::{Allocator, AllocatorConfig};
+use kaon_actors::executor::{Executor, ExecutorConfig};
+use kaon_actors::framework::{FrameworkConfig, FrameworkProxy};
+use kaon_actors::master::{Master, MasterConfig};
+use kaon_actors::registrar::{Registrar, RegistrarConfig};
+use kaon_kernel::actor::{Actor, ActorCell, ActorKind, ChildSpec};
+use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::chance::Chance;
+use kaon_kernel::id::RoleName;
+use kaon_kernel::resource::Resources;
+
+/// Sets the chance of the workload apart from that of everything else.
+const WORKLOAD: u64 = 0x5707_2a11_c4a5_0002;
+/// The plant drops each of so many statuses.
+const DROPPED_EACH: u64 = 13;
+
+/// The cast of a run.
+pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
+    let options = options.clone();
+    let (ping_interval, agent_return) = (plan.ping_interval, plan.agent_return);
+    let dropped = (options.plant == Some(Plant::DropStatus)).then_some(DROPPED_EACH);
+    let master =
+        MasterConfig { ping_interval, agent_return, plant_drop_status: dropped, ..MasterConfig::default() };
+    let plant_double_grant = options.plant == Some(Plant::DoubleGrant);
+    Box::new(move |birth: &Birth<'_>| {
+        let machine = Place::of(birth.address.host).machine;
+        Ok(match birth.address.kind {
+            ActorKind::Registrar => {
+                let registrar = Registrar::new(RegistrarConfig::single());
+                cell(registrar.map_err(|error| error.to_string())?, birth)
+            }
+            ActorKind::Master => cell(Master::new(master.clone()), birth),
+            ActorKind::Allocator => {
+                cell(Allocator::new(AllocatorConfig { plant_double_grant, ..AllocatorConfig::default() }), birth)
+            }
+            ActorKind::Framework => {
+                let Some(ChildSpec::Framework { framework_id, stream }) = birth.spec else {
+                    return Err("a proxy without a framework".to_owned());
+                };
+                let heartbeat_interval = master.heartbeat_interval;
+                let config = FrameworkConfig { framework_id: framework_id.clone(), stream: *stream, heartbeat_interval };
+                cell(FrameworkProxy::new(config), birth)
+            }
+            ActorKind::Agent => cell(Agent::new(agent(&options, machine)), birth),
+            ActorKind::Executor => {
+                let config = ExecutorConfig::from_environment(birth.environment);
+                cell(Executor::new(config.map_err(|error| error.to_string())?), birth)
+            }
+            ActorKind::Client => cell(Client::new(client(&options, machine)), birth),
+            ActorKind::Outside => return Err("the outside is no actor".to_owned()),
+        })
+    })
+}
+
+fn cell<A: Actor + Send>(actor: A, birth: &Birth<'_>) -> AnyCell {
+    Box::new(ActorCell::new(actor, birth.address, birth.seed))
+}
+
+fn agent(options: &Options, machine: u32) -> AgentConfig {
+    let [_, b, c, d] = machine.to_be_bytes();
+    let ip = format!("10.{b}.{c}.{d}");
+    let info = AgentInfo {
+        id: None,
+        hostname: format!("agent-{machine}"),
+        ip: ip.clone(),
+        port: 5051,
+        resources: Resources::cpus_and_mem(options.agent_cpus, options.agent_mem),
+        attributes: Vec::new(),
+        domain: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    AgentConfig::new(info, format!("{ip}:5051"), "/var/lib/kaon")
+}
+
+/// A framework's share of the tasks; the first ones take what does not divide.
+fn client(options: &Options, machine: u32) -> ClientConfig {
+    let number = machine - options.agents - 1;
+    let share = options.tasks / options.frameworks + u32::from(number < options.tasks % options.frameworks);
+    let mut chance = Chance::new(options.seed ^ WORKLOAD ^ u64::from(number) << 32);
+    ClientConfig {
+        number,
+        machine,
+        role: RoleName::trusted(format!("role-{}", number % 4)),
+        partition_aware: number.is_multiple_of(2),
+        cpus: options.task_cpus,
+        mem: options.task_mem,
+        tasks: workload::plan(share as usize, options.lengths, options.varied, &mut chance),
+        teardown: options.teardown,
+    }
+}

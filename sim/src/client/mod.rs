@@ -1,0 +1,351 @@
+//! A simulated framework: a batch of tasks, run through the cluster as a careful scheduler would.
+//!
+//! It subscribes and subscribes again with its id when its stream ends, launches what fits into an offer and declines the
+//! rest, suppresses when nothing is left to launch, acknowledges every status, asks about tasks after it was away or
+//! when one is silent, and launches anew (under a new id, counted) what the cluster lost. It is an actor like any other;
+//! its streams are links to it (see `network`).
+
+mod offers;
+mod statuses;
+mod task;
+
+use crate::network::STREAM_LINK;
+use crate::workload::TaskPlan;
+use kaon_kernel::actor::{
+    Actor, ActorKind, Address, Context, HostId, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey,
+};
+use kaon_kernel::frame::Envelope;
+use kaon_kernel::framework::{Capability, FrameworkInfo};
+use kaon_kernel::id::{FrameworkId, RoleName};
+use kaon_kernel::message::event::{ArchivedFrameworkEvent, FrameworkEvent};
+use kaon_kernel::message::scheduler::{Call, ToFramework, ToMaster};
+use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::message::{FrameworkMessage, MasterMessage};
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::task::TaskState;
+use kaon_kernel::time::Duration;
+use std::collections::VecDeque;
+pub(crate) use task::{Job, Phase};
+
+/// The first wait before it subscribes again, and the longest.
+const BACKOFF_FIRST: Duration = Duration::millis(200);
+/// See [`BACKOFF_FIRST`].
+const BACKOFF_LAST: Duration = Duration::secs(10);
+/// Without a word on its stream for so long (three heartbeats of 15 s) it subscribes anew.
+const STREAM_SILENCE: Duration = Duration::secs(45);
+/// How often it looks for silent tasks.
+const REVIEW: Duration = Duration::secs(20);
+/// How long a framework's tasks outlive its stream; longer than any simulated trouble.
+const FAILOVER: Duration = Duration::secs(7 * 24 * 3600);
+
+/// What a simulated framework is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientConfig {
+    /// Its number, from zero; part of its name.
+    pub(crate) number: u32,
+    /// Its machine: what its streams are named after.
+    pub(crate) machine: u32,
+    /// Under which role it takes offers.
+    pub(crate) role: RoleName,
+    /// Whether it knows the finer states in place of TASK_LOST.
+    pub(crate) partition_aware: bool,
+    /// What each task takes.
+    pub(crate) cpus: Quantity,
+    /// What each task takes.
+    pub(crate) mem: Quantity,
+    /// Its tasks.
+    pub(crate) tasks: Vec<TaskPlan>,
+    /// Whether it removes itself when all is done.
+    pub(crate) teardown: bool,
+}
+
+/// What it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Tasks by their last state.
+    pub(crate) ended: [u64; TaskState::ALL.len()],
+    /// Launches of tasks that were lost before.
+    pub(crate) relaunched: u64,
+    /// Subscriptions after the first.
+    pub(crate) resubscribed: u64,
+    /// Offers taken.
+    pub(crate) accepted: u64,
+    /// Offers declined.
+    pub(crate) declined: u64,
+    /// Statuses told.
+    pub(crate) statuses: u64,
+}
+
+/// A simulated framework.
+pub(crate) struct Client {
+    config: ClientConfig,
+    framework_id: Option<FrameworkId>,
+    /// The leading master's host, when it can be reached.
+    leader: Option<HostId>,
+    /// Counts its streams; part of their numbers.
+    streams: u32,
+    session: Session,
+    backoff: Duration,
+    jobs: Vec<Job>,
+    /// Jobs to launch, oldest first.
+    queue: VecDeque<u32>,
+    open: usize,
+    suppressed: bool,
+    pub(crate) tally: Tally,
+    /// Why it can't go on, if so.
+    pub(crate) dismissed: Option<String>,
+}
+
+/// Where it stands with the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    /// No stream.
+    Away,
+    /// A stream was asked for.
+    Asked(StreamId),
+    /// It reads on a stream; its proxy takes its calls.
+    In(StreamId, Address),
+}
+
+/// What it wakes up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// When it is time to subscribe.
+    Subscribe,
+    /// When nothing was heard for too long.
+    Silence,
+    /// When it looks for silent tasks.
+    Review,
+    /// When it ends one of its tasks.
+    Kill(u32),
+}
+
+impl TimerKey for Timer {
+    fn pack(self) -> u64 {
+        match self {
+            Self::Subscribe => 0,
+            Self::Silence => 1,
+            Self::Review => 2,
+            Self::Kill(job) => 3 | u64::from(job) << 8,
+        }
+    }
+    fn unpack(number: u64) -> Self {
+        match number & 0xff {
+            0 => Self::Subscribe,
+            1 => Self::Silence,
+            2 => Self::Review,
+            _ => Self::Kill((number >> 8) as u32),
+        }
+    }
+}
+
+type ClientContext<'a> = Context<'a, Client>;
+
+impl Client {
+    /// A framework that has not subscribed yet.
+    pub(crate) fn new(config: ClientConfig) -> Self {
+        let jobs: Vec<Job> = config.tasks.iter().map(|&plan| Job::new(plan)).collect();
+        Self {
+            framework_id: None,
+            leader: None,
+            streams: 0,
+            session: Session::Away,
+            backoff: BACKOFF_FIRST,
+            queue: (0..jobs.len() as u32).collect(),
+            open: jobs.len(),
+            jobs,
+            suppressed: false,
+            tally: Tally::default(),
+            dismissed: None,
+            config,
+        }
+    }
+
+    /// Whether all its tasks have ended for good.
+    pub(crate) fn is_done(&self) -> bool {
+        self.open == 0
+    }
+
+    /// How many of its tasks have not ended yet.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    fn info(&self) -> FrameworkInfo {
+        let number = self.config.number;
+        let mut capabilities = vec![Capability::TaskKillingState];
+        if self.config.partition_aware {
+            capabilities.push(Capability::PartitionAware);
+        }
+        capabilities.push(Capability::MultiRole);
+        FrameworkInfo {
+            id: self.framework_id.clone(),
+            user: "kaon".into(),
+            name: format!("batch-{number}"),
+            roles: vec![self.config.role.clone()],
+            failover_timeout: FAILOVER,
+            checkpoint: true,
+            hostname: format!("client-{number}"),
+            principal: None,
+            webui_url: None,
+            capabilities,
+            labels: Vec::new(),
+            rest: Vec::new(),
+        }
+    }
+
+    fn subscribe(&mut self, context: &mut ClientContext<'_>) {
+        let Some(leader) = self.leader.filter(|_| self.dismissed.is_none()) else { return };
+        self.tally.resubscribed += u64::from(self.streams > 0);
+        self.streams += 1;
+        let stream = StreamId(u64::from(self.config.machine) << 32 | u64::from(self.streams));
+        self.session = Session::Asked(stream);
+        self.suppressed = self.queue.is_empty();
+        let suppressed_roles = if self.suppressed { vec![self.config.role.clone()] } else { Vec::new() };
+        let ask = MasterMessage::Outside(ToMaster::Subscribe { info: Box::new(self.info()), suppressed_roles, stream });
+        context.send(Address::only(leader, ActorKind::Master), &ask);
+        self.backoff = self.backoff.doubled(BACKOFF_LAST);
+        let wait = self.backoff.times(2) + context.chance().duration_below(self.backoff);
+        context.arm(Timer::Subscribe, wait);
+    }
+
+    fn stream_is_gone(&mut self, context: &mut ClientContext<'_>) {
+        self.session = Session::Away;
+        context.disarm(Timer::Silence);
+        if self.leader.is_some() && self.dismissed.is_none() && !self.has_left() {
+            let wait = self.backoff + context.chance().duration_below(self.backoff);
+            context.arm(Timer::Subscribe, wait);
+        }
+    }
+
+    /// All is done and it has said so.
+    fn has_left(&self) -> bool {
+        self.config.teardown && self.is_done()
+    }
+
+    fn call(&mut self, call: Call, context: &mut ClientContext<'_>) {
+        if let Session::In(stream, proxy) = self.session {
+            let message = FrameworkMessage::Outside(ToFramework::Call { stream, call });
+            context.send(proxy, &message);
+        }
+    }
+
+    fn on_subscribed(&mut self, id: &str, proxy: Address, context: &mut ClientContext<'_>) {
+        let Session::Asked(stream) = self.session else { return };
+        let again = self.framework_id.is_some();
+        self.framework_id = Some(FrameworkId::trusted(id));
+        self.session = Session::In(stream, proxy);
+        self.backoff = BACKOFF_FIRST;
+        context.disarm(Timer::Subscribe);
+        if again {
+            self.ask_about_all(context);
+        }
+        self.ask_for_offers(context);
+        self.leave_when_done(context);
+    }
+
+    /// Suppresses or revives, as the queue wants.
+    fn ask_for_offers(&mut self, context: &mut ClientContext<'_>) {
+        let wanted = !self.queue.is_empty();
+        if wanted == self.suppressed && matches!(self.session, Session::In(..)) {
+            self.suppressed = !wanted;
+            let roles = Vec::new();
+            self.call(if wanted { Call::Revive { roles } } else { Call::Suppress { roles } }, context);
+        }
+    }
+
+    fn leave_when_done(&mut self, context: &mut ClientContext<'_>) {
+        if self.has_left() {
+            self.call(Call::Teardown, context);
+        }
+    }
+}
+
+impl Actor for Client {
+    type Message = FrameworkEvent;
+    type Timer = Timer;
+
+    fn on_start(&mut self, _: &[Record], context: &mut ClientContext<'_>) {
+        context.arm(Timer::Review, REVIEW);
+    }
+
+    fn on_message(
+        &mut self,
+        envelope: &Envelope,
+        event: &ArchivedFrameworkEvent,
+        context: &mut ClientContext<'_>,
+    ) {
+        context.arm(Timer::Silence, STREAM_SILENCE);
+        match event {
+            ArchivedFrameworkEvent::Subscribed { framework_id, .. } => {
+                self.on_subscribed(framework_id.as_str(), envelope.from, context);
+            }
+            ArchivedFrameworkEvent::Offers { offers, .. } => self.on_offers(offers, context),
+            ArchivedFrameworkEvent::Update { status } => self.on_status(status, context),
+            ArchivedFrameworkEvent::Error { message } => {
+                // A newer stream of ours has taken over, the master is not elected yet (real clients are sent to the
+                // leader by their edge), or we have left. Anything else is the end.
+                let passing = ["Framework failed over", "This master does not lead"];
+                let expected = passing.iter().any(|text| message.as_str().starts_with(text));
+                if !expected && !self.has_left() {
+                    self.dismissed = Some(message.as_str().to_owned());
+                }
+            }
+            // Offers are used at once or not at all, and tasks tell of their ends themselves.
+            ArchivedFrameworkEvent::Rescind { .. }
+            | ArchivedFrameworkEvent::Failure { .. }
+            | ArchivedFrameworkEvent::Message { .. }
+            | ArchivedFrameworkEvent::Heartbeat => {}
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, context: &mut ClientContext<'_>) {
+        match timer {
+            Timer::Subscribe => self.subscribe(context),
+            Timer::Silence => self.stream_is_gone(context),
+            Timer::Review => {
+                self.review(context);
+                context.arm(Timer::Review, REVIEW);
+            }
+            Timer::Kill(job) => self.kill(job, context),
+        }
+    }
+
+    fn on_done(&mut self, ticket: Ticket, _: Outcome, _: &mut ClientContext<'_>) {
+        panic!("a client asks for nothing under a ticket, {ticket:?} came back");
+    }
+
+    fn on_link(&mut self, link: &Link, context: &mut ClientContext<'_>) {
+        if let Some(number) = link.identity.strip_prefix(STREAM_LINK) {
+            let stream = match self.session {
+                Session::Away => return,
+                Session::Asked(stream) | Session::In(stream, _) => stream,
+            };
+            if number == stream.0.to_string() {
+                self.stream_is_gone(context);
+            }
+            return;
+        }
+        match (link.role, link.state) {
+            (PeerRole::Master, LinkState::Up) => {
+                self.leader = Some(link.host);
+                if !self.has_left() {
+                    let wait = context.chance().duration_below(BACKOFF_FIRST);
+                    context.arm(Timer::Subscribe, wait);
+                }
+            }
+            (PeerRole::Master, LinkState::Down) => {
+                self.leader = None;
+                self.stream_is_gone(context);
+            }
+            _ => {}
+        }
+    }
+
+    fn invariants(&self) {
+        let open = self.jobs.iter().filter(|job| !matches!(job.phase, Phase::Ended)).count();
+        assert_eq!(open, self.open, "open tasks are counted right");
+        let waiting = self.jobs.iter().filter(|job| matches!(job.phase, Phase::Waiting)).count();
+        assert_eq!(waiting, self.queue.len(), "who waits is in the queue");
+    }
+}

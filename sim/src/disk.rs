@@ -1,0 +1,202 @@
+//! Simulated disks: one journal for each actor of a machine, with a queue of batches on their way.
+//!
+//! A batch becomes part of the table as a whole or not at all (the contract of `Effect::Persist`). A crash loses what
+//! was not flushed; of the batches on their way a prefix may have made it to the disk without anybody having been told,
+//! as on a real disk, and how long that prefix is, is drawn.
+
+use crate::place::At;
+use kaon_kernel::actor::{ActorKind, Batch, Operation, Record, Ticket};
+use kaon_kernel::chance::Chance;
+use kaon_kernel::table::Table;
+use kaon_kernel::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Whose journal: process slot, kind, and index of the actor.
+type Owner = (u16, u16, u32);
+
+/// A batch on its way.
+struct Waiting {
+    batch: Batch,
+    at: At,
+    ticket: Ticket,
+}
+
+#[derive(Default)]
+struct Journal {
+    table: BTreeMap<Vec<u8>, Vec<u8>>,
+    waiting: VecDeque<Waiting>,
+    /// Flushes end in the order of the writes: none is due before this.
+    last_due: Instant,
+    /// Raised when the queue is cut, so that flushes that were under way then are not taken for later ones.
+    epoch: u32,
+}
+
+impl Journal {
+    fn apply(&mut self, batch: Batch) {
+        for operation in batch.0 {
+            match operation {
+                Operation::Put(record) => {
+                    self.table.insert(record.key, record.value);
+                }
+                Operation::Delete(key) => {
+                    self.table.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// The journals of one machine.
+#[derive(Default)]
+pub(crate) struct Disk {
+    journals: Vec<Journal>,
+    owners: Table<Owner, u32>,
+    slow: Option<(u64, Instant)>,
+}
+
+impl Disk {
+    /// Makes flushes `factor` times slower until then.
+    pub(crate) fn slow_down(&mut self, factor: u64, until: Instant) {
+        self.slow = Some((factor, until));
+    }
+
+    /// How many times slower a flush is now.
+    pub(crate) fn factor(&self, now: Instant) -> u64 {
+        self.slow.map_or(1, |(factor, until)| if now < until { factor } else { 1 })
+    }
+
+    fn journal(&mut self, owner: Owner) -> u32 {
+        let next = self.journals.len() as u32;
+        let index = *self.owners.entry(owner).or_insert(next);
+        if index == next {
+            self.journals.push(Journal::default());
+        }
+        index
+    }
+
+    /// Queues a batch; answers with its journal, the epoch, and when its flush ends.
+    pub(crate) fn write(
+        &mut self,
+        kind: ActorKind,
+        index: u32,
+        at: At,
+        ticket: Ticket,
+        batch: Batch,
+        due: Instant,
+    ) -> (u32, u32, Instant) {
+        let number = self.journal((at.slot, kind as u16, index));
+        let journal = &mut self.journals[number as usize];
+        journal.last_due = journal.last_due.max(due);
+        journal.waiting.push_back(Waiting { batch, at, ticket });
+        (number, journal.epoch, journal.last_due)
+    }
+
+    /// Ends the oldest flush; `None` when a crash came between.
+    pub(crate) fn flush(&mut self, journal: u32, epoch: u32) -> Option<(At, Ticket)> {
+        let journal = &mut self.journals[journal as usize];
+        if journal.epoch != epoch {
+            return None;
+        }
+        let Waiting { batch, at, ticket } = journal.waiting.pop_front()?;
+        journal.apply(batch);
+        Some((at, ticket))
+    }
+
+    /// What an actor finds when it begins. Batches of its earlier incarnation that are still on their way end first:
+    /// the process lives, so nothing keeps them.
+    pub(crate) fn replay(&mut self, slot: u16, kind: ActorKind, index: u32) -> Vec<Record> {
+        let Some(&number) = self.owners.get(&(slot, kind as u16, index)) else { return Vec::new() };
+        let journal = &mut self.journals[number as usize];
+        journal.epoch += 1;
+        while let Some(waiting) = journal.waiting.pop_front() {
+            journal.apply(waiting.batch);
+        }
+        journal.table.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
+    }
+
+    /// A process ends without warning: of its batches on their way only a prefix, as long as chance wants, is kept.
+    pub(crate) fn crash(&mut self, slot: u16, chance: &mut Chance) {
+        for (&(owner, _, _), &number) in &self.owners {
+            let journal = &mut self.journals[number as usize];
+            if owner != slot || journal.waiting.is_empty() {
+                continue;
+            }
+            journal.epoch += 1;
+            for _ in 0..chance.below(journal.waiting.len() as u64 + 1) {
+                if let Some(waiting) = journal.waiting.pop_front() {
+                    journal.apply(waiting.batch);
+                }
+            }
+            journal.waiting.clear();
+        }
+    }
+
+    /// The journals of a process that will never come back are removed with its directory.
+    pub(crate) fn erase(&mut self, slot: u16) {
+        for (&(owner, _, _), &number) in &self.owners {
+            if owner == slot {
+                let journal = &mut self.journals[number as usize];
+                journal.epoch += 1;
+                journal.table.clear();
+                journal.waiting.clear();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> At {
+        At { slot: 0, life: 1, actor: 0, incarnation: 1 }
+    }
+
+    fn batch(number: u8) -> Batch {
+        let mut batch = Batch::default();
+        batch.put([number], [number]);
+        batch.put([number, 1], [number]);
+        batch
+    }
+
+    #[test]
+    fn what_is_flushed_stays_and_batches_are_whole() {
+        let mut lengths = [false; 4];
+        for seed in 0..64 {
+            let mut disk = Disk::default();
+            let mut flushed = 0;
+            for number in 0..4 {
+                let written = disk.write(ActorKind::Agent, 0, at(), Ticket(number), batch(number as u8), Instant(number));
+                if number == 0 {
+                    assert_eq!(disk.flush(written.0, written.1), Some((at(), Ticket(0))));
+                    flushed += 1;
+                }
+            }
+            disk.crash(0, &mut Chance::new(seed));
+            let records = disk.replay(0, ActorKind::Agent, 0);
+            assert_eq!(records.len() % 2, 0, "half a batch is visible");
+            let kept = records.len() / 2;
+            assert!(kept >= flushed);
+            lengths[kept - 1] = true;
+        }
+        assert_eq!(lengths, [true; 4], "every prefix occurs");
+    }
+
+    #[test]
+    fn flushes_of_an_older_queue_change_nothing() {
+        let mut disk = Disk::default();
+        let (journal, epoch, _) = disk.write(ActorKind::Agent, 0, at(), Ticket(1), batch(1), Instant(5));
+        disk.crash(0, &mut Chance::new(1));
+        disk.write(ActorKind::Agent, 0, at(), Ticket(2), batch(2), Instant(6));
+        assert_eq!(disk.flush(journal, epoch), None);
+        assert_eq!(disk.flush(journal, epoch + 1), Some((at(), Ticket(2))));
+    }
+
+    #[test]
+    fn a_slow_flush_holds_back_the_next() {
+        let mut disk = Disk::default();
+        disk.write(ActorKind::Agent, 0, at(), Ticket(1), batch(1), Instant(50));
+        let (_, _, due) = disk.write(ActorKind::Agent, 0, at(), Ticket(2), batch(2), Instant(10));
+        assert_eq!(due, Instant(50));
+    }
+}

@@ -1,0 +1,299 @@
+//! One simulated machine: power, processes, and what happens to them. How actors are driven is in [`crate::drive`], what
+//! travels in [`crate::network`], what they run in [`crate::containers`].
+
+use crate::check::{Ledger, View};
+use crate::containers::Containers;
+use crate::disk::Disk;
+use crate::happening::Happening;
+use crate::lane::Lane;
+use crate::laws::{BOOT, DETECT, DETECT_NEARBY, LOOPBACK, RESTART_AFTER};
+use crate::place::{PROCESSES_MAX, Place};
+use crate::process::{Environment, Process, Role};
+use crate::queue::Stamp;
+use crate::story::Note;
+use kaon_kernel::actor::{Address, Event};
+use kaon_kernel::chance::Chance;
+use kaon_kernel::container::ExitStatus;
+use kaon_kernel::table::Table;
+use kaon_kernel::time::{Duration, Instant};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// By itself, with a code; its sessions are closed in good order.
+    Exit(i32),
+    /// Without warning; it is started again after a while.
+    Crash(Duration),
+    /// With its container, or with the machine.
+    Killed,
+}
+
+/// A line that is cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) until: Instant,
+    pub(crate) long: bool,
+}
+
+/// A machine.
+pub(crate) struct Machine {
+    pub(crate) index: u32,
+    pub(crate) stamp: Stamp,
+    powered: bool,
+    /// The standing process, then those of executors.
+    pub(crate) processes: Vec<Process>,
+    pub(crate) free: Vec<u16>,
+    pub(crate) disk: Disk,
+    pub(crate) containers: Containers,
+    /// The chance of its wires, disks and programs; actors have their own.
+    pub(crate) chance: Chance,
+    /// Lines that are cut, by machine at the other end.
+    pub(crate) cuts: Table<u32, Cut>,
+    /// Runs over everything that was delivered here.
+    pub(crate) hash: u64,
+    /// Counts what was delivered here.
+    pub(crate) events: u64,
+    /// What its actors record.
+    pub(crate) metrics: Table<&'static str, f64>,
+    /// The checker of the master's view, on a master's machine.
+    pub(crate) view: Option<Box<View>>,
+    /// The checker of what a framework is told, on a client's machine.
+    pub(crate) ledger: Option<Box<Ledger>>,
+}
+
+impl Machine {
+    /// A machine with its standing process, without power.
+    pub(crate) fn new(index: u32, role: Role, identity: &str, dials: Vec<Place>, seed: u64) -> Self {
+        let place = Place::standing(index);
+        Self {
+            index,
+            stamp: Stamp::new(index),
+            powered: false,
+            processes: vec![Process::new(role, identity, place, dials)],
+            free: Vec::new(),
+            disk: Disk::default(),
+            containers: Containers::default(),
+            chance: Chance::for_actor(seed, Address::outside(place.host(0))),
+            cuts: Table::default(),
+            hash: 0,
+            events: 0,
+            metrics: Table::default(),
+            view: None,
+            ledger: None,
+        }
+    }
+
+    /// The standing process.
+    pub(crate) fn standing(&self) -> &Process {
+        &self.processes[0]
+    }
+
+    /// One step.
+    pub(crate) fn happen(&mut self, happening: Happening, lane: &mut Lane) {
+        match happening {
+            Happening::Frame { frame, session } => self.arrive(frame, session, lane),
+            Happening::Timer { at, timer, generation } => self.fire(at, timer, generation, lane),
+            Happening::Done { at, ticket, outcome } => self.drive(at, Event::Done(ticket, outcome), lane),
+            Happening::Event { to, session, stream, frame } => self.hear(to, session, stream, Some(frame), lane),
+            Happening::StreamEnd { to, session, stream } => self.hear(to, session, stream, None, lane),
+            Happening::Flush { journal, epoch } => self.flush(journal, epoch, lane),
+            Happening::Begin { at } => self.begin(at, lane),
+            Happening::Wake { at } => self.drain_mailbox(at, lane),
+            Happening::Exit { at, child, reason } => self.drive(at, Event::Exit(child, reason), lane),
+            Happening::Dial { from, peer, attempt } => self.dial(from, peer, attempt, lane),
+            Happening::Hello { from, to, session, badge } => self.hello(from, to, session, badge, lane),
+            Happening::Welcome { from, to, session, badge } => self.welcome(from, to, session, badge, lane),
+            Happening::Lost { to, peer, session } => self.lose(to.slot, peer, session, lane),
+            Happening::Started { container, generation } => self.container_started(container, generation, lane),
+            Happening::Ended { container, generation, status } => {
+                self.container_ended(container, generation, status, lane);
+            }
+            Happening::Boot { slot } => self.boot(slot, lane),
+            Happening::PowerOn => {
+                self.note(Note::World("power is on"), lane);
+                self.powered = true;
+                self.boot(0, lane);
+            }
+            Happening::PowerOff => self.power_off(lane),
+            Happening::Crash { slot, away } => {
+                self.note(Note::World("the process crashes"), lane);
+                self.end_process(slot, Manner::Crash(away), lane);
+            }
+            Happening::CrashExecutor { pick } => self.crash_executor(pick, lane),
+            Happening::Plant { pick } => self.plant(pick, lane),
+            Happening::Flow { peer, state } => {
+                self.note(Note::World("a session changes its flow"), lane);
+                self.tell_link(0, peer, state, lane);
+            }
+            Happening::Cut { peer, outgoing, until, long } => {
+                self.note(Note::World("a line is cut"), lane);
+                self.cut(peer, outgoing, Cut { until, long }, lane);
+            }
+            Happening::SlowDisk { factor, until } => {
+                self.note(Note::World("the disk is slow"), lane);
+                self.disk.slow_down(factor, until);
+            }
+        }
+    }
+
+    /// Mixes something into the trace hash.
+    pub(crate) fn trace(&mut self, lane: &Lane, tag: u64, number: u64, bytes: &[u8]) {
+        let seed = lane.now().0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number.rotate_left(32) ^ tag << 56;
+        let word = if bytes.is_empty() { seed } else { xxh3_64_with_seed(bytes, seed) };
+        self.hash = (self.hash.rotate_left(23) ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    }
+
+    fn note(&mut self, note: Note, lane: &mut Lane) {
+        self.trace(lane, 1, 0, &[]);
+        lane.ring.note(lane.key, self.index, note);
+    }
+
+    /// A process begins another life.
+    pub(crate) fn boot(&mut self, slot: u16, lane: &mut Lane) {
+        let process = &mut self.processes[slot as usize];
+        let homeless = process.role == Role::Executor && process.container.is_none();
+        if process.up || !self.powered || homeless {
+            return;
+        }
+        process.life += 1;
+        process.up = true;
+        process.restarts = Default::default();
+        process.sequence = 0;
+        let host = process.host();
+        let tree = process.role.tree();
+        process.seats.reserve_exact(tree.actors.len());
+        for &kind in tree.actors {
+            let actor = process.seat_actor(Address::only(host, kind), None, None);
+            let at = process.at(actor);
+            lane.push_near(&mut self.stamp, self.index, Happening::Begin { at });
+        }
+        for peer in process.dials.clone() {
+            let due = lane.now() + BOOT.draw(&mut self.chance);
+            lane.push(&mut self.stamp, self.index, due, Happening::Dial { from: host, peer, attempt: 0 });
+        }
+    }
+
+    /// A process ends. Its peers notice sooner or later; what of its journal was not flushed may be lost.
+    pub(crate) fn end_process(&mut self, slot: u16, manner: Manner, lane: &mut Lane) {
+        let process = &mut self.processes[slot as usize];
+        if !process.up {
+            return;
+        }
+        process.up = false;
+        if manner != Manner::Exit(0) {
+            lane.counts.crashes += 1;
+        }
+        for (&place, peer) in &process.peers {
+            let nearby = place.machine == self.index;
+            let wait = match (manner, nearby) {
+                (Manner::Exit(_), true) => LOOPBACK.draw(&mut self.chance),
+                (Manner::Exit(_), false) => lane.setup.laws.network.draw(&mut self.chance),
+                (_, true) => DETECT_NEARBY.draw(&mut self.chance),
+                (_, false) => DETECT.draw(&mut self.chance),
+            };
+            for session in [peer.session, peer.pending].into_iter().filter(|&session| session != 0) {
+                let lost = Happening::Lost { to: place, peer: process.place, session };
+                let due = lane.now() + wait.max(lane.setup.laws.network.least);
+                lane.push(&mut self.stamp, place.machine, due, lost);
+            }
+        }
+        process.peers.clear();
+        process.streams.clear();
+        process.seats.clear();
+        process.forget_children();
+        self.disk.crash(slot, &mut self.chance);
+        match (process.role, manner) {
+            (Role::Executor, _) => {
+                self.disk.erase(slot);
+                self.free.push(slot);
+                let status = match manner {
+                    Manner::Exit(code) => ExitStatus::Code(code),
+                    Manner::Crash(_) | Manner::Killed => ExitStatus::Signal(11),
+                };
+                if let Some(container) = process.container.take() {
+                    self.executor_ended(container, status, lane);
+                }
+            }
+            (_, Manner::Exit(0) | Manner::Killed) => {}
+            (_, Manner::Exit(_)) => self.boot_later(slot, RESTART_AFTER, lane),
+            (_, Manner::Crash(away)) => self.boot_later(slot, away, lane),
+        }
+    }
+
+    fn boot_later(&mut self, slot: u16, away: Duration, lane: &mut Lane) {
+        let due = lane.now() + away;
+        lane.push(&mut self.stamp, self.index, due, Happening::Boot { slot });
+    }
+
+    /// Starts a process in a container, dialling the standing process of the machine.
+    pub(crate) fn start_executor(
+        &mut self,
+        container: u32,
+        identity: &str,
+        environment: &[(String, String)],
+        lane: &mut Lane,
+    ) -> u16 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            assert!(self.processes.len() < PROCESSES_MAX, "too many processes on one machine");
+            self.processes.len() as u16
+        });
+        let place = Place { machine: self.index, slot };
+        let mut process = Process::new(Role::Executor, identity, place, vec![Place::standing(self.index)]);
+        process.environment = Environment::fold(environment);
+        process.container = Some(container);
+        match self.processes.get_mut(slot as usize) {
+            Some(seat) => {
+                process.life = seat.life;
+                *seat = process;
+            }
+            None => self.processes.push(process),
+        }
+        let due = lane.now() + BOOT.draw(&mut self.chance);
+        lane.push(&mut self.stamp, self.index, due, Happening::Boot { slot });
+        slot
+    }
+
+    fn power_off(&mut self, lane: &mut Lane) {
+        self.note(Note::World("power fails"), lane);
+        self.powered = false;
+        self.containers.clear();
+        for slot in 0..self.processes.len() {
+            self.kill_process(slot as u16, lane);
+        }
+    }
+
+    /// Ends a process whose container ends with it, also one that has not begun yet.
+    pub(crate) fn kill_process(&mut self, slot: u16, lane: &mut Lane) {
+        let process = &mut self.processes[slot as usize];
+        let contained = process.container.take().is_some();
+        if process.up {
+            self.end_process(slot, Manner::Killed, lane);
+        } else if contained {
+            self.free.push(slot);
+        }
+    }
+
+    fn crash_executor(&mut self, pick: u64, lane: &mut Lane) {
+        let alive = |process: &&Process| process.up && process.role == Role::Executor;
+        let slots: Vec<u16> = self.processes.iter().filter(alive).map(|process| process.place.slot).collect();
+        if slots.is_empty() {
+            return;
+        }
+        self.note(Note::World("an executor crashes"), lane);
+        let slot = slots[(pick % slots.len() as u64) as usize];
+        self.end_process(slot, Manner::Killed, lane);
+    }
+
+    /// Plants a panic into one of the actors that live here now.
+    fn plant(&mut self, pick: u64, lane: &mut Lane) {
+        let mut seats: Vec<_> =
+            self.processes.iter_mut().flat_map(|process| &mut process.seats).filter(|seat| seat.cell.is_some()).collect();
+        if seats.is_empty() {
+            return;
+        }
+        let position = (pick % seats.len() as u64) as usize;
+        seats[position].planted = true;
+        self.note(Note::World("a panic is planted"), lane);
+    }
+}

@@ -1,0 +1,132 @@
+//! What the simulated frameworks want done: tasks with lengths and ends, drawn from the seed.
+
+use kaon_kernel::chance::Chance;
+use kaon_kernel::time::Duration;
+use serde::Serialize;
+
+/// How long tasks run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub enum Lengths {
+    /// All alike, in seconds.
+    Fixed(f64),
+    /// Evenly between two lengths, in seconds.
+    Uniform(f64, f64),
+    /// Exponentially with this mean, in seconds, at most ten times the mean.
+    Exponential(f64),
+}
+
+impl Lengths {
+    fn draw(self, chance: &mut Chance) -> Duration {
+        let unit = chance.unit();
+        let seconds = match self {
+            Self::Fixed(seconds) => seconds,
+            Self::Uniform(least, most) => least + (most - least) * unit,
+            Self::Exponential(mean) => (-(1.0 - unit).ln() * mean).min(10.0 * mean),
+        };
+        // Whole milliseconds: the text of a command carries them exactly.
+        Duration::from_seconds(seconds).map_or(Duration::ZERO, |length| Duration(length.0 / 1_000_000 * 1_000_000))
+    }
+
+    /// The mean in seconds.
+    pub fn mean(self) -> f64 {
+        match self {
+            Self::Fixed(mean) | Self::Exponential(mean) => mean,
+            Self::Uniform(least, most) => (least + most) / 2.0,
+        }
+    }
+}
+
+impl core::fmt::Display for Lengths {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Fixed(seconds) => write!(formatter, "{seconds}"),
+            Self::Uniform(least, most) => write!(formatter, "{least}..{most}"),
+            Self::Exponential(mean) => write!(formatter, "exp:{mean}"),
+        }
+    }
+}
+
+/// A text is not a law of lengths.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("task lengths are SECONDS, LEAST..MOST or exp:MEAN, not {0:?}")]
+pub struct LengthsError(String);
+
+impl core::str::FromStr for Lengths {
+    type Err = LengthsError;
+
+    /// Reads `5`, `1..20` or `exp:8`, all in seconds.
+    fn from_str(text: &str) -> Result<Self, LengthsError> {
+        let number = |part: &str| part.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
+        let lengths = if let Some(mean) = text.strip_prefix("exp:") {
+            number(mean).map(Self::Exponential)
+        } else if let Some((least, most)) = text.split_once("..") {
+            number(least).zip(number(most)).filter(|(least, most)| least <= most).map(|(a, b)| Self::Uniform(a, b))
+        } else {
+            number(text).map(Self::Fixed)
+        };
+        lengths.ok_or_else(|| LengthsError(text.to_owned()))
+    }
+}
+
+/// One task of a framework.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskPlan {
+    /// How long it runs.
+    pub(crate) length: Duration,
+    /// Its exit code.
+    pub(crate) code: u8,
+    /// Killed by its framework so long after it was seen to run.
+    pub(crate) killed_after: Option<Duration>,
+}
+
+impl TaskPlan {
+    /// The text of its command, in the language of simulated programs.
+    pub(crate) fn command(&self) -> String {
+        let seconds = self.length.as_seconds();
+        match self.code {
+            0 => format!("sleep {seconds}"),
+            code => format!("sleep {seconds}; exit {code}"),
+        }
+    }
+}
+
+/// So many of a million tasks end with an error of their own.
+const FAILING_PARTS: u32 = 20_000;
+/// So many of a million tasks are killed by their framework.
+const KILLED_PARTS: u32 = 20_000;
+
+/// The tasks of one framework.
+pub(crate) fn plan(count: usize, lengths: Lengths, varied: bool, chance: &mut Chance) -> Vec<TaskPlan> {
+    let draw = |_| {
+        let length = lengths.draw(chance);
+        let code = if varied && chance.parts_per_million(FAILING_PARTS) { 3 } else { 0 };
+        let killed = varied && chance.parts_per_million(KILLED_PARTS);
+        let killed_after = killed.then(|| chance.duration_below(length));
+        TaskPlan { length, code, killed_after }
+    };
+    (0..count).map(draw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laws_are_read_as_they_are_written() {
+        for law in [Lengths::Fixed(5.0), Lengths::Uniform(1.0, 20.5), Lengths::Exponential(8.0)] {
+            assert_eq!(law.to_string().parse(), Ok(law));
+        }
+        for text in ["", "-1", "5..1", "exp:", "nan"] {
+            assert!(text.parse::<Lengths>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_says_exactly_what_was_planned() {
+        let mut chance = Chance::new(1);
+        for task in plan(200, Lengths::Exponential(3.0), true, &mut chance) {
+            let course = crate::program::course(&kaon_kernel::container::Program::Shell(task.command()));
+            assert_eq!(course.length, task.length, "{}", task.command());
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! A whole simulated cluster: how it is built, how its time passes, when it is done, and what is claimed then.
+
+use crate::cast;
+use crate::check::{Ledger, View, Violation};
+use crate::client::{Client, Tally};
+use crate::clock::{Stopwatch, peak_memory_bytes};
+use crate::crew::Crew;
+use crate::faults::{self, Plan};
+use crate::guard;
+use crate::happening::Happening;
+use crate::lane::{Counts, Found, Setup};
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::place::{MACHINES_MAX, Place};
+use crate::process::{Cast, Role};
+use crate::report::{Failure, Mishaps, Report};
+use crate::story::{self, Ring};
+use kaon_kernel::actor::mailbox::Bounds;
+use kaon_kernel::chance::Chance;
+use kaon_kernel::task::TaskState;
+use kaon_kernel::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How often it is looked whether all is done, in virtual time.
+const TICK: Duration = Duration::secs(1);
+/// How long the world goes on after all is done, so that what should not happen any more can show.
+const SETTLE: Duration = Duration::secs(5);
+/// Machines get power within this time.
+const POWER_SPREAD: Duration = Duration::millis(500);
+/// Sets the chance of the world's building apart from that of everything else.
+const BUILD: u64 = 0x5707_2a11_c4a5_0003;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Tasks that have ended for good.
+    pub ended: u64,
+    /// All tasks.
+    pub tasks: u64,
+    /// Events delivered so far.
+    pub events: u64,
+    /// Virtual time in seconds.
+    pub simulated_seconds: f64,
+}
+
+/// A simulated cluster.
+pub(crate) struct World {
+    options: Options,
+    plan: Plan,
+    pub(crate) crew: Crew,
+    setup: Arc<Setup>,
+    now: Instant,
+    next_tick: Instant,
+}
+
+impl World {
+    /// The world of a run, before its first event.
+    pub(crate) fn new(options: &Options) -> Self {
+        let plan = faults::plan(options);
+        let cast = cast::cast(options, &plan);
+        Self::with_cast(options, plan, cast, true)
+    }
+
+    /// The same with actors of the caller's choice. A strict world fails at a panic that nobody planted.
+    pub(crate) fn with_cast(options: &Options, plan: Plan, cast: Cast, strict: bool) -> Self {
+        guard::install();
+        let machines = 1 + options.agents + options.frameworks;
+        assert!(machines <= MACHINES_MAX, "{machines} machines");
+        let setup = Arc::new(Setup {
+            seed: options.seed,
+            laws: plan.laws,
+            calm: plan.calm,
+            shards: options.workers,
+            bounds: Bounds::DEFAULT,
+            invariants_every: options.invariants_interval(),
+            strict,
+            cast,
+        });
+        let master = Place::standing(0);
+        let machine = |index: u32| {
+            let mut machine = match index {
+                0 => Machine::new(0, Role::Master, &name(options, 0), Vec::new(), options.seed),
+                _ => {
+                    let role = if index <= options.agents { Role::Agent } else { Role::Client };
+                    Machine::new(index, role, &name(options, index), vec![master], options.seed)
+                }
+            };
+            match machine.standing().role {
+                Role::Master => machine.view = Some(Box::new(View::default())),
+                Role::Client => machine.ledger = Some(Box::new(Ledger::default())),
+                Role::Agent | Role::Executor => {}
+            }
+            machine
+        };
+        let crew = Crew::new((0..machines).map(machine).collect(), &setup);
+        let next_tick = Instant(0) + TICK;
+        let world = Self { options: options.clone(), plan, crew, setup, now: Instant(0), next_tick };
+        world.schedule(machines);
+        world
+    }
+
+    fn schedule(&self, machines: u32) {
+        let mut chance = Chance::new(self.options.seed ^ BUILD);
+        for index in 0..machines {
+            let wait = if index == 0 { Duration::ZERO } else { chance.duration_below(POWER_SPREAD) };
+            self.push(index, Instant(0) + wait, Happening::PowerOn);
+        }
+        for (machine, at, happening) in &self.plan.faults {
+            self.push(*machine, *at, happening.clone());
+        }
+    }
+
+    fn push(&self, machine: u32, due: Instant, happening: Happening) {
+        let mut shard = self.crew.shard(self.setup.shard(machine));
+        let local = self.setup.local(machine);
+        let key = shard.machines[local].stamp.key(due);
+        shard.lane.queue.push(key, machine, happening);
+    }
+
+    /// Runs until all is done, something is found, or time is up.
+    pub(crate) fn run(mut self, progress: &mut dyn FnMut(&Progress)) -> Report {
+        let stopwatch = Stopwatch::start();
+        let crew = &self.crew;
+        // The conductor needs the world, the workers only the crew.
+        let (options, plan, setup) = (&self.options, &self.plan, &self.setup);
+        let mut conductor = Conductor { options, plan, setup, crew, now: self.now, next_tick: self.next_tick, quiet_since: None };
+        let unfinished = crew.with_workers(|| conductor.conduct(progress));
+        self.now = conductor.now;
+        self.report(stopwatch.elapsed(), unfinished)
+    }
+
+    /// Lets some time pass, with one worker: for tests of the world itself.
+    #[cfg(test)]
+    pub(crate) fn pass(&mut self, length: Duration) {
+        let end = self.now + length;
+        while let Some(due) = self.crew.next_due().filter(|&due| due < end) {
+            self.crew.run_window(due + self.setup.laws.network.least);
+        }
+        self.now = end;
+    }
+
+    fn report(&self, wall: Duration, unfinished: Option<Violation>) -> Report {
+        let options = &self.options;
+        let mut counts = Counts::default();
+        let (mut found, mut hashes, mut tally, mut open) = (Vec::new(), Vec::new(), Tally::default(), 0);
+        let mut metrics = BTreeMap::<String, f64>::new();
+        let mut dismissed = Vec::new();
+        let shards: Vec<_> = (0..self.crew.shards.len()).map(|number| self.crew.shard(number)).collect();
+        let key = |index: u32| (self.setup.shard(index), self.setup.local(index));
+        for shard in &shards {
+            counts.add(&shard.lane.counts);
+            found.extend(shard.lane.found.iter().cloned());
+        }
+        for index in 0..=options.agents + options.frameworks {
+            let (shard, local) = key(index);
+            let machine = &shards[shard].machines[local];
+            hashes.extend_from_slice(&machine.hash.to_le_bytes());
+            for (&name, &value) in &machine.metrics {
+                *metrics.entry(name.to_owned()).or_default() += value;
+            }
+            if let Some(client) = client(machine) {
+                add(&mut tally, &client.tally);
+                open += client.open() as u64;
+                if let Some(why) = &client.dismissed {
+                    dismissed.push((index, why.clone()));
+                }
+            }
+        }
+        found.sort_by_key(|found| found.key);
+        let rings: Vec<&Ring> = shards.iter().map(|shard| &shard.lane.ring).collect();
+        let story = || story::tell(rings.iter().copied(), |index| name(options, index));
+        let failure = |claim: &str, words: String, place: String, at: Instant| Failure {
+            claim: claim.to_owned(),
+            words,
+            place,
+            at_seconds: at.0 as f64 / 1e9,
+            seed: options.seed,
+            repeat: options.command(),
+            story: story(),
+        };
+        let seen = |Found { key, machine, claim, words }: &Found| {
+            failure(claim, words.clone(), name(options, *machine), key.due)
+        };
+        let mut failures: Vec<Failure> = found.iter().map(seen).collect();
+        for (index, why) in dismissed {
+            failures.push(failure("no framework is dismissed", why, name(options, index), self.now));
+        }
+        let errors = tally.ended[TaskState::Error as usize];
+        if errors > 0 {
+            let words = format!("{errors} tasks ended with TASK_ERROR");
+            failures.push(failure("no sound task is refused", words, "the cluster".to_owned(), self.now));
+        }
+        if let Some(Violation { claim, words }) = unfinished {
+            failures.push(failure(claim, words, "the cluster".to_owned(), self.now));
+        }
+        let mut tasks: BTreeMap<String, u64> = TaskState::ALL
+            .iter()
+            .zip(tally.ended)
+            .filter(|(_, count)| *count > 0)
+            .map(|(state, count)| (state.name().to_owned(), count))
+            .collect();
+        if open > 0 {
+            tasks.insert("open".to_owned(), open);
+        }
+        hashes.extend_from_slice(&counts.events.to_le_bytes());
+        let wall_seconds = wall.as_seconds();
+        Report {
+            trace_hash: format!("{:016x}", xxh3_64(&hashes)),
+            seed: options.seed,
+            agents: options.agents,
+            frameworks: options.frameworks,
+            workers: options.workers,
+            tasks,
+            relaunched: tally.relaunched,
+            resubscribed: tally.resubscribed,
+            offers_accepted: tally.accepted,
+            offers_declined: tally.declined,
+            statuses: tally.statuses,
+            events: counts.events,
+            events_per_second: counts.events as f64 / wall_seconds.max(1e-9),
+            simulated_seconds: self.now.0 as f64 / 1e9,
+            wall_seconds,
+            peak_memory_bytes: peak_memory_bytes(),
+            mishaps: Mishaps {
+                frames: counts.frames,
+                frames_dropped: counts.dropped,
+                messages_refused: counts.refused,
+                messages_misdirected: counts.misdirected,
+                sessions_broken: counts.broken,
+                panics: counts.panics,
+                crashes: counts.crashes,
+            },
+            faults: self.plan.words.clone(),
+            metrics,
+            failures,
+        }
+    }
+}
+
+/// Passes the time of a world, window by window.
+struct Conductor<'a> {
+    options: &'a Options,
+    plan: &'a Plan,
+    setup: &'a Setup,
+    crew: &'a Crew,
+    now: Instant,
+    next_tick: Instant,
+    /// Since when all is done.
+    quiet_since: Option<Instant>,
+}
+
+impl Conductor<'_> {
+    /// Until the end; what is claimed then and does not hold.
+    fn conduct(&mut self, progress: &mut dyn FnMut(&Progress)) -> Option<Violation> {
+        let deadline = Instant(0) + self.options.deadline;
+        while let Some(due) = self.crew.next_due() {
+            if due >= deadline {
+                self.now = deadline;
+                return Some(self.unfinished());
+            }
+            if due >= self.next_tick {
+                self.now = self.next_tick;
+                self.next_tick = self.next_tick + TICK;
+                if self.tick(progress) {
+                    return self.at_the_end();
+                }
+                continue;
+            }
+            self.now = due;
+            let end = due + self.setup.laws.network.least;
+            self.crew.run_window(end.min(self.next_tick).min(deadline));
+            let broken = (0..self.crew.shards.len()).any(|number| !self.crew.shard(number).lane.found.is_empty());
+            if broken {
+                return None;
+            }
+        }
+        Some(Violation { claim: "the world goes on", words: "nobody waits for anything".to_owned() })
+    }
+
+    /// Each machine with a client on it.
+    fn clients<T>(&self, mut look: impl FnMut(&Client, &Machine) -> T) -> Vec<T> {
+        let first = 1 + self.options.agents;
+        let visit = |index: u32| {
+            let shard = self.crew.shard(self.setup.shard(index));
+            let machine = &shard.machines[self.setup.local(index)];
+            client(machine).map(|client| look(client, machine))
+        };
+        (first..first + self.options.frameworks).filter_map(visit).collect()
+    }
+
+    fn view<T>(&self, look: impl FnOnce(&View) -> T) -> Option<T> {
+        let shard = self.crew.shard(self.setup.shard(0));
+        shard.machines[self.setup.local(0)].view.as_deref().map(look)
+    }
+
+    /// Looks around; whether the run is over.
+    fn tick(&mut self, progress: &mut dyn FnMut(&Progress)) -> bool {
+        let open: usize = self.clients(|client, _| client.open()).iter().sum();
+        let events = (0..self.crew.shards.len()).map(|number| self.crew.shard(number).lane.counts.events).sum();
+        let tasks = u64::from(self.options.tasks);
+        progress(&Progress {
+            ended: tasks.saturating_sub(open as u64),
+            tasks,
+            events,
+            simulated_seconds: self.now.0 as f64 / 1e9,
+        });
+        let done = self.clients(|client, _| client.is_done());
+        let all = done.len() == self.options.frameworks as usize && done.iter().all(|&done| done);
+        let rest = self.view(|view| view.at_the_end().is_err()).unwrap_or(false);
+        if !all || rest || self.now < self.plan.calm {
+            self.quiet_since = None;
+            return false;
+        }
+        let since = *self.quiet_since.get_or_insert(self.now);
+        self.now.since(since) >= SETTLE
+    }
+
+    fn at_the_end(&self) -> Option<Violation> {
+        let ledgers = self.clients(|_, machine| machine.ledger.as_ref().and_then(|ledger| ledger.at_the_end().err()));
+        ledgers.into_iter().flatten().next()
+    }
+
+    fn unfinished(&self) -> Violation {
+        let open: usize = self.clients(|client, _| client.open()).iter().sum();
+        match (open, self.view(View::at_the_end)) {
+            (0, Some(Err(violation))) => violation,
+            (open, _) => {
+                let words = format!("{open} tasks have not ended after {}", self.options.deadline);
+                Violation { claim: "every task ends", words }
+            }
+        }
+    }
+}
+
+fn client(machine: &Machine) -> Option<&Client> {
+    machine.standing().seats.first()?.cell.as_ref()?.state().downcast_ref()
+}
+
+fn add(sum: &mut Tally, other: &Tally) {
+    for (sum, count) in sum.ended.iter_mut().zip(other.ended) {
+        *sum += count;
+    }
+    sum.relaunched += other.relaunched;
+    sum.resubscribed += other.resubscribed;
+    sum.accepted += other.accepted;
+    sum.declined += other.declined;
+    sum.statuses += other.statuses;
+}
+
+/// What a machine is called.
+fn name(options: &Options, index: u32) -> String {
+    match index {
+        0 => "master-1".to_owned(),
+        index if index <= options.agents => format!("agent-{index}"),
+        index => format!("client-{}", index - options.agents - 1),
+    }
+}

@@ -1,0 +1,17 @@
+//! Small clusters with faults: every claim holds, every task ends.
+
+use kaon_sim::{Options, explore};
+
+/// The seeds that a debug build goes through here; `kaon sim explore` goes through more.
+const SEEDS: u64 = 20;
+
+#[test]
+fn small_clusters_with_faults_come_to_rest() {
+    let options = Options { agents: 5, frameworks: 3, tasks: 40, workers: 2, ..Options::default() };
+    let explored = explore(0..SEEDS, &options, &|_| ()).expect("the options are sound");
+    let told: Vec<String> = explored.failures.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    assert_eq!(explored.seeds, SEEDS);
+    assert!(explored.faults > SEEDS, "the swarm plans faults");
+    assert!(explored.relaunched > 0, "the faults cost tasks");
+}

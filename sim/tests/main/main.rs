@@ -1,0 +1,5 @@
+//! Whole clusters in virtual time, seen from outside.
+
+mod faults;
+mod plants;
+mod repeat;
