@@ -1,1 +1,2 @@
-//! Benchmarks and load generators.
+//! Benchmarks and load generators. The benches are in `benches/kaon`, one file a subject; each measures Kaon beside a
+//! named peer or floor in the same run. `docs/performance.md` has the numbers and the commands.

@@ -1,2 +1,73 @@
-//! The kaon binary.
-fn main() {}
+//! The `kaon` binary: master, agent, executor, simulator and command line in one, and the one place that wires actors
+//! to a host, transport, isolators and http.
+
+mod arguments;
+mod ca;
+mod client;
+mod config;
+mod host;
+mod list;
+mod run;
+mod sim;
+mod table;
+mod up;
+
+use anyhow::Result;
+use arguments::{Arguments, Command, Sim};
+use list::What;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    // The launcher stands between agent and task: it must be single-threaded, so it comes before everything else.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::launcher::ARGUMENT) {
+        return kaon_isolators::launcher::main();
+    }
+    match start() {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("kaon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<i32> {
+    let arguments = config::arguments()?;
+    let filter = EnvFilter::try_new(&arguments.log)?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Command::Sim(Sim::Run(options)) = arguments.command {
+        return sim::run(options);
+    }
+    if let Command::Ca(command) = arguments.command {
+        return ca::run(command).map(|()| 0);
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers(&arguments)).enable_all().build()?;
+    let code = runtime.block_on(dispatch(arguments.command));
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    code
+}
+
+/// Threads for sockets and files. An executor has one session and one task.
+fn workers(arguments: &Arguments) -> usize {
+    match arguments.command {
+        Command::Master(_) | Command::Agent(_) => 2,
+        _ => 1,
+    }
+}
+
+async fn dispatch(command: Command) -> Result<i32> {
+    match command {
+        Command::Up(options) => up::up(options).await,
+        Command::Master(options) => host::master::run(options).await,
+        Command::Agent(options) => host::agent::run(options).await,
+        Command::Executor => host::executor::run().await,
+        Command::Run(options) => run::run(options).await,
+        Command::Agents(options) => list::list(What::Agents, options).await.map(|()| 0),
+        Command::Frameworks(options) => list::list(What::Frameworks, options).await.map(|()| 0),
+        Command::Tasks(options) => list::list(What::Tasks, options).await.map(|()| 0),
+        Command::Offers(options) => list::list(What::Offers, options).await.map(|()| 0),
+        Command::Ca(_) | Command::Sim(_) => unreachable!("these run without a runtime"),
+    }
+}

@@ -1,5 +1,32 @@
 //! The outside: the Mesos v1 and v0 HTTP APIs, RecordIO streams, metrics.
+//!
+//! ```text
+//! clients -- server (connections, bounds) -- edge (a master's)        -- Ingress --> actors
+//!                                         \  agent (an agent's files)
+//!                  view (snapshots) <---- edge <-- Streams -- events of the actors
+//! ```
+//! Nothing here holds cluster state that anybody else relies on: calls are handed to the actors, reads come from snapshots
+//! that the master's events are folded into (law L10).
 
+pub mod agent;
+pub mod answer;
 pub mod codec;
+pub mod convert;
+pub mod edge;
+mod frame;
+pub mod metric;
+mod operator;
+mod path;
+mod polled;
 pub mod recordio;
+mod scheduler;
+pub mod server;
+mod stream;
 pub mod v1;
+pub mod version;
+pub mod view;
+
+pub use agent::{AgentConfig, AgentEdge};
+pub use edge::{Leader, MasterConfig, MasterEdge};
+pub use metric::{Kind, Sample};
+pub use server::{Limits, serve};

@@ -1,3 +1,5 @@
 //! The integration tests of the crate, one binary.
 
 mod codec;
+mod convert;
+mod server;

@@ -1,1 +1,26 @@
 //! The machine: topology, containers, sandboxes, processes.
+//!
+//! What is here: [`containers::ProcessContainers`] carries out the kernel's container requests on Linux;
+//! [`launcher::main`] is the small process that stands between the agent and each container's program and outlives the
+//! agent; [`isolator`] and [`chain`] are the seam at which walls (limits, namespaces) are added; [`topology`] reads the
+//! hardware and [`resources`] turns it into what the machine shares out.
+//!
+//! What is not: any decision. The agent and the executor decide, this crate does. The shape (an agent that never works
+//! between fork and exec, a re-executed helper, contributions merged into one launch description) is argued in
+//! `docs/architecture.md`; the behaviour follows Mesos's containerizer (reference 9 and 12).
+//!
+//! All unsafe code is in two files, `syscall.rs` and `topology/hwloc.rs`.
+#![deny(unsafe_code)]
+
+pub mod chain;
+pub mod containers;
+pub mod isolator;
+pub mod launcher;
+mod orphans;
+pub mod posix;
+mod process;
+mod record;
+pub mod resources;
+pub mod sandbox;
+mod syscall;
+pub mod topology;

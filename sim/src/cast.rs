@@ -28,8 +28,7 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
     let options = options.clone();
     let (ping_interval, agent_return) = (plan.ping_interval, plan.agent_return);
     let dropped = (options.plant == Some(Plant::DropStatus)).then_some(DROPPED_EACH);
-    let master =
-        MasterConfig { ping_interval, agent_return, plant_drop_status: dropped, ..MasterConfig::default() };
+    let master = MasterConfig { ping_interval, agent_return, plant_drop_status: dropped, ..MasterConfig::default() };
     let plant_double_grant = options.plant == Some(Plant::DoubleGrant);
     Box::new(move |birth: &Birth<'_>| {
         let machine = Place::of(birth.address.host).machine;
@@ -47,7 +46,8 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
                     return Err("a proxy without a framework".to_owned());
                 };
                 let heartbeat_interval = master.heartbeat_interval;
-                let config = FrameworkConfig { framework_id: framework_id.clone(), stream: *stream, heartbeat_interval };
+                let config =
+                    FrameworkConfig { framework_id: framework_id.clone(), stream: *stream, heartbeat_interval };
                 cell(FrameworkProxy::new(config), birth)
             }
             ActorKind::Agent => cell(Agent::new(agent(&options, machine)), birth),

@@ -95,9 +95,8 @@ impl Containers {
     }
 
     fn owned_by(&self, owner: u16) -> Vec<u32> {
-        let owned = |index: &u32| {
-            self.slots[*index as usize].1.as_ref().is_some_and(|container| container.owner == owner)
-        };
+        let owned =
+            |index: &u32| self.slots[*index as usize].1.as_ref().is_some_and(|container| container.owner == owner);
         (0..self.slots.len() as u32).filter(owned).collect()
     }
 }
@@ -106,12 +105,10 @@ impl Machine {
     /// Carries out a request about a container. Each is answered once.
     pub(crate) fn contain(&mut self, at: At, ticket: Ticket, request: ContainerRequest, lane: &mut Lane) {
         let outcome = match request {
-            ContainerRequest::Launch { container, spec } => {
-                match self.launch(at, ticket, container, spec, lane) {
-                    Ok(()) => return,
-                    Err(reason) => ContainerOutcome::Failed { reason },
-                }
-            }
+            ContainerRequest::Launch { container, spec } => match self.launch(at, ticket, container, spec, lane) {
+                Ok(()) => return,
+                Err(reason) => ContainerOutcome::Failed { reason },
+            },
             ContainerRequest::Wait { container } => match self.container(&container) {
                 None => ContainerOutcome::Exited(Exit { status: None, limitation: None, usage: Usage::default() }),
                 Some(index) => {
@@ -315,4 +312,3 @@ impl Machine {
 fn memory_bytes(resources: &kaon_kernel::resource::Resources) -> u64 {
     resources.scalar(&ResourceName::Mem).0.saturating_mul((1 << 20) / 1000)
 }
-

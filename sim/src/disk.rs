@@ -166,7 +166,8 @@ mod tests {
             let mut disk = Disk::default();
             let mut flushed = 0;
             for number in 0..4 {
-                let written = disk.write(ActorKind::Agent, 0, at(), Ticket(number), batch(number as u8), Instant(number));
+                let written =
+                    disk.write(ActorKind::Agent, 0, at(), Ticket(number), batch(number as u8), Instant(number));
                 if number == 0 {
                     assert_eq!(disk.flush(written.0, written.1), Some((at(), Ticket(0))));
                     flushed += 1;

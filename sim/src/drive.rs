@@ -11,7 +11,8 @@ use crate::story::Note;
 use kaon_kernel::actor::mailbox::Admission;
 use kaon_kernel::actor::supervision::{Decision, Strategy};
 use kaon_kernel::actor::{
-    ActorKind, Address, Batch, ChildSpec, Effect, Event, ExitReason, Link, LinkState, Measure, Outcome, StreamId, Ticket,
+    ActorKind, Address, Batch, ChildSpec, Effect, Event, ExitReason, Link, LinkState, Measure, Outcome, StreamId,
+    Ticket,
 };
 use kaon_kernel::frame::Frame;
 use kaon_kernel::message::view::ViewEvent;

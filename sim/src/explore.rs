@@ -8,11 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Runs every seed of a range with faults; `each` sees each report, in no particular order. `options.workers` says how
 /// many seeds run at once, each with one worker. The failures come in order of their seeds.
-pub fn explore(
-    seeds: Range<u64>,
-    options: &Options,
-    each: &(dyn Fn(&Report) + Sync),
-) -> Result<Exploration, Error> {
+pub fn explore(seeds: Range<u64>, options: &Options, each: &(dyn Fn(&Report) + Sync)) -> Result<Exploration, Error> {
     options.check()?;
     let next = AtomicU64::new(seeds.start);
     let sum = Mutex::new(Exploration::default());
@@ -34,9 +30,9 @@ pub fn explore(
     };
     let scope = crossbeam::thread::scope(|scope| {
         let workers: Vec<_> = (0..options.workers).map(|_| scope.spawn(|_| work())).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     scope.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let mut sum = sum.into_inner().expect("nobody panics with the sum in hand");

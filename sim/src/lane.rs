@@ -5,8 +5,8 @@ use crate::laws::{Laws, NEAR};
 use crate::process::Cast;
 use crate::queue::{Key, Queue, Stamp};
 use crate::story::{Note, Ring};
-use kaon_kernel::actor::{Effect, Moment};
 use kaon_kernel::actor::mailbox::Bounds;
+use kaon_kernel::actor::{Effect, Moment};
 use kaon_kernel::time::{Duration, Instant, WallTime};
 use std::sync::Arc;
 

@@ -287,8 +287,12 @@ impl Machine {
 
     /// Plants a panic into one of the actors that live here now.
     fn plant(&mut self, pick: u64, lane: &mut Lane) {
-        let mut seats: Vec<_> =
-            self.processes.iter_mut().flat_map(|process| &mut process.seats).filter(|seat| seat.cell.is_some()).collect();
+        let mut seats: Vec<_> = self
+            .processes
+            .iter_mut()
+            .flat_map(|process| &mut process.seats)
+            .filter(|seat| seat.cell.is_some())
+            .collect();
         if seats.is_empty() {
             return;
         }

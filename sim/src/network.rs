@@ -399,4 +399,3 @@ fn subscription(frame: &Frame) -> Option<StreamId> {
         _ => None,
     }
 }
-

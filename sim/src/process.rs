@@ -11,8 +11,7 @@ use kaon_kernel::time::Instant;
 use std::collections::VecDeque;
 
 /// A client's process.
-pub(crate) const CLIENT_TREE: Tree =
-    Tree { policy: supervision::Policy::DEFAULT, actors: &[ActorKind::Client] };
+pub(crate) const CLIENT_TREE: Tree = Tree { policy: supervision::Policy::DEFAULT, actors: &[ActorKind::Client] };
 
 /// What a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

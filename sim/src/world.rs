@@ -125,7 +125,8 @@ impl World {
         let crew = &self.crew;
         // The conductor needs the world, the workers only the crew.
         let (options, plan, setup) = (&self.options, &self.plan, &self.setup);
-        let mut conductor = Conductor { options, plan, setup, crew, now: self.now, next_tick: self.next_tick, quiet_since: None };
+        let mut conductor =
+            Conductor { options, plan, setup, crew, now: self.now, next_tick: self.next_tick, quiet_since: None };
         let unfinished = crew.with_workers(|| conductor.conduct(progress));
         self.now = conductor.now;
         self.report(stopwatch.elapsed(), unfinished)

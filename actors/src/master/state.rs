@@ -29,6 +29,7 @@ pub(super) struct State {
     /// Removed; they may not come back.
     pub(super) removed_frameworks: Set<FrameworkId>,
     last_agent: u32,
+    last_agent_name: u32,
     last_framework: u32,
     last_offer: u64,
 }
@@ -190,10 +191,10 @@ impl State {
         self.agent_by_host.get(&host).copied()
     }
 
-    /// The number of the next agent of this master, from 0.
+    /// A number for the name of a new agent, from 0.
     pub(super) fn take_agent_number(&mut self) -> u32 {
-        self.last_agent += 1;
-        self.last_agent - 1
+        self.last_agent_name += 1;
+        self.last_agent_name - 1
     }
 
     /// Takes an agent in at an address.
@@ -205,7 +206,8 @@ impl State {
         now: WallTime,
     ) -> AgentIndex {
         let id = info.id.clone().unwrap_or_else(|| panic!("an admitted agent has an id"));
-        let index = AgentIndex(self.take_agent_number());
+        self.last_agent += 1;
+        let index = AgentIndex(self.last_agent);
         let before = self.agent_by_id.insert(id.clone(), index);
         assert!(before.is_none(), "agent {id} is known already");
         self.agent_by_host.insert(address.host, index);

@@ -4,7 +4,7 @@
 mod golden;
 mod hostile;
 mod laws;
-mod random;
+pub(crate) mod random;
 mod rules;
 mod schema;
 mod typed;

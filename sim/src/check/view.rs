@@ -109,7 +109,8 @@ impl View {
             }
             ViewEvent::TaskUpdated { .. } | ViewEvent::Framework(_) => {}
             ViewEvent::FrameworkRemoved { framework_id, .. } => {
-                let keys: Vec<_> = self.tasks.keys().filter(|(framework, _)| *framework == framework_id).cloned().collect();
+                let keys: Vec<_> =
+                    self.tasks.keys().filter(|(framework, _)| *framework == framework_id).cloned().collect();
                 for key in keys {
                     self.task_over(&key)?;
                 }

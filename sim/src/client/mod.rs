@@ -269,12 +269,7 @@ impl Actor for Client {
         context.arm(Timer::Review, REVIEW);
     }
 
-    fn on_message(
-        &mut self,
-        envelope: &Envelope,
-        event: &ArchivedFrameworkEvent,
-        context: &mut ClientContext<'_>,
-    ) {
+    fn on_message(&mut self, envelope: &Envelope, event: &ArchivedFrameworkEvent, context: &mut ClientContext<'_>) {
         context.arm(Timer::Silence, STREAM_SILENCE);
         match event {
             ArchivedFrameworkEvent::Subscribed { framework_id, .. } => {

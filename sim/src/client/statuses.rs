@@ -51,13 +51,15 @@ impl Client {
                 if own { self.end(number, state, context) } else { self.relaunch(number, context) }
             }
             TaskState::Killed => {
-                if job.killing { self.end(number, state, context) } else { self.relaunch(number, context) }
+                if job.killing {
+                    self.end(number, state, context)
+                } else {
+                    self.relaunch(number, context)
+                }
             }
-            TaskState::Lost
-            | TaskState::Dropped
-            | TaskState::Gone
-            | TaskState::GoneByOperator
-            | TaskState::Unknown => self.relaunch(number, context),
+            TaskState::Lost | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator | TaskState::Unknown => {
+                self.relaunch(number, context)
+            }
         }
     }
 

@@ -1,0 +1,128 @@
+//! The configuration file: the same keys as the flags, for what neither a flag nor the environment says.
+
+use crate::arguments::Arguments;
+use anyhow::{Context, Result, bail};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Reads the command line, the environment and the configuration file.
+///
+/// # Errors
+/// A file that can't be read, that is no TOML, or that has a key which no flag has. Errors of the command line itself
+/// end the process with clap's text.
+pub fn arguments() -> Result<Arguments> {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let matches = Arguments::command().get_matches_from(&given);
+    let parsed = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let Some(path) = &parsed.config else { return Ok(parsed) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+    let extra = from_file(&text, path, &matches)?;
+    // What the file adds stands before a `--`, which ends the flags.
+    let end = given.iter().position(|part| part == "--").unwrap_or(given.len());
+    let mut full = given[..end].to_vec();
+    full.extend(extra);
+    full.extend_from_slice(&given[end..]);
+    Ok(Arguments::from_arg_matches(&Arguments::command().get_matches_from(full)).unwrap_or_else(|error| error.exit()))
+}
+
+/// The flags that a file adds to the chosen command.
+fn from_file(text: &str, path: &Path, matches: &ArgMatches) -> Result<Vec<OsString>> {
+    let file: toml::Table = toml::from_str(text).with_context(|| format!("{} is not TOML", path.display()))?;
+    let root = Arguments::command();
+    let mut names = Vec::new();
+    let (mut command, mut chosen) = (&root, matches);
+    while let Some((name, sub)) = chosen.subcommand() {
+        names.push(name);
+        command = command.find_subcommand(name).context("a parsed command exists")?;
+        chosen = sub;
+    }
+    let known = every_key(&root);
+    let mut extra = Vec::new();
+    let mut take = |key: &str, value: &toml::Value, must: bool| -> Result<()> {
+        let argument = command.get_arguments().chain(root.get_arguments()).find(|one| one.get_long() == Some(key));
+        let Some(argument) = argument else {
+            if must || !known.iter().any(|one| one == key) {
+                bail!("{}: there is no key '{key}'{}", path.display(), nearest(key, &known));
+            }
+            return Ok(());
+        };
+        let id = argument.get_id().as_str();
+        let source = chosen.value_source(id).or_else(|| matches.value_source(id));
+        if matches!(source, None | Some(ValueSource::DefaultValue)) && key != "config" {
+            extra.extend(as_flags(key, value).with_context(|| format!("{}: key '{key}'", path.display()))?);
+        }
+        Ok(())
+    };
+    for (key, value) in &file {
+        match value {
+            toml::Value::Table(table) if root.find_subcommand(key).is_some() => {
+                if names.first() == Some(&key.as_str()) {
+                    for (key, value) in table {
+                        take(key, value, true)?;
+                    }
+                }
+            }
+            value => take(key, value, false)?,
+        }
+    }
+    Ok(extra)
+}
+
+fn as_flags(key: &str, value: &toml::Value) -> Result<Vec<OsString>> {
+    Ok(match value {
+        toml::Value::Boolean(true) => vec![format!("--{key}").into()],
+        toml::Value::Boolean(false) => Vec::new(),
+        toml::Value::String(text) => vec![format!("--{key}={text}").into()],
+        toml::Value::Integer(number) => vec![format!("--{key}={number}").into()],
+        toml::Value::Float(number) => vec![format!("--{key}={number}").into()],
+        toml::Value::Array(items) => {
+            let mut flags = Vec::new();
+            for item in items {
+                flags.extend(as_flags(key, item)?);
+            }
+            flags
+        }
+        toml::Value::Datetime(_) | toml::Value::Table(_) => bail!("expected a text, a number, true, false or a list"),
+    })
+}
+
+fn every_key(command: &clap::Command) -> Vec<String> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned));
+    own.chain(command.get_subcommands().flat_map(every_key)).collect()
+}
+
+/// A hint at the key that was meant: the one with the longest common beginning.
+fn nearest(key: &str, known: &[String]) -> String {
+    let common = |other: &str| key.chars().zip(other.chars()).take_while(|(one, two)| one == two).count();
+    match known.iter().max_by_key(|other| common(other)).filter(|other| common(other) >= 2) {
+        Some(other) => format!("; did you mean '{other}'?"),
+        None => "; `kaon --help` lists the flags, which are the keys".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(file: &str, line: &[&str]) -> Result<Vec<String>> {
+        let matches = Arguments::command().get_matches_from(line);
+        let flags = from_file(file, Path::new("kaon.toml"), &matches)?;
+        Ok(flags.into_iter().map(|flag| flag.to_string_lossy().into_owned()).collect())
+    }
+
+    #[test]
+    fn a_file_fills_in_what_the_command_line_leaves_open() {
+        let file = "agents = 5\nlog = 'info'\n[up]\ndir = '/tmp/x'\n[agent]\nattributes = 'a:b'\n";
+        let line = ["kaon", "up", "--agents", "2"];
+        assert_eq!(flags(file, &line).expect("a good file"), ["--log=info", "--dir=/tmp/x"]);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_its_nearest() {
+        let error = flags("agnets = 5", &["kaon", "up"]).expect_err("no such key");
+        assert!(error.to_string().contains("agnets") && error.to_string().contains("ag"), "{error}");
+        assert!(flags("[up]\ncertificate = 'x'", &["kaon", "up"]).is_err(), "a key of another command");
+    }
+}

@@ -1,0 +1,184 @@
+//! `kaon agent`: this machine joins the pool.
+
+use super::{credentials, executor, fresh_host_id, journal, plants, seconds};
+use crate::arguments::Agent as Options;
+use anyhow::{Context, Result, bail};
+use kaon_actors::agent::{Agent, AgentConfig};
+use kaon_http::{AgentEdge, Limits};
+use kaon_isolators::chain::Chain;
+use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
+use kaon_isolators::resources;
+use kaon_isolators::topology::Topology;
+use kaon_kernel::actor::ActorCell;
+use kaon_kernel::actor::supervision::AGENT_TREE;
+use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::id::ContainerId;
+use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::resource::parse;
+use kaon_runtime::{Host, HostConfig, Ports};
+use kaon_transport::{Authority, Endpoint, EndpointConfig, Request, Target, Trust};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs the agent until it is told to stop; its executors live on.
+pub async fn run(options: Options) -> Result<i32> {
+    let (own, cluster) = credentials(&options.credentials, PeerRole::Agent)?;
+    private_directory(&options.dir)?;
+    let dir = options.dir.canonicalize()?;
+    let http = tokio::net::TcpListener::bind(options.http)
+        .await
+        .with_context(|| format!("can't listen on {} for HTTP; --http ADDR chooses another", options.http))?;
+    let http_address = http.local_addr()?;
+    let info = describe(&options, &dir, http_address)?;
+
+    let id = fresh_host_id();
+    let mut config = AgentConfig::new(info.clone(), http_address.to_string(), dir.display().to_string());
+    config.registration_backoff = seconds("registration-backoff-factor", options.registration_backoff_factor)?;
+    config.executor_reregistration_timeout =
+        seconds("executor-reregistration-timeout", options.executor_reregistration_timeout)?;
+    config.switch_user = nix::unistd::geteuid().is_root();
+    let switch_user = config.switch_user;
+    let factory = move |birth: kaon_runtime::Birth| {
+        let cell: Box<dyn kaon_kernel::actor::Cell> =
+            Box::new(ActorCell::new(Agent::new(config.clone()), birth.address, birth.seed));
+        cell
+    };
+    let mut setup = HostConfig::new(id, super::random(), AGENT_TREE, journal(&dir.join("journal"))?);
+    setup.arbiters = 1;
+    setup.plants = plants(&options.plant_panic)?;
+    let host = Host::prepare(setup, Arc::new(factory))?;
+
+    // Executors are vouched for by the agent itself: the cluster's key never leaves its place.
+    let own_authority = own_authority(&dir, &own.identity().cluster)?;
+    let executors = Trust { authority: own_authority.certificate().clone(), roles: vec![PeerRole::Executor] };
+    let name = own.identity().name.clone();
+    let authority_pem = cluster.authority.pem().to_owned();
+    let bind = remembered(&dir, options.listen);
+    let endpoint = EndpointConfig::new(id, own, vec![cluster, executors], bind);
+    let endpoint = Endpoint::bind(endpoint, Arc::new(host.clone()))?;
+    let listen = endpoint.address()?;
+    std::fs::write(dir.join(LISTEN_FILE), listen.to_string())?;
+
+    let containers = ContainersConfig {
+        work_directory: dir.clone(),
+        runtime_directory: dir.join("run"),
+        executable: Executable::current()?,
+        executor_environment: Arc::new(move |container: &ContainerId| {
+            let request = Request { role: PeerRole::Executor, name: container.to_string(), names: Vec::new() };
+            let credentials = own_authority.issue(&request).map_err(std::io::Error::other)?;
+            let pairs = [
+                (executor::AGENT_ADDRESS, listen.to_string()),
+                (executor::AGENT_NAME, name.clone()),
+                (executor::CERTIFICATE, credentials.certificate_pem().to_owned()),
+                (executor::KEY, credentials.key_pem().to_owned()),
+                (executor::AUTHORITY, authority_pem.clone()),
+            ];
+            Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        }),
+        isolators: Chain::parse(ISOLATION)?,
+        switch_user,
+        parent: None,
+    };
+    let containers = ProcessContainers::new(containers, tokio::runtime::Handle::current())?;
+    host.plug(Ports { network: Some(endpoint.clone()), streams: None, containers: Some(Arc::new(containers)) })?;
+    host.begin()?;
+    for master in &options.master {
+        endpoint.connect(target(master)?)?;
+    }
+    let metrics = host.clone();
+    let edge = AgentEdge::new(kaon_http::AgentConfig {
+        flags: super::flags([
+            ("hostname", info.hostname.clone()),
+            ("ip", http_address.ip().to_string()),
+            ("port", http_address.port().to_string()),
+            ("work_dir", dir.display().to_string()),
+            ("isolation", ISOLATION.to_owned()),
+            ("master", options.master.join(",")),
+        ]),
+        work_dir: dir,
+        info,
+        metrics: Arc::new(move || super::samples(&metrics)),
+    });
+    let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
+    let over = async move { drop(is_stopped.await) };
+    let serving = tokio::spawn(kaon_http::serve(http, edge, Limits::default(), over));
+    super::say_ready(http_address, listen);
+    let code = super::until_over(host).await?;
+    drop(stop);
+    endpoint.close().await;
+    serving.await??;
+    Ok(code)
+}
+
+/// The isolators of a machine (`--isolation` of Mesos); cgroups and namespaces are not among them yet.
+const ISOLATION: &str = "posix/cpu,posix/mem,posix/rlimits";
+
+/// The file that remembers where executors reach this agent: they must find it again after a restart.
+const LISTEN_FILE: &str = "listen";
+
+/// The QUIC address of the life before, when the operator leaves the port open.
+fn remembered(dir: &Path, wanted: SocketAddr) -> SocketAddr {
+    let before = std::fs::read_to_string(dir.join(LISTEN_FILE)).ok().and_then(|text| text.parse::<SocketAddr>().ok());
+    match before {
+        Some(before) if wanted.port() == 0 && before.ip() == wanted.ip() && is_free(before) => before,
+        _ => wanted,
+    }
+}
+
+fn is_free(address: SocketAddr) -> bool {
+    std::net::UdpSocket::bind(address).is_ok()
+}
+
+fn target(master: &str) -> Result<Target> {
+    let mut addresses = master.to_socket_addrs().with_context(|| format!("--master {master}: expected HOST:PORT"))?;
+    let address = addresses.next().with_context(|| format!("--master {master} has no address"))?;
+    let host = master.rsplit_once(':').map_or(master, |(host, _)| host).trim_matches(['[', ']']);
+    let server_name = (host.parse::<std::net::IpAddr>().is_err()).then(|| host.to_owned());
+    Ok(Target { address, server_name, role: Some(PeerRole::Master), name: None })
+}
+
+/// What the agent says of its machine.
+fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<AgentInfo> {
+    let topology = match &options.topology {
+        Some(file) => Topology::from_xml(file)?,
+        None => Topology::discover()?,
+    };
+    let text = options.resources.as_deref().unwrap_or_default();
+    let disk_bytes = resources::disk_bytes(dir)?;
+    let resources = resources::machine(text, &topology, disk_bytes).context("--resources")?;
+    if resources.is_empty() {
+        bail!("nothing to share out: --resources switches everything off");
+    }
+    let mut attributes =
+        parse::attributes(options.attributes.as_deref().unwrap_or_default()).context("--attributes")?;
+    attributes.extend(resources::attributes(&topology));
+    Ok(AgentInfo {
+        id: None,
+        hostname: options.hostname.clone().unwrap_or_else(|| http.ip().to_string()),
+        ip: http.ip().to_string(),
+        port: http.port(),
+        resources,
+        attributes,
+        domain: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// The work directory: others may pass through to their sandboxes, but list nothing.
+fn private_directory(dir: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(dir);
+    made.with_context(|| format!("can't make {}", dir.display()))
+}
+
+fn own_authority(dir: &Path, cluster: &str) -> Result<Authority> {
+    let home = dir.join("executors");
+    if home.exists() {
+        return Authority::load(&home).with_context(|| format!("the authority in {} can't be read", home.display()));
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(&home)?;
+    let authority = Authority::create(cluster, "executors")?;
+    authority.save(&home)?;
+    Ok(authority)
+}

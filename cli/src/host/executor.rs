@@ -1,0 +1,77 @@
+//! `kaon executor`: the built-in executor as a process of its own, with one session: to its agent.
+
+use super::fresh_host_id;
+use anyhow::{Context, Result};
+use kaon_actors::executor::{Executor, ExecutorConfig};
+use kaon_isolators::chain::Chain;
+use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
+use kaon_kernel::actor::ActorCell;
+use kaon_kernel::actor::supervision::EXECUTOR_TREE;
+use kaon_kernel::message::session::PeerRole;
+use kaon_runtime::journal::MemoryJournal;
+use kaon_runtime::{Host, HostConfig, Ports};
+use kaon_transport::{AuthorityCertificate, Credentials, Endpoint, EndpointConfig, Target, Trust};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What an agent tells its executors beyond the contract of reference 6.1. No task sees these.
+pub const AGENT_ADDRESS: &str = "KAON_AGENT_ADDRESS";
+/// The name in the agent's certificate.
+pub const AGENT_NAME: &str = "KAON_AGENT_NAME";
+/// The certificate of this one container (PEM), made by the agent's own authority.
+pub const CERTIFICATE: &str = "KAON_EXECUTOR_CERTIFICATE";
+/// Its key (PEM).
+pub const KEY: &str = "KAON_EXECUTOR_KEY";
+/// The certificate of the cluster's authority (PEM), which vouches for the agent.
+pub const AUTHORITY: &str = "KAON_EXECUTOR_AUTHORITY";
+
+/// Runs until the task has ended and the agent knows.
+pub async fn run() -> Result<i32> {
+    let variables: Vec<(String, String)> = std::env::vars().collect();
+    let text = |name: &str| {
+        std::env::var(name).with_context(|| format!("{name} is not set: an executor is started by its agent"))
+    };
+    let config = ExecutorConfig::from_environment(&variables).context("an executor is started by its agent")?;
+    let credentials = Credentials::from_pem(&text(CERTIFICATE)?, &text(KEY)?)?;
+    let authority = AuthorityCertificate::from_pem(&text(AUTHORITY)?)?;
+    let agent = Target {
+        address: text(AGENT_ADDRESS)?.parse().context("the agent's address")?,
+        server_name: None,
+        role: Some(PeerRole::Agent),
+        name: Some(text(AGENT_NAME)?),
+    };
+    let sandbox = PathBuf::from(text("MESOS_DIRECTORY")?);
+    let work_directory = sandbox.ancestors().nth(PathBuf::from(&config.sandbox).components().count());
+    let containers = ContainersConfig {
+        work_directory: work_directory.context("the sandbox lies below the work directory")?.to_owned(),
+        runtime_directory: sandbox.join(".executor"),
+        executable: Executable::current()?,
+        executor_environment: Arc::new(|_| Ok(Vec::new())),
+        isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits")?,
+        // It runs as the user of its task already.
+        switch_user: false,
+        parent: Some(config.container_id.to_string()),
+    };
+    let containers = ProcessContainers::new(containers, tokio::runtime::Handle::current())?;
+
+    let id = fresh_host_id();
+    let factory = move |birth: kaon_runtime::Birth| {
+        let cell: Box<dyn kaon_kernel::actor::Cell> =
+            Box::new(ActorCell::new(Executor::new(config.clone()), birth.address, birth.seed));
+        cell
+    };
+    let mut setup = HostConfig::new(id, super::random(), EXECUTOR_TREE, Box::new(MemoryJournal::fresh()));
+    setup.arbiters = 1;
+    let host = Host::prepare(setup, Arc::new(factory))?;
+    let bind = if agent.address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+    let trust = Trust { authority, roles: vec![PeerRole::Agent] };
+    let endpoint = EndpointConfig::new(id, credentials, vec![trust], bind.parse()?);
+    let endpoint = Endpoint::bind(endpoint, Arc::new(host.clone()))?;
+    let containers = Arc::new(containers);
+    host.plug(Ports { network: Some(endpoint.clone()), streams: None, containers: Some(containers) })?;
+    host.begin()?;
+    endpoint.connect(agent)?;
+    let code = super::until_over(host).await?;
+    endpoint.close().await;
+    Ok(code)
+}

@@ -1,0 +1,106 @@
+//! The composition roots: here, and nowhere else, actors meet the runtime, the transport, the isolators and http.
+
+pub mod agent;
+pub mod executor;
+pub mod master;
+
+use anyhow::{Context, Result, bail};
+use kaon_http::{Kind, Sample};
+use kaon_kernel::actor::{ActorKind, HostId};
+use kaon_kernel::message::session::PeerRole;
+use kaon_runtime::metrics::Reading;
+use kaon_transport::{AuthorityCertificate, Credentials, Trust};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a host's actors have to end after TERM.
+const STOP_WITHIN: Duration = Duration::from_millis(1500);
+
+/// 64 bits of the system's entropy: host ids, seeds, names.
+pub fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.expect("every Linux has /dev/urandom");
+    u64::from_le_bytes(bytes)
+}
+
+/// A fresh name for this life of the process.
+fn fresh_host_id() -> HostId {
+    HostId(random())
+}
+
+/// A host's credentials, and the cluster's authority limited to what it may vouch for.
+fn credentials(options: &crate::arguments::Credentials, role: PeerRole) -> Result<(Credentials, Trust)> {
+    let credentials = Credentials::load(&options.certificate, &options.key)
+        .with_context(|| format!("no credentials in {}; `kaon ca issue` makes them", options.certificate.display()))?;
+    let found = credentials.identity().role;
+    if found != role {
+        bail!("{} is the certificate of a {}, not of a {}", options.certificate.display(), found.word(), role.word());
+    }
+    let authority = AuthorityCertificate::load(&options.authority)
+        .with_context(|| format!("no authority in {}", options.authority.display()))?;
+    Ok((credentials, Trust { authority, roles: vec![PeerRole::Master, PeerRole::Agent] }))
+}
+
+/// Reads `master:17`: crash the actor in place of handling its 17th event.
+fn plants(texts: &[String]) -> Result<Vec<(ActorKind, u64)>> {
+    let plants = texts.iter().map(|text| {
+        let (word, count) = text.split_once(':').with_context(|| format!("'{text}': expected ACTOR:COUNT"))?;
+        let kinds = (1..=7).filter_map(ActorKind::from_number);
+        let kind = kinds.into_iter().find(|kind| kind.word() == word);
+        Ok((kind.with_context(|| format!("'{word}' is no actor"))?, count.parse()?))
+    });
+    plants.collect()
+}
+
+/// Seconds of a flag as a duration.
+fn seconds(flag: &str, value: f64) -> Result<kaon_kernel::time::Duration> {
+    kaon_kernel::time::Duration::from_seconds(value).with_context(|| format!("--{flag} {value}: not a length of time"))
+}
+
+/// Opens the journal of a host, with what to do when it can't be.
+fn journal(directory: &Path) -> Result<Box<dyn kaon_runtime::journal::Journal>> {
+    match kaon_runtime::journal::SledJournal::open(directory) {
+        Ok(journal) => Ok(Box::new(journal)),
+        Err(error) => bail!("{}\n{}", error.chain(), error.advice()),
+    }
+}
+
+/// Waits until the host has ended by itself, or Ctrl-C or TERM asks it to. Its exit code.
+async fn until_over(host: kaon_runtime::Host) -> Result<i32> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let waiting = host.clone();
+    let mut ended = tokio::task::spawn_blocking(move || waiting.wait());
+    tokio::select! {
+        code = &mut ended => return Ok(code?),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    let stopped = tokio::task::spawn_blocking(move || host.stop(STOP_WITHIN)).await?;
+    Ok(stopped?)
+}
+
+/// Says in one line on stdout that this member is ready, for `kaon up` and for scripts.
+fn say_ready(http: std::net::SocketAddr, listen: std::net::SocketAddr) {
+    println!("{}", serde_json::json!({"http": http.to_string(), "listen": listen.to_string()}));
+}
+
+/// A host's numbers, as http shows them.
+fn samples(host: &kaon_runtime::Host) -> Vec<Sample> {
+    let series = host.series();
+    let flat = series.iter().flat_map(|one| {
+        let kind = if matches!(one.reading, Reading::Counter(_)) { Kind::Counter } else { Kind::Gauge };
+        let values = kaon_runtime::metrics::flatten(std::slice::from_ref(one));
+        values.into_iter().map(move |(name, value)| Sample { name, value, kind })
+    });
+    flat.collect()
+}
+
+/// What `/flags` shows.
+fn flags<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,146 @@
+//! `kaon agents`, `frameworks`, `tasks`, `offers`: what the master knows, as tables or JSON.
+
+use crate::arguments::List;
+use crate::client::Client;
+use crate::table::Table;
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// What to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Agents.
+    Agents,
+    /// Frameworks.
+    Frameworks,
+    /// Tasks.
+    Tasks,
+    /// Offers.
+    Offers,
+}
+
+/// Prints the list.
+pub async fn list(what: What, options: List) -> Result<()> {
+    let client = Client::new(&options.api.api);
+    let (rows, table) = match what {
+        What::Agents => agents(client.operator(json!({"type": "GET_AGENTS"})).await?),
+        What::Frameworks => frameworks(client.operator(json!({"type": "GET_FRAMEWORKS"})).await?),
+        What::Tasks => tasks(client.operator(json!({"type": "GET_TASKS"})).await?),
+        What::Offers => offers(client.json("/state").await?),
+    };
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        print!("{table}");
+    }
+    Ok(())
+}
+
+fn agents(answer: Value) -> (Value, Table) {
+    let rows = answer["get_agents"]["agents"].clone();
+    let mut table = Table::new(&["ID", "HOSTNAME", "ACTIVE", "RESOURCES", "USED"]);
+    for agent in items(&rows) {
+        let info = &agent["agent_info"];
+        table.row(vec![
+            text(&info["id"]["value"]),
+            text(&info["hostname"]),
+            yes(&agent["active"]),
+            resources(&agent["total_resources"]),
+            resources(&agent["allocated_resources"]),
+        ]);
+    }
+    (rows, table)
+}
+
+fn frameworks(answer: Value) -> (Value, Table) {
+    let rows = answer["get_frameworks"]["frameworks"].clone();
+    let mut table = Table::new(&["ID", "NAME", "ROLES", "CONNECTED", "USED", "OFFERED"]);
+    for framework in items(&rows) {
+        let info = &framework["framework_info"];
+        let roles = items(&info["roles"]).iter().map(text).collect::<Vec<_>>().join(",");
+        let role = if roles.is_empty() { text(&info["role"]) } else { roles };
+        table.row(vec![
+            text(&info["id"]["value"]),
+            text(&info["name"]),
+            if role.is_empty() { "*".to_owned() } else { role },
+            yes(&framework["connected"]),
+            resources(&framework["allocated_resources"]),
+            resources(&framework["offered_resources"]),
+        ]);
+    }
+    (rows, table)
+}
+
+fn tasks(answer: Value) -> (Value, Table) {
+    let answer = &answer["get_tasks"];
+    let groups = ["tasks", "unreachable_tasks", "completed_tasks"];
+    let rows: Vec<Value> = groups.iter().flat_map(|group| items(&answer[*group]).to_vec()).collect();
+    let mut table = Table::new(&["TASK", "FRAMEWORK", "STATE", "AGENT", "SECONDS", "RESOURCES"]);
+    for task in &rows {
+        table.row(vec![
+            text(&task["task_id"]["value"]),
+            text(&task["framework_id"]["value"]),
+            text(&task["state"]),
+            text(&task["agent_id"]["value"]),
+            seconds(task),
+            resources(&task["resources"]),
+        ]);
+    }
+    (Value::Array(rows), table)
+}
+
+fn offers(state: Value) -> (Value, Table) {
+    let mut rows = Vec::new();
+    let mut table = Table::new(&["OFFER", "FRAMEWORK", "AGENT", "RESOURCES"]);
+    for framework in items(&state["frameworks"]) {
+        for offer in items(&framework["offers"]) {
+            let amounts = offer["resources"].as_object().into_iter().flatten();
+            let shown = amounts.filter(|(_, value)| value.as_f64() != Some(0.0));
+            let shown = shown.map(|(name, value)| format!("{name}:{}", plain(value))).collect::<Vec<_>>().join("; ");
+            table.row(vec![text(&offer["id"]), text(&offer["framework_id"]), text(&offer["slave_id"]), shown]);
+            rows.push(offer.clone());
+        }
+    }
+    (Value::Array(rows), table)
+}
+
+/// From the first status of a task to its last, once it has two.
+fn seconds(task: &Value) -> String {
+    let times: Vec<f64> = items(&task["statuses"]).iter().filter_map(|status| status["timestamp"].as_f64()).collect();
+    match (times.first(), times.last()) {
+        (Some(first), Some(last)) if times.len() > 1 => format!("{:.2}", last - first),
+        _ => "-".to_owned(),
+    }
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn yes(value: &Value) -> String {
+    if value.as_bool().unwrap_or(false) { "yes" } else { "no" }.to_owned()
+}
+
+/// The v1 form of resources, as flags write them.
+fn resources(list: &Value) -> String {
+    let show = |resource: &Value| {
+        let value = match (&resource["scalar"]["value"], items(&resource["ranges"]["range"])) {
+            (Value::Number(number), _) => number.to_string().trim_end_matches(".0").to_owned(),
+            (_, ranges) if !ranges.is_empty() => {
+                let parts = ranges.iter().map(|range| format!("{}-{}", range["begin"], range["end"]));
+                format!("[{}]", parts.collect::<Vec<_>>().join(","))
+            }
+            _ => format!("{{{}}}", items(&resource["set"]["item"]).iter().map(text).collect::<Vec<_>>().join(",")),
+        };
+        format!("{}:{value}", text(&resource["name"]))
+    };
+    items(list).iter().map(show).collect::<Vec<_>>().join("; ")
+}

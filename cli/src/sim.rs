@@ -1,0 +1,72 @@
+//! `kaon sim run`: one simulated cluster, or many seeds of it.
+
+use crate::arguments::SimRun;
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use kaon_sim::{Options, Plant, Progress};
+
+/// Runs, prints, and tells by the exit code whether every claim held.
+pub fn run(arguments: SimRun) -> Result<i32> {
+    let plant = arguments.plant.as_deref();
+    let options = Options {
+        agents: arguments.agents,
+        frameworks: arguments.frameworks,
+        tasks: arguments.tasks,
+        seed: arguments.seed,
+        workers: arguments.workers,
+        faults: arguments.faults,
+        plant: plant.and_then(|word| Plant::ALL.into_iter().find(|plant| plant.word() == word)),
+        ..Options::default()
+    };
+    match arguments.seeds {
+        Some(seeds) => explore(&options, seeds, arguments.json),
+        None => once(&options, arguments.json),
+    }
+}
+
+fn once(options: &Options, json: bool) -> Result<i32> {
+    let bar = bar(u64::from(options.tasks), "{bar:30} {pos}/{len} tasks  {msg}  {elapsed}");
+    let begun = std::time::Instant::now();
+    let mut show = |progress: &Progress| {
+        bar.set_position(progress.ended);
+        let speed = progress.events as f64 / begun.elapsed().as_secs_f64().max(1e-3);
+        bar.set_message(format!("{:.0} events/s, {:.0} s simulated", speed, progress.simulated_seconds));
+    };
+    let report = kaon_sim::run_with_progress(options, &mut show)?;
+    bar.finish_and_clear();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(i32::from(!report.is_well()))
+}
+
+fn explore(options: &Options, seeds: u64, json: bool) -> Result<i32> {
+    let bar = bar(seeds, "{bar:30} {pos}/{len} seeds  {elapsed}");
+    let end = options.seed.checked_add(seeds).context("--seed plus --seeds is beyond the last seed")?;
+    let each = |_: &kaon_sim::Report| bar.inc(1);
+    let sum = kaon_sim::explore(options.seed..end, options, &each)?;
+    bar.finish_and_clear();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&sum)?);
+    } else {
+        for failure in &sum.failures {
+            println!("{failure}");
+        }
+        println!("{} events, {} faults, {} launches anew", sum.events, sum.faults, sum.relaunched);
+        let mut failed: Vec<u64> = sum.failures.iter().map(|failure| failure.seed).collect();
+        failed.dedup();
+        println!("seeds: {} passed, {} failed", sum.seeds - failed.len() as u64, failed.len());
+    }
+    Ok(i32::from(!sum.failures.is_empty()))
+}
+
+/// A bar on stderr, and nothing where stderr is no terminal.
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

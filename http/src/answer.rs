@@ -1,0 +1,98 @@
+//! Answers: status, headers, body.
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::{Response, StatusCode};
+use serde_json::Value;
+
+use crate::codec::MediaType;
+
+/// Why a body broke off; the connection ends with it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Broken {
+    /// The reader was too slow, or its stream was cut for another reason.
+    #[error("the stream was cut: {0}")]
+    Cut(&'static str),
+    /// A file could not be read to its end.
+    #[error("the file can't be read on: {0}")]
+    File(String),
+}
+
+/// The body of every answer.
+pub type Body = UnsyncBoxBody<Bytes, Broken>;
+
+/// An answer.
+pub type Answer = Response<Body>;
+
+/// A body of known length.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An answer without a body, and so without a type.
+pub(crate) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(whole(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// An answer with a body.
+pub(crate) fn with(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(whole(bytes));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// A refusal: plain text, one line.
+pub(crate) fn refusal(status: StatusCode, reason: impl ToString) -> Answer {
+    let mut text = reason.to_string();
+    text.push('\n');
+    with(status, "text/plain", text)
+}
+
+/// 400.
+pub(crate) fn bad(reason: impl ToString) -> Answer {
+    refusal(StatusCode::BAD_REQUEST, reason)
+}
+
+/// 405 with what is allowed.
+pub(crate) fn not_allowed(allow: &'static str) -> Answer {
+    let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, format!("Expecting one of {{ '{allow}' }}"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer
+}
+
+/// 307. A location that no header can hold is our configuration's fault and answers 503.
+pub(crate) fn redirect(location: &str) -> Answer {
+    match HeaderValue::from_str(location) {
+        Ok(value) => {
+            let mut answer = empty(StatusCode::TEMPORARY_REDIRECT);
+            answer.headers_mut().insert(LOCATION, value);
+            answer
+        }
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "The leader's address can't be told"),
+    }
+}
+
+/// An answer in one of the two encodings of the v1 API.
+pub(crate) fn message(media: MediaType, bytes: Vec<u8>) -> Answer {
+    with(StatusCode::OK, media.name(), bytes)
+}
+
+/// JSON, or a call of the function that `jsonp` names.
+pub(crate) fn json(value: &Value, jsonp: Option<&str>) -> Answer {
+    let text = value.to_string();
+    match jsonp.filter(|name| !name.is_empty()) {
+        None => with(StatusCode::OK, MediaType::Json.name(), text),
+        Some(name) if is_function_name(name) => with(StatusCode::OK, "text/javascript", format!("{name}({text});")),
+        Some(_) => bad("'jsonp' must be a function's name"),
+    }
+}
+
+/// Mesos repeats any text; we repeat no more than a name, so that nobody writes a page through us.
+fn is_function_name(name: &str) -> bool {
+    name.len() <= 128 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.'))
+}

@@ -1,0 +1,86 @@
+//! `CommandInfo`, with its environment (reference 5.1 rule 7).
+
+use kaon_kernel::task::CommandInfo;
+
+use super::{Error, rest_of, with_rest};
+use crate::v1::mesos as v1;
+use crate::v1::mesos::environment::variable::Type;
+
+/// A command from outside, and the first rule that it breaks.
+pub fn from_v1(mut command: v1::CommandInfo) -> (CommandInfo, Result<(), Error>) {
+    let verdict = judge(&command);
+    let environment = match &mut command.environment {
+        Some(environment) if verdict.is_ok() => {
+            let taken = core::mem::take(&mut environment.variables);
+            if !taken.is_empty() {
+                command.environment = None;
+            }
+            taken.into_iter().map(|variable| (variable.name, variable.value.unwrap_or_default())).collect()
+        }
+        _ => Vec::new(),
+    };
+    let typed = CommandInfo {
+        shell: command.shell.take().unwrap_or(true),
+        value: command.value.take(),
+        arguments: core::mem::take(&mut command.arguments),
+        environment,
+        user: command.user.take(),
+        rest: rest_of(&command),
+    };
+    (typed, verdict)
+}
+
+fn judge(command: &v1::CommandInfo) -> Result<(), Error> {
+    for variable in command.environment.iter().flat_map(|environment| &environment.variables) {
+        let wrong = |reason: &str| Err(Error::Rule(format!("Environment variable '{}' {reason}", variable.name)));
+        match variable.r#type.map_or(Ok(Type::Value), Type::try_from) {
+            Ok(Type::Value) if variable.secret.is_some() => return wrong("of type 'VALUE' must not have a secret set"),
+            Ok(Type::Value) if variable.value.is_none() => return wrong("of type 'VALUE' must have a value set"),
+            Ok(Type::Value) => {}
+            Ok(Type::Secret) if variable.secret.is_none() => return wrong("of type 'SECRET' must have a secret set"),
+            Ok(Type::Secret) if variable.value.is_some() => return wrong("of type 'SECRET' must not have a value set"),
+            Ok(Type::Secret) => {
+                let plain = variable.secret.as_ref().and_then(|secret| secret.value.as_ref());
+                if plain.is_some_and(|plain| plain.data.contains(&0)) {
+                    return wrong("specifies a secret containing null bytes, which is not allowed in the environment");
+                }
+                return Err(Error::Unsupported("An environment variable of type SECRET"));
+            }
+            Ok(Type::Unknown) | Err(_) => return wrong("of type 'UNKNOWN' is not allowed"),
+        }
+        let text = [Some(&variable.name), variable.value.as_ref()];
+        if variable.name.is_empty() || variable.name.contains('=') {
+            return wrong("has a name that no environment can hold");
+        }
+        if text.into_iter().flatten().any(|text| text.contains('\0')) {
+            return wrong("contains a null byte, which is not allowed in the environment");
+        }
+    }
+    let texts = command.value.iter().chain(&command.arguments).chain(&command.user);
+    if texts.into_iter().any(|text| text.contains('\0')) {
+        return Err(Error::Rule("CommandInfo contains a null byte".to_owned()));
+    }
+    if !command.uris.is_empty() {
+        return Err(Error::Unsupported("CommandInfo.uris"));
+    }
+    Ok(())
+}
+
+/// The v1 form.
+pub fn to_v1(command: &CommandInfo) -> v1::CommandInfo {
+    let mut out: v1::CommandInfo = with_rest(&command.rest);
+    out.shell = Some(command.shell);
+    out.value = command.value.clone();
+    out.arguments = command.arguments.clone();
+    out.user = command.user.clone();
+    if !command.environment.is_empty() {
+        let variables = command.environment.iter().map(|(name, value)| v1::environment::Variable {
+            name: name.clone(),
+            r#type: Some(Type::Value as i32),
+            value: Some(value.clone()),
+            secret: None,
+        });
+        out.environment = Some(v1::Environment { variables: variables.collect() });
+    }
+    out
+}

@@ -1,0 +1,100 @@
+//! The old GET endpoints that tools still poll (reference 2), answered from snapshots.
+
+pub(crate) mod json;
+pub(crate) mod metrics;
+mod state;
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use crate::answer::{self, Answer};
+use crate::edge::MasterEdge;
+use crate::server::Request;
+use crate::{metric, path, version};
+
+/// The endpoints of a master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Health,
+    Version,
+    Redirect,
+    Flags,
+    Snapshot,
+    Metrics,
+    State,
+    Summary,
+    Frameworks,
+    Agents,
+    Tasks,
+}
+
+impl Endpoint {
+    pub(crate) fn of(parts: &[&str]) -> Option<Self> {
+        Some(match parts {
+            ["health"] => Self::Health,
+            ["version"] => Self::Version,
+            ["redirect"] => Self::Redirect,
+            ["flags"] => Self::Flags,
+            ["metrics", "snapshot"] => Self::Snapshot,
+            ["metrics"] => Self::Metrics,
+            ["state" | "state.json"] => Self::State,
+            ["state-summary"] => Self::Summary,
+            ["frameworks"] => Self::Frameworks,
+            ["slaves"] => Self::Agents,
+            ["tasks" | "tasks.json"] => Self::Tasks,
+            _ => return None,
+        })
+    }
+
+    /// Whether only the leader answers it (reference 1.5).
+    fn needs_leader(self) -> bool {
+        matches!(self, Self::State | Self::Summary | Self::Frameworks | Self::Agents | Self::Tasks)
+    }
+}
+
+/// The answer to a GET.
+pub(crate) async fn handle(edge: Arc<MasterEdge>, endpoint: Endpoint, request: Request) -> Answer {
+    if endpoint.needs_leader()
+        && let Some(elsewhere) = edge.unless_leading(&request)
+    {
+        return elsewhere;
+    }
+    let query = match path::query(request.query()) {
+        Ok(query) => query,
+        Err(error) => return answer::bad(error),
+    };
+    let made = tokio::task::spawn_blocking(move || make(&edge, endpoint, &query)).await;
+    made.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
+}
+
+fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> Answer {
+    let snapshot = || edge.view.snapshot();
+    let value = match endpoint {
+        Endpoint::Health | Endpoint::Redirect => return answer::empty(StatusCode::OK),
+        Endpoint::Metrics => return prometheus(&edge.samples()),
+        Endpoint::Version => version::body(),
+        Endpoint::Flags => flags(&edge.config.flags),
+        Endpoint::Snapshot => metric::snapshot(&edge.samples()),
+        Endpoint::State => state::state(edge, &snapshot()),
+        Endpoint::Summary => state::summary(edge, &snapshot()),
+        Endpoint::Frameworks => state::frameworks(&snapshot(), path::value(query, "framework_id")),
+        Endpoint::Agents => state::agents(&snapshot(), path::value(query, "slave_id")),
+        Endpoint::Tasks => match state::tasks(&snapshot(), query) {
+            Ok(value) => value,
+            Err(reason) => return answer::bad(reason),
+        },
+    };
+    answer::json(&value, path::value(query, "jsonp"))
+}
+
+/// The answer of `/metrics`.
+pub(crate) fn prometheus(samples: &[metric::Sample]) -> Answer {
+    answer::with(StatusCode::OK, "text/plain; version=0.0.4", metric::prometheus(samples))
+}
+
+/// The body of `/flags`.
+pub(crate) fn flags(flags: &std::collections::BTreeMap<String, String>) -> Value {
+    json!({ "flags": flags })
+}

@@ -1,0 +1,167 @@
+//! `POST /api/v1/scheduler` (reference 1.2, 1.5, 1.6, 3).
+//!
+//! The order of the checks is Mesos's. What is judged here: the shape of a call, whose stream it belongs to. What it means
+//! in the cluster is judged by the proxy and the master, and comes back as events: so every call that is taken answers 202
+//! before anything has happened.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use kaon_kernel::message::event::FrameworkEvent;
+use kaon_kernel::message::scheduler::{Call, ToFramework, ToMaster};
+use kaon_kernel::offer::OfferOperation;
+
+use crate::answer::{self, Answer, Body};
+use crate::codec::{self, MediaType, media};
+use crate::convert::{self, call};
+use crate::edge::{Lookup, MasterEdge};
+use crate::frame::Weight;
+use crate::server::Request;
+use crate::stream::{self, Records};
+use crate::v1::scheduler as api;
+use crate::v1::scheduler::call::Type;
+
+/// The header that ties a call to its stream.
+const STREAM_ID: &str = "mesos-stream-id";
+
+/// The answer to any request on the endpoint.
+pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answer {
+    if let Some(elsewhere) = edge.unless_leading(&request) {
+        return elsewhere;
+    }
+    if request.method() != Method::POST {
+        return answer::not_allowed("POST");
+    }
+    let media = match media::request(request.header(&CONTENT_TYPE)) {
+        Ok(media) => media,
+        Err(error) => return headers_refused(error),
+    };
+    let body = match request.read_body().await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let call: api::Call = match codec::decode(media, &body) {
+        Ok(call) => call,
+        Err(error) => return answer::bad(format!("Failed to parse body into Call: {error}")),
+    };
+    let kind = match call::kind(&call).and_then(|kind| call::validate(&call, kind).map(|()| kind)) {
+        Ok(kind) => kind,
+        Err(error) => return call_refused(error),
+    };
+    match kind {
+        Type::Subscribe => subscribe(edge, &request, call),
+        _ => hand_on(&edge, &request, call, kind, body.len()),
+    }
+}
+
+fn headers_refused(error: media::Error) -> Answer {
+    answer::refusal(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error)
+}
+
+fn call_refused(error: call::Error) -> Answer {
+    let status = match error {
+        call::Error::Unimplemented(_) => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    answer::refusal(status, error)
+}
+
+/// Any call but SUBSCRIBE.
+fn hand_on(edge: &MasterEdge, request: &Request, call: api::Call, kind: Type, body_bytes: usize) -> Answer {
+    let (subscriber, session) = match edge.look_up(call::framework_id(&call).unwrap_or_default()) {
+        Lookup::Connected(subscriber, session) => (subscriber, session),
+        Lookup::Disconnected => return answer::refusal(StatusCode::FORBIDDEN, "Framework is not subscribed"),
+        Lookup::Unknown => return answer::bad("Framework cannot be found"),
+    };
+    match request.header_named(STREAM_ID) {
+        None => return answer::bad("All non-subscribe calls should include the 'Mesos-Stream-Id' header"),
+        Some(id) if id != subscriber.uuid => {
+            return answer::bad("The 'Mesos-Stream-Id' of this request is not that of the framework's current stream");
+        }
+        Some(_) => {}
+    }
+    let call = match call::from_v1(call, kind, session.master_id.as_str()) {
+        Ok(call) => call,
+        Err(error) => return call_refused(error),
+    };
+    let weight = Weight::of(body_bytes, parts(&call));
+    match edge.tell_proxy(session.proxy, ToFramework::Call { stream: subscriber.stream, call }, weight) {
+        Ok(()) => answer::empty(StatusCode::ACCEPTED),
+        Err(error) => error.answer(),
+    }
+}
+
+/// How many things a call holds.
+fn parts(call: &Call) -> usize {
+    match call {
+        Call::Accept { offers, operations, .. } => {
+            let tasks = operations.iter().map(|operation| match operation {
+                OfferOperation::Launch { tasks } => {
+                    let inner = |task: &kaon_kernel::task::TaskInfo| {
+                        1 + task.resources.iter().count() + task.labels.len()
+                            + task.command.as_ref().map_or(0, |command| command.environment.len())
+                    };
+                    tasks.iter().map(inner).sum()
+                }
+                OfferOperation::Unsupported { .. } => 1,
+            });
+            offers.len() + tasks.sum::<usize>()
+        }
+        Call::Decline { offers, .. } => offers.len(),
+        Call::Revive { roles } | Call::Suppress { roles } => roles.len(),
+        Call::Reconcile { tasks } => tasks.len(),
+        _ => 1,
+    }
+}
+
+/// SUBSCRIBE: answers with a stream whatever the master will say to it.
+fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answer {
+    let media = match media::response(request.header(&ACCEPT)) {
+        Ok(media) => media,
+        Err(error) => return headers_refused(error),
+    };
+    if request.header_named(STREAM_ID).is_some() {
+        return answer::bad("Subscribe calls should not include the 'Mesos-Stream-Id' header");
+    }
+    let Some(subscribe) = call.subscribe else {
+        return call_refused(call::Error::Missing("subscribe"));
+    };
+    if subscribe.offer_constraints.is_some_and(|constraints| !constraints.role_constraints.is_empty()) {
+        return call_refused(call::Error::Unimplemented("SUBSCRIBE with offer_constraints"));
+    }
+    let (info, suppressed_roles) =
+        match convert::framework::from_v1(subscribe.framework_info, &subscribe.suppressed_roles) {
+            Ok(converted) => converted,
+            Err(error) => return turned_away(&edge, media, &error.to_string()),
+        };
+    let Some(subscriber) = edge.open(media, request.hangup()) else {
+        return answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many subscribers; try again later");
+    };
+    let message = ToMaster::Subscribe { info: Box::new(info), suppressed_roles, stream: subscriber.stream };
+    if let Err(error) = edge.tell_master(message, Weight::MayBeLarge) {
+        edge.take_back(&subscriber);
+        return error.answer();
+    }
+    let uuid = subscriber.uuid.clone();
+    let mut answer = streaming(media, Records { subscriber, edge }.boxed_unsync());
+    if let Ok(value) = HeaderValue::from_str(&uuid) {
+        answer.headers_mut().insert(STREAM_ID, value);
+    }
+    answer
+}
+
+/// A FrameworkInfo that breaks a rule: still a stream, with the reason as its only event (reference 1.6).
+fn turned_away(edge: &MasterEdge, media: MediaType, reason: &str) -> Answer {
+    let event = FrameworkEvent::Error { message: reason.to_owned() };
+    let record = stream::record(media, &event, edge);
+    let only = futures::stream::once(std::future::ready(Ok(hyper::body::Frame::data(record))));
+    streaming(media, http_body_util::StreamBody::new(only).boxed_unsync())
+}
+
+fn streaming(media: MediaType, body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
+    answer
+}

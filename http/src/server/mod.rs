@@ -1,0 +1,178 @@
+//! The HTTP/1.1 server: connections and their bounds. What a request means is its handler's matter.
+//!
+//! Every cost that a stranger can cause is bounded by a field of [`Limits`]: connections, size and time of a head, size
+//! and time of a body, bodies of all connections together, time without progress of a reader. An idle keep-alive
+//! connection stays open for as long as there is room: clients of Mesos treat a connection that the server closed as a
+//! failure. When there is no room, the connection that has been idle longest makes some.
+//!
+//! HTTP/2 is not spoken; `Upgrade` and `CONNECT` are never granted.
+
+mod connection;
+mod request;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub(crate) use self::connection::Hangup;
+use self::connection::{Connection, Progress};
+pub(crate) use self::request::Request;
+use crate::answer::Answer;
+
+/// What a server spends on strangers.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections open at once.
+    pub connections: usize,
+    /// From the first byte of a head, or from the connection's beginning, to the head's end.
+    pub head_time: Duration,
+    /// A head larger than this answers 431.
+    pub head_bytes: usize,
+    /// A body larger than this answers 413.
+    pub body_bytes: usize,
+    /// From the head's end to the body's; a slower one answers 408.
+    pub body_time: Duration,
+    /// Bytes of bodies that are being read, over all connections; beyond it answers 503.
+    pub bodies_bytes: usize,
+    /// A reader that takes nothing for so long is hung up on. Five heartbeats of a stream.
+    pub stall_time: Duration,
+    /// How long answers under way may take once the server is asked to end.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            head_time: Duration::from_secs(15),
+            head_bytes: 64 << 10,
+            body_bytes: 16 << 20,
+            body_time: Duration::from_secs(60),
+            bodies_bytes: 1 << 30,
+            stall_time: Duration::from_secs(75),
+            grace: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request. Never panics, whatever the request holds.
+    fn handle(self: Arc<Self>, request: Request) -> impl Future<Output = Answer> + Send;
+}
+
+/// The connections of a server, so that room can be made.
+type Table = Mutex<BTreeMap<u64, Arc<Progress>>>;
+
+/// Serves connections until `shutdown` is done; then takes no more, lets answers under way end within [`Limits::grace`],
+/// and hangs up on the rest.
+///
+/// # Errors
+/// Never for a single connection's sake; when the listener itself is broken.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: Arc<H>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let table = Arc::new(Table::default());
+    let bodies = Arc::new(AtomicUsize::new(0));
+    let (ending, is_ending) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut number = 0_u64;
+    tokio::pin!(shutdown);
+    loop {
+        let socket = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Out of descriptors or memory: what is open has to end first.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        if connections.len() >= limits.connections && !make_room(&table) {
+            tracing::warn!(limit = limits.connections, "a connection was refused: all are busy");
+            continue;
+        }
+        number += 1;
+        let progress = Arc::new(Progress::default());
+        lock(&table).insert(number, Arc::clone(&progress));
+        let connection = Connection {
+            handler: Arc::clone(&handler),
+            limits,
+            progress,
+            bodies: Arc::clone(&bodies),
+            is_ending: is_ending.clone(),
+        };
+        let seat = Seat { table: Arc::clone(&table), number };
+        connections.spawn(run(connection, socket, seat));
+    }
+    drop(listener);
+    // Nobody listening means that no connection is left.
+    let _ = ending.send(true);
+    let rest = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.grace, rest).await.is_err() {
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+/// How long the server waits before it accepts again after the system had no room.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+async fn run<H: Handler>(connection: Connection<H>, socket: TcpStream, seat: Seat) {
+    // Small records must not wait for each other's acknowledgement.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "a connection ended before it began");
+        return;
+    }
+    connection.run(socket).await;
+    drop(seat);
+}
+
+/// Whether accepting may work again later.
+fn is_passing(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
+fn lock<T>(table: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hangs up on the connection that has been idle longest; whether there was one. Cost: all connections, only at the bound.
+fn make_room(table: &Table) -> bool {
+    let table = lock(table);
+    let idle = table.values().filter_map(|progress| Some((progress.idle_since()?, progress)));
+    match idle.min_by_key(|(since, _)| *since) {
+        Some((_, progress)) => {
+            progress.hangup().now();
+            true
+        }
+        None => false,
+    }
+}
+
+/// A place in the table; given back when dropped, however the connection ends.
+struct Seat {
+    table: Arc<Table>,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        lock(&self.table).remove(&self.number);
+    }
+}

@@ -1,0 +1,105 @@
+//! The events of the master, folded into the next snapshot.
+
+use std::sync::Arc;
+
+use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::task::Task;
+
+use super::snapshot::{
+    COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, Leadership, Offered, Snapshot,
+    UNREACHABLE_AGENTS_MAX,
+};
+
+impl Snapshot {
+    /// Applies one event. What it speaks of and is not known is passed over: the master tells things in their order, so
+    /// that happens only between two lives of a master.
+    pub(super) fn apply(&mut self, event: ViewEvent) {
+        match event {
+            ViewEvent::Reset { master_id, term, elected } => {
+                // Who completed is history, and stays.
+                let completed = Arc::clone(&self.completed);
+                let leadership = Some(Leadership { master_id, term, elected });
+                *self = Self { leadership, completed, ..Self::default() };
+            }
+            ViewEvent::Following => self.leadership = None,
+            ViewEvent::Agent(view) => {
+                let Some(id) = view.info.id.clone() else { return };
+                if self.unreachable.contains(&id) {
+                    Arc::make_mut(&mut self.unreachable).remove(&id);
+                }
+                self.agents.insert(id, view);
+            }
+            ViewEvent::AgentRemoved { agent_id, unreachable } => {
+                self.agents.remove(&agent_id);
+                if unreachable {
+                    let all = Arc::make_mut(&mut self.unreachable);
+                    all.insert(agent_id);
+                    if all.len() > UNREACHABLE_AGENTS_MAX {
+                        all.pop_first();
+                    }
+                }
+            }
+            ViewEvent::Framework(view) => {
+                let Some(id) = view.info.id.clone() else { return };
+                match self.frameworks.get_mut(&id) {
+                    Some(framework) => framework.view = view,
+                    None => {
+                        let (tasks, completed, executors) = Default::default();
+                        self.frameworks.insert(id, Framework { view, tasks, completed, executors });
+                    }
+                }
+            }
+            ViewEvent::FrameworkRemoved { framework_id, at } => {
+                let Some(framework) = self.frameworks.remove(&framework_id) else { return };
+                let mut framework = Arc::unwrap_or_clone(framework);
+                framework.view.connected = false;
+                framework.view.active = false;
+                let all = Arc::make_mut(&mut self.completed);
+                all.push_back(Arc::new(Completed { framework, at }));
+                if all.len() > COMPLETED_FRAMEWORKS_MAX {
+                    all.pop_front();
+                }
+            }
+            ViewEvent::Executor { agent_id, executor } => {
+                let Some(framework) = self.frameworks.get_mut(&executor.framework_id) else { return };
+                let key = (agent_id, executor.info.executor_id.clone());
+                Arc::make_mut(&mut framework.executors).insert(key, executor);
+            }
+            ViewEvent::ExecutorRemoved { agent_id, framework_id, executor_id } => {
+                let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
+                Arc::make_mut(&mut framework.executors).remove(&(agent_id, executor_id));
+            }
+            ViewEvent::Task { framework_id, role, task } => {
+                let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
+                framework.tasks.insert(task.info.task_id.clone(), Held { role, task });
+            }
+            ViewEvent::TaskUpdated { framework_id, status, latest, .. } => {
+                let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
+                let Some(Held { task, .. }) = framework.tasks.get_mut(&status.task_id) else { return };
+                if latest.is_terminal() && !task.state.is_terminal() {
+                    self.ended[latest as usize] += 1;
+                }
+                task.remember(&status);
+                task.unacknowledged = status.uuid.map(|uuid| (status.state, uuid));
+                task.state = latest;
+            }
+            ViewEvent::TaskCompleted { framework_id, task_id } => {
+                let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
+                let Some(held) = framework.tasks.remove(&task_id) else { return };
+                let held = Arc::unwrap_or_clone(held);
+                let task = Task { unacknowledged: None, ..held.task };
+                let all = Arc::make_mut(&mut framework.completed);
+                all.push_back(Arc::new(Held { task, ..held }));
+                if all.len() > COMPLETED_TASKS_MAX {
+                    all.pop_front();
+                }
+            }
+            ViewEvent::Offered { offer_id, framework_id, agent_id, role, resources } => {
+                self.offers.insert(offer_id, Offered { framework_id, agent_id, role, resources });
+            }
+            ViewEvent::OfferRemoved { offer_id } => {
+                self.offers.remove(&offer_id);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What readers see: the cluster at one moment, immutable.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use kaon_kernel::actor::Term;
+use kaon_kernel::id::{AgentId, ExecutorId, FrameworkId, MasterId, OfferId, RoleName, TaskId};
+use kaon_kernel::message::agent_master::RunningExecutor;
+use kaon_kernel::message::view::{AgentView, FrameworkView};
+use kaon_kernel::resource::Resources;
+use kaon_kernel::task::{Task, TaskState};
+use kaon_kernel::time::WallTime;
+
+use super::shelves::Shelves;
+
+/// How many completed tasks of a framework are remembered (Mesos: `--max_completed_tasks_per_framework`).
+pub const COMPLETED_TASKS_MAX: usize = 1000;
+
+/// How many completed frameworks are remembered (Mesos: `--max_completed_frameworks`).
+pub const COMPLETED_FRAMEWORKS_MAX: usize = 50;
+
+/// How many unreachable agents are remembered by name (Mesos's registry keeps 102,400).
+pub const UNREACHABLE_AGENTS_MAX: usize = 102_400;
+
+/// The cluster at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Whether our master leads, and since when.
+    pub leadership: Option<Leadership>,
+    /// The agents that are registered or known from the registry.
+    pub agents: Shelves<AgentId, AgentView>,
+    /// Agents out of reach.
+    pub unreachable: Arc<BTreeSet<AgentId>>,
+    /// The frameworks.
+    pub frameworks: Shelves<FrameworkId, Framework>,
+    /// Frameworks that are gone, the latest last.
+    pub completed: Arc<VecDeque<Arc<Completed>>>,
+    /// Outstanding offers.
+    pub offers: Shelves<OfferId, Offered>,
+    /// How many tasks have ended in each state since this master leads, by the state's number.
+    pub ended: [u64; TaskState::ALL.len()],
+}
+
+/// The leadership of our master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// This life of the master.
+    pub master_id: MasterId,
+    /// Its term.
+    pub term: Term,
+    /// When it was elected.
+    pub elected: WallTime,
+}
+
+/// A framework with what it runs.
+#[derive(Clone, Debug)]
+pub struct Framework {
+    /// Its words and standing.
+    pub view: FrameworkView,
+    /// Its tasks, those that have ended included until their end is acknowledged.
+    pub tasks: Shelves<TaskId, Held>,
+    /// Tasks that are done with, the latest last.
+    pub completed: Arc<VecDeque<Arc<Held>>>,
+    /// Its executors. Those of commands are not among them.
+    pub executors: Arc<BTreeMap<(AgentId, ExecutorId), RunningExecutor>>,
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Under which role.
+    pub role: RoleName,
+    /// The task.
+    pub task: Task,
+}
+
+/// A framework that is gone.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// What it was.
+    pub framework: Framework,
+    /// When it went.
+    pub at: WallTime,
+}
+
+/// An offer.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// To whom.
+    pub framework_id: FrameworkId,
+    /// Of which agent.
+    pub agent_id: AgentId,
+    /// Under which role.
+    pub role: RoleName,
+    /// What.
+    pub resources: Resources,
+}
+
+impl Held {
+    /// Whether it holds resources of its agent.
+    pub fn is_using(&self) -> bool {
+        !self.task.state.is_terminal() && self.task.state != TaskState::Unreachable
+    }
+}
+
+impl Framework {
+    /// What its tasks and executors use, on one agent or on all.
+    pub fn used(&self, agent: Option<&AgentId>) -> Resources {
+        let mut sum = Resources::new();
+        let tasks = self.tasks.values().filter(|held| held.is_using());
+        for held in tasks.filter(|held| agent.is_none_or(|agent| held.task.info.agent_id == *agent)) {
+            add(&mut sum, &held.task.info.resources);
+        }
+        let executors = self.executors.iter().filter(|((on, _), _)| agent.is_none_or(|agent| on == agent));
+        for (_, executor) in executors {
+            add(&mut sum, &executor.info.resources);
+        }
+        sum
+    }
+}
+
+impl Snapshot {
+    /// What is used on each agent. Cost: all tasks.
+    pub fn used_by_agent(&self) -> BTreeMap<&AgentId, Resources> {
+        let mut used: BTreeMap<&AgentId, Resources> = BTreeMap::new();
+        for framework in self.frameworks.values() {
+            for held in framework.tasks.values().filter(|held| held.is_using()) {
+                add(used.entry(&held.task.info.agent_id).or_default(), &held.task.info.resources);
+            }
+            for ((agent, _), executor) in framework.executors.iter() {
+                add(used.entry(agent).or_default(), &executor.info.resources);
+            }
+        }
+        used
+    }
+
+    /// What is offered of each agent.
+    pub fn offered_by_agent(&self) -> BTreeMap<&AgentId, Resources> {
+        let mut offered: BTreeMap<&AgentId, Resources> = BTreeMap::new();
+        for offer in self.offers.values() {
+            add(offered.entry(&offer.agent_id).or_default(), &offer.resources);
+        }
+        offered
+    }
+
+    /// What is offered to a framework.
+    pub fn offered_to(&self, framework: &FrameworkId) -> Resources {
+        let mut sum = Resources::new();
+        for offer in self.offers.values().filter(|offer| offer.framework_id == *framework) {
+            add(&mut sum, &offer.resources);
+        }
+        sum
+    }
+}
+
+/// Adds up for people. A port that two agents have counts once: the sum is over machines, not of one.
+pub(crate) fn add(sum: &mut Resources, more: &Resources) {
+    if sum.add(more).is_err() {
+        for entry in more {
+            if let Ok(one) = Resources::collect([entry.clone()]) {
+                let _ = sum.add(&one);
+            }
+        }
+    }
+}

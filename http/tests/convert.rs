@@ -1,0 +1,453 @@
+//! The v1 messages through the kernel's types and back: nothing is lost, and what breaks a rule is told by its rule.
+
+use kaon_http::convert::call::{self, Error as CallError};
+use kaon_http::convert::resource::{self, Form};
+use kaon_http::convert::{command, executor, framework, offer, status, task};
+use kaon_http::v1;
+use kaon_http::v1::mesos as api;
+use kaon_http::v1::mesos::resource::{AllocationInfo, ReservationInfo, reservation_info};
+use kaon_kernel::framework::Label;
+use kaon_kernel::id::{AgentId, OfferId, RoleName};
+use kaon_kernel::message::scheduler::{Call, ClientOffer};
+use kaon_kernel::offer::{Offer, OfferOperation, Refusal};
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::resource::{
+    Disk, Identity, Persistence, Ranges, Reservation, Resource, ResourceName, Resources, Value, Volume,
+};
+use proptest::prelude::*;
+use prost_reflect::prost::Message as _;
+
+use super::codec::random::Random;
+
+const FRAMEWORK: &str = "m-0000";
+
+/// A random message by its Rust type.
+fn random<M: prost::Message + prost::Name + Default>(seed: u64) -> M {
+    let kind = v1::descriptor_pool().get_message_by_name(&M::full_name()).expect("in the schema");
+    M::decode(&*Random::new(seed).message(&kind).encode_to_vec()).expect("written from the same schema")
+}
+
+fn scalar(name: &str, value: f64) -> api::Resource {
+    api::Resource {
+        name: name.to_owned(),
+        r#type: api::value::Type::Scalar as i32,
+        scalar: Some(api::value::Scalar { value }),
+        ..api::Resource::default()
+    }
+}
+
+fn ranges(name: &str, pairs: &[(u64, u64)]) -> api::Resource {
+    let range = pairs.iter().map(|&(begin, end)| api::value::Range { begin, end }).collect();
+    api::Resource {
+        name: name.to_owned(),
+        r#type: api::value::Type::Ranges as i32,
+        ranges: Some(api::value::Ranges { range }),
+        ..api::Resource::default()
+    }
+}
+
+/// In the form in which they come back.
+fn allocated(mut resource: api::Resource) -> api::Resource {
+    resource.role = Some("*".to_owned());
+    resource.allocation_info = Some(AllocationInfo { role: Some("web".to_owned()) });
+    resource
+}
+
+fn some_resources() -> Vec<api::Resource> {
+    vec![allocated(scalar("cpus", 0.5)), allocated(scalar("mem", 32.0)), allocated(ranges("ports", &[(1, 2), (9, 9)]))]
+}
+
+/// A command as it comes back: what has a default says it.
+fn spelled_out(mut info: api::CommandInfo) -> api::CommandInfo {
+    let is_good = command::from_v1(info.clone()).0.rest.is_empty() || !has_variables_left(&info);
+    info.shell = Some(info.shell.unwrap_or(true));
+    if is_good && let Some(environment) = &mut info.environment {
+        for variable in &mut environment.variables {
+            variable.r#type = Some(api::environment::variable::Type::Value as i32);
+        }
+    }
+    info
+}
+
+/// Whether the environment is one that stays as it was written, since it breaks a rule.
+fn has_variables_left(info: &api::CommandInfo) -> bool {
+    let rest = api::CommandInfo::decode(&*command::from_v1(info.clone()).0.rest).expect("ours");
+    rest.environment.is_some_and(|environment| !environment.variables.is_empty())
+}
+
+fn spell_out_executor(executor: &mut api::ExecutorInfo, resources: Vec<api::Resource>) {
+    executor.framework_id = Some(api::FrameworkId { value: FRAMEWORK.to_owned() });
+    executor.resources = resources;
+    executor.name = executor.name.take().filter(|name| !name.is_empty());
+    executor.command = executor.command.take().map(spelled_out);
+    executor.shutdown_grace_period = executor.shutdown_grace_period.take().map(positive);
+}
+
+fn positive(duration: api::DurationInfo) -> api::DurationInfo {
+    api::DurationInfo { nanoseconds: duration.nanoseconds & i64::MAX }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_task_comes_back_whole(seed: u64) {
+        let mut info: api::TaskInfo = random(seed);
+        info.resources = some_resources();
+        info.max_completion_time = info.max_completion_time.map(positive);
+        if let Some(policy) = &mut info.kill_policy {
+            policy.grace_period = policy.grace_period.take().map(positive);
+        }
+        if let Some(executor) = &mut info.executor {
+            spell_out_executor(executor, some_resources());
+        }
+        info.command = info.command.take().map(spelled_out);
+        let typed = task::from_v1(info.clone(), FRAMEWORK);
+        prop_assert_eq!(typed.role.as_str(), "web");
+        prop_assert_eq!(task::to_v1(&typed, FRAMEWORK, Form::Plain), info);
+    }
+
+    #[test]
+    fn an_executor_comes_back_whole(seed: u64) {
+        let mut info: api::ExecutorInfo = random(seed);
+        spell_out_executor(&mut info, some_resources());
+        let (typed, _) = executor::from_v1(info.clone(), FRAMEWORK);
+        prop_assert_eq!(executor::to_v1(&typed, FRAMEWORK, Form::Plain, Some("web")), info);
+    }
+
+    #[test]
+    fn a_command_comes_back_whole(seed: u64) {
+        let info = spelled_out(random(seed));
+        prop_assert_eq!(command::to_v1(&command::from_v1(info.clone()).0), info);
+    }
+
+    #[test]
+    fn a_status_comes_back_whole(seed: u64) {
+        let mut info: api::TaskStatus = random(seed);
+        info.uuid = info.uuid.map(|_| vec![7; 16]);
+        info.source = Some(info.source.unwrap_or(api::task_status::Source::Executor as i32));
+        info.timestamp = Some(info.timestamp.unwrap_or(0.0));
+        info.unreachable_time =
+            info.unreachable_time.map(|time| api::TimeInfo { nanoseconds: time.nanoseconds & i64::MAX });
+        let typed = status::from_v1(info.clone()).expect("valid");
+        prop_assert_eq!(status::to_v1(&typed), info);
+    }
+
+    #[test]
+    fn a_framework_comes_back_whole(seed: u64, multi_role: bool, timeout in 0.0..1e9) {
+        let mut info: api::FrameworkInfo = random(seed);
+        let kind = |kind: i32| api::framework_info::Capability { r#type: Some(kind) };
+        info.capabilities = if multi_role { vec![kind(3), kind(6)] } else { vec![kind(5)] };
+        info.role = (!multi_role).then(|| "eng/web".to_owned());
+        info.roles = if multi_role { vec!["b".to_owned(), "a/c".to_owned()] } else { Vec::new() };
+        info.id = info.id.map(|_| api::FrameworkId { value: FRAMEWORK.to_owned() });
+        info.failover_timeout = Some(timeout);
+        info.checkpoint = Some(info.checkpoint.unwrap_or(false));
+        info.hostname = info.hostname.filter(|hostname| !hostname.is_empty());
+        info.offer_filters.retain(|entry| entry.value.min_allocatable_resources.is_none());
+        let (typed, suppressed) = framework::from_v1(info.clone(), &[]).expect("valid");
+        prop_assert!(suppressed.is_empty());
+        prop_assert_eq!(framework::to_v1(&typed), info);
+    }
+
+    #[test]
+    fn resources_come_back_in_every_form_that_can_say_them(bag in bags(1)) {
+        for form in [Form::Plain, Form::Stack, Form::Endpoint] {
+            let (back, role) = resource::from_v1(&resource::to_v1(&bag, form, Some("web"))).expect("our own");
+            prop_assert_eq!(&back, &bag);
+            prop_assert_eq!(role, (!bag.is_empty()).then(|| "web".to_owned()));
+        }
+    }
+
+    #[test]
+    fn refined_reservations_need_the_stack(bag in bags(3)) {
+        let (back, _) = resource::from_v1(&resource::to_v1(&bag, Form::Stack, None)).expect("our own");
+        prop_assert_eq!(&back, &bag);
+        let (plain, _) = resource::from_v1(&resource::to_v1(&bag, Form::Plain, None)).expect("our own");
+        let sayable = |entry: &Resource| entry.identity.as_ref().is_none_or(|identity| identity.reservations.len() < 2);
+        prop_assert_eq!(plain, bag.filter(sayable));
+    }
+
+    #[test]
+    fn no_number_is_too_strange(bits: u64, begin: u64, end: u64) {
+        let value = f64::from_bits(bits);
+        let taken = resource::from_v1(&[scalar("cpus", value)]);
+        prop_assert_eq!(taken.is_ok(), (0.0..=1e12).contains(&value), "{}", value);
+        prop_assert_eq!(resource::from_v1(&[ranges("ports", &[(begin, end)])]).is_ok(), begin <= end);
+    }
+}
+
+/// Bags with up to so many layers of reservation.
+fn bags(layers_max: usize) -> impl Strategy<Value = Resources> {
+    let value = prop_oneof![
+        (1_u64..1_000_000).prop_map(|amount| (ResourceName::Mem, Value::Scalar(Quantity(amount)))),
+        (0_u64..9, 10_u64..99)
+            .prop_map(|range| (ResourceName::Ports, Value::Ranges(Ranges::new(vec![range]).expect("in order")))),
+        prop::collection::btree_set("[a-z]{1,3}", 1..4)
+            .prop_map(|items| (ResourceName::Other("tags".to_owned()), Value::Set(items))),
+        (1_u64..1_000_000).prop_map(|amount| (ResourceName::Disk, Value::Scalar(Quantity(amount)))),
+    ];
+    let entry = (value, 0..=layers_max, any::<(bool, bool, bool, bool)>());
+    let entries = prop::collection::vec(entry, 0..6).prop_map(|entries| {
+        let mut bag = Resources::new();
+        for ((name, value), layers, (first_is_static, revocable, volume, labelled)) in entries {
+            let reservations = (0..layers).map(|layer| Reservation {
+                dynamic: layer > 0 || !first_is_static,
+                role: RoleName::trusted(["a", "a/b", "a/b/c"][layer]),
+                principal: (layer > 0 || !first_is_static).then(|| "ops".to_owned()),
+                labels: match labelled && (layer > 0 || !first_is_static) {
+                    true => vec![Label { key: "k".to_owned(), value: None }],
+                    false => Vec::new(),
+                },
+            });
+            let is_volume = volume && layers > 0 && name == ResourceName::Disk;
+            let disk = is_volume.then(|| Disk {
+                persistence: Some(Persistence { id: "v".to_owned(), principal: None }),
+                volume: Some(Volume { container_path: "data".to_owned(), host_path: None, writable: true }),
+                source: None,
+            });
+            let revocable = revocable && !is_volume;
+            let identity =
+                Identity { reservations: reservations.collect(), disk, revocable, shared: false, provider_id: None };
+            let identity = (identity != Identity::default()).then(|| Box::new(identity));
+            // What would be there twice is left out.
+            if let Ok(one) = Resources::collect([Resource { name, identity, value }]) {
+                let _ = bag.add(&one);
+            }
+        }
+        bag
+    });
+    entries
+}
+
+fn defect(change: impl FnOnce(&mut api::TaskInfo)) -> Option<String> {
+    let mut info = api::TaskInfo {
+        name: "t".to_owned(),
+        task_id: api::TaskId { value: "t".to_owned() },
+        agent_id: api::AgentId { value: "m-S1".to_owned() },
+        resources: vec![scalar("cpus", 1.0), scalar("gpus", 0.0)],
+        command: Some(api::CommandInfo { value: Some("true".to_owned()), ..api::CommandInfo::default() }),
+        ..api::TaskInfo::default()
+    };
+    change(&mut info);
+    task::from_v1(info, FRAMEWORK).defect
+}
+
+#[test]
+fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
+    assert_eq!(defect(|_| {}), None);
+    let assert_told = |defect: Option<String>, words: &str| {
+        assert!(defect.as_ref().is_some_and(|text| text.contains(words)), "{defect:?} has no {words:?}");
+    };
+    for bad in [-1.0, f64::NAN, f64::INFINITY, 1e18] {
+        assert_told(defect(|task| task.resources.push(scalar("mem", bad))), "scalar resource 'mem'");
+    }
+    assert_told(defect(|task| task.resources.push(ranges("ports", &[(5, 3)]))), "ends before it begins");
+    assert_told(defect(|task| task.resources.push(ranges("ports", &[(1, 5), (3, 9)]))), "overlap");
+    let twice = |task: &mut api::TaskInfo| task.resources.extend([ranges("ports", &[(1, 5)]), ranges("ports", &[(5, 9)])]);
+    assert_told(defect(twice), "counted twice");
+    let negative = Some(api::DurationInfo { nanoseconds: -1 });
+    let policy = Some(api::KillPolicy { grace_period: negative });
+    assert_told(defect(|task| task.kill_policy = policy), "kill_policy.grace_period");
+    assert_told(defect(|task| task.max_completion_time = negative), "max_completion_time");
+    assert_told(defect(|task| task.check = Some(api::CheckInfo::default())), "must specify 'type'");
+    let tcp = api::CheckInfo {
+        r#type: Some(3),
+        tcp: Some(api::check_info::Tcp { port: 1 }),
+        ..api::CheckInfo::default()
+    };
+    assert_told(defect(|task| task.check = Some(tcp)), "TaskInfo.check is not supported");
+    let late = api::HealthCheck {
+        r#type: Some(3),
+        tcp: Some(api::health_check::TcpCheckInfo { protocol: None, port: 1 }),
+        delay_seconds: Some(-1.0),
+        ..api::HealthCheck::default()
+    };
+    assert_told(defect(|task| task.health_check = Some(late)), "'delay_seconds'");
+    let variable = |kind: i32, value: Option<&str>| {
+        let variable = api::environment::Variable {
+            name: "X".to_owned(),
+            r#type: Some(kind),
+            value: value.map(str::to_owned),
+            secret: None,
+        };
+        defect(|task| {
+            let command = task.command.get_or_insert_default();
+            command.environment = Some(api::Environment { variables: vec![variable] });
+        })
+    };
+    assert_eq!(variable(1, Some("y")), None);
+    assert_told(variable(1, None), "must have a value set");
+    assert_told(variable(2, None), "must have a secret set");
+    assert_told(variable(0, Some("y")), "'UNKNOWN' is not allowed");
+    assert_told(variable(1, Some("\0")), "null byte");
+    let container = |container: api::ContainerInfo| defect(|task| task.container = Some(container));
+    let mesos = api::ContainerInfo { r#type: 2, ..api::ContainerInfo::default() };
+    assert_eq!(container(mesos.clone()), None);
+    assert_told(container(api::ContainerInfo { r#type: 1, ..mesos.clone() }), "'docker' is not set");
+    let two_ways = api::Volume {
+        mode: 1,
+        host_path: Some("/".to_owned()),
+        source: Some(api::volume::Source::default()),
+        ..api::Volume::default()
+    };
+    assert_told(container(api::ContainerInfo { volumes: vec![two_ways], ..mesos.clone() }), "Only one of them");
+    let hostname = Some("h".to_owned());
+    assert_told(container(api::ContainerInfo { hostname, ..mesos }), "hostname is not supported");
+    let stranger = api::ExecutorInfo {
+        framework_id: Some(api::FrameworkId { value: "other".to_owned() }),
+        ..api::ExecutorInfo::default()
+    };
+    assert_told(defect(|task| task.executor = Some(stranger)), "invalid FrameworkID");
+    let mixed = |task: &mut api::TaskInfo| {
+        let mut one = scalar("mem", 1.0);
+        one.allocation_info = Some(AllocationInfo { role: Some("a".to_owned()) });
+        let mut two = one.clone();
+        two.allocation_info = Some(AllocationInfo { role: Some("b".to_owned()) });
+        task.resources.extend([one, two]);
+    };
+    assert_told(defect(mixed), "different roles");
+}
+
+#[test]
+fn both_forms_of_reservations_are_read_and_contradictions_are_not() {
+    let layer = |role: &str, kind: reservation_info::Type| ReservationInfo {
+        r#type: Some(kind as i32),
+        role: Some(role.to_owned()),
+        ..ReservationInfo::default()
+    };
+    let (fixed, dynamic) = (reservation_info::Type::Static, reservation_info::Type::Dynamic);
+    let mut old = scalar("cpus", 1.0);
+    old.role = Some("a".to_owned());
+    let mut new = scalar("cpus", 1.0);
+    new.reservations = vec![layer("a", fixed)];
+    let mut both = new.clone();
+    both.role = Some("a".to_owned());
+    let read = |resource: &api::Resource| resource::from_v1(std::slice::from_ref(resource));
+    assert_eq!(read(&old), read(&new));
+    assert_eq!(read(&both), read(&new));
+    both.role = Some("b".to_owned());
+    let mut bad = vec![both];
+    for stack in [
+        vec![layer("a", fixed), layer("b", dynamic)],
+        vec![layer("a", dynamic), layer("a/b", fixed)],
+        vec![layer("*", dynamic)],
+        vec![layer("a//b", dynamic)],
+        vec![ReservationInfo::default()],
+    ] {
+        bad.push(api::Resource { reservations: stack, ..scalar("cpus", 1.0) });
+    }
+    bad.push(api::Resource { reservation: Some(ReservationInfo::default()), ..scalar("cpus", 1.0) });
+    for resource in bad {
+        assert!(read(&resource).is_err(), "{resource:?}");
+    }
+}
+
+#[test]
+fn frameworks_are_judged_by_the_rules_of_their_capabilities() {
+    let multi = api::framework_info::Capability { r#type: Some(6) };
+    let good = api::FrameworkInfo { user: "u".to_owned(), name: "n".to_owned(), ..api::FrameworkInfo::default() };
+    let judge = |info: &api::FrameworkInfo, suppressed: &[&str]| {
+        let suppressed: Vec<String> = suppressed.iter().map(|role| (*role).to_owned()).collect();
+        framework::from_v1(info.clone(), &suppressed)
+    };
+    assert_eq!(judge(&good, &[]).expect("valid").0.roles, [RoleName::trusted("*")]);
+    let several = api::FrameworkInfo { capabilities: vec![multi], ..good.clone() };
+    assert!(judge(&several, &[]).expect("valid").0.roles.is_empty());
+    let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    for bad in [
+        api::FrameworkInfo { role: Some("a".to_owned()), ..several.clone() },
+        api::FrameworkInfo { roles: strings(&["a"]), ..good.clone() },
+        api::FrameworkInfo { roles: strings(&["a", "a"]), ..several.clone() },
+        api::FrameworkInfo { roles: strings(&["a/../b"]), ..several.clone() },
+        api::FrameworkInfo { failover_timeout: Some(-1.0), ..good.clone() },
+        api::FrameworkInfo { failover_timeout: Some(1e300), ..good.clone() },
+        api::FrameworkInfo { id: Some(api::FrameworkId { value: "a/b".to_owned() }), ..good.clone() },
+    ] {
+        assert!(judge(&bad, &[]).is_err(), "{bad:?}");
+    }
+    let two = api::FrameworkInfo { roles: strings(&["a", "b"]), ..several };
+    assert_eq!(judge(&two, &["b"]).expect("valid").1, [RoleName::trusted("b")]);
+    assert!(judge(&two, &["c"]).is_err());
+    let empty = api::FrameworkInfo { id: Some(api::FrameworkId::default()), ..good };
+    assert_eq!(judge(&empty, &[]).expect("an empty id is none").0.id, None);
+}
+
+#[test]
+fn an_offer_has_the_shape_of_its_reader() {
+    let bag = kaon_kernel::resource::parse::resources("cpus:2;mem(web):64;ephemeral_ports:[1-9]").expect("valid");
+    let given = Offer {
+        id: OfferId(7),
+        agent_id: AgentId::trusted("m-S1"),
+        hostname: "h".to_owned(),
+        ip: "10.0.0.1".to_owned(),
+        port: 5051,
+        role: RoleName::trusted("web"),
+        resources: bag,
+        attributes: Vec::new(),
+        executors: Vec::new(),
+        domain: None,
+    };
+    let reader = |multi_role, reservation_refinement| offer::Reader {
+        master_id: "m",
+        framework_id: FRAMEWORK,
+        multi_role,
+        reservation_refinement,
+    };
+    let old = offer::to_v1(&given, reader(false, false));
+    assert_eq!(old.id.value, "m-O7");
+    let url = old.url.expect("a url");
+    assert_eq!((url.scheme.as_str(), url.path.as_deref()), ("http", Some("/slave(1)")));
+    assert_eq!((url.address.ip.as_deref(), url.address.port), (Some("10.0.0.1"), 5051));
+    assert_eq!(old.allocation_info, None);
+    let roles: Vec<_> = old.resources.iter().map(|one| (one.name.as_str(), one.role.as_deref())).collect();
+    assert_eq!(roles, [("cpus", Some("*")), ("mem", Some("web"))]);
+    assert!(old.resources.iter().all(|one| one.allocation_info.is_none() && one.reservations.is_empty()));
+    let new = offer::to_v1(&given, reader(true, true));
+    assert_eq!(new.allocation_info.as_ref().and_then(|info| info.role.as_deref()), Some("web"));
+    assert!(new.resources.iter().all(|one| one.role.is_none() && one.reservation.is_none()));
+    assert!(new.resources.iter().all(|one| one.allocation_info == new.allocation_info));
+    assert_eq!(new.resources[1].reservations.len(), 1);
+}
+
+#[test]
+fn calls_become_the_kernels_own() {
+    let read = |json: serde_json::Value| {
+        let call: v1::scheduler::Call =
+            kaon_http::codec::decode(kaon_http::codec::MediaType::Json, json.to_string().as_bytes()).expect("a call");
+        let kind = call::kind(&call)?;
+        call::validate(&call, kind)?;
+        call::from_v1(call, kind, "m")
+    };
+    let accept = read(serde_json::json!({
+        "framework_id": {"value": "f"}, "type": "ACCEPT",
+        "accept": {
+            "offer_ids": [{"value": "m-O3"}, {"value": "other-O3"}, {"value": "m-O03"}],
+            "operations": [{"type": "LAUNCH", "id": {"value": "x"}, "launch": {"task_infos": [{
+                "name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "a"}}]}}, {"type": "UNKNOWN"}],
+            "filters": {"refuse_seconds": 4294967295.0},
+        },
+    }));
+    let Ok(Call::Accept { offers, operations, refusal }) = accept else { panic!("{accept:?}") };
+    let foreign = |text: &str| ClientOffer::Foreign(text.to_owned());
+    assert_eq!(offers, [ClientOffer::Known(OfferId(3)), foreign("other-O3"), foreign("m-O03")]);
+    assert_eq!(refusal, Refusal::MAX);
+    let [OfferOperation::Launch { tasks }] = operations.as_slice() else { panic!("{operations:?}") };
+    assert!(tasks[0].defect.as_ref().is_some_and(|defect| defect.contains("'id'")));
+    let operation = |kind: &str| {
+        read(serde_json::json!({"framework_id": {"value": "f"}, "type": "ACCEPT",
+            "accept": {"operations": [{"type": "LAUNCH"}, {"type": kind}]}}))
+    };
+    assert_eq!(operation("RESERVE"), Err(CallError::Unimplemented("RESERVE")));
+    assert_eq!(operation("LAUNCH_GROUP"), Err(CallError::Unimplemented("LAUNCH_GROUP")));
+    let kill = |nanoseconds: i64| {
+        read(serde_json::json!({"framework_id": {"value": "f"}, "type": "KILL",
+            "kill": {"task_id": {"value": "t"}, "kill_policy": {"grace_period": {"nanoseconds": nanoseconds}}}}))
+    };
+    assert!(matches!(kill(5), Ok(Call::Kill { grace: Some(_), agent_id: None, .. })));
+    assert!(matches!(kill(-5), Err(CallError::Rule(_))));
+    assert!(matches!(
+        read(serde_json::json!({"framework_id": {"value": "f/g"}, "type": "REVIVE"})),
+        Err(CallError::Id { .. })
+    ));
+}

@@ -1,0 +1,304 @@
+//! From a request to a running program: the agent's side of the conversation with a launcher (`launcher/mod.rs`).
+
+use super::table::UNKNOWN;
+use super::{ContainersConfig, Inner, PATH_DEFAULT, Running};
+use crate::chain::chained;
+use crate::isolator::Contribution;
+use crate::launcher::description::{Description, File, Report, User};
+use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
+use crate::record::{Directory, Known};
+use crate::{orphans, posix, sandbox, syscall};
+use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program};
+use kaon_kernel::id::ContainerId;
+use nix::libc;
+use nix::poll::PollTimeout;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe;
+
+/// How long a launcher may take for each of its answers. It works for milliseconds; what takes longer is a file system
+/// that hangs.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The longest answer of a launcher in bytes: a reason may quote a path and a text.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long a killed launcher may take to die, in milliseconds.
+const REAP_MILLIS: u16 = 10_000;
+
+/// A launcher that has been started and waits for its description.
+struct Started {
+    pid: i32,
+    description: Vec<u8>,
+    to_launcher: OwnedFd,
+    from_launcher: OwnedFd,
+}
+
+impl Inner {
+    /// Launches a container that is reserved in the table.
+    pub(super) async fn launch(self: &Arc<Self>, container: ContainerId, spec: LaunchSpec) -> ContainerOutcome {
+        match self.try_launch(&container, spec).await {
+            Ok((pid, running)) => {
+                let kill = self.table().started(&container, Arc::clone(&running));
+                if let Some(grace) = kill {
+                    running.kill(grace);
+                }
+                self.runtime.spawn(Arc::clone(self).watch(container, running));
+                ContainerOutcome::Launched { pid: pid.unsigned_abs() }
+            }
+            Err(reason) => {
+                tracing::warn!(%container, reason, "launch failed");
+                let waiters = self.table().failed(&container);
+                for done in waiters {
+                    done(ContainerOutcome::Exited(UNKNOWN));
+                }
+                ContainerOutcome::Failed { reason }
+            }
+        }
+    }
+
+    async fn try_launch(&self, container: &ContainerId, spec: LaunchSpec) -> Result<(i32, Arc<Running>), String> {
+        let (config, name) = (self.config.clone(), container.clone());
+        let started = self.block(move || start(&config, &name, &spec)).await??;
+        let launcher = started.pid;
+        let talked = self.talk(container, started).await;
+        match talked {
+            Ok(launched) => Ok(launched),
+            Err(reason) => {
+                let (config, name) = (self.config.clone(), container.clone());
+                self.block(move || undo(&config, &name, launcher)).await?;
+                Err(reason)
+            }
+        }
+    }
+
+    /// Talks with the launcher until the program runs.
+    async fn talk(&self, container: &ContainerId, started: Started) -> Result<(i32, Arc<Running>), String> {
+        let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        let mut to = pipe::Sender::from_owned_fd(started.to_launcher).map_err(failed("can't use the pipe"))?;
+        let from = pipe::Receiver::from_owned_fd(started.from_launcher).map_err(failed("can't use the pipe"))?;
+        let mut from = BufReader::new(from.take(ANSWER_BYTES_MAX));
+        let known = Known::of(started.pid).ok_or("the launcher is gone")?;
+        let running = Running::of(known).map_err(failed("can't watch the launcher"))?;
+        let running = Arc::new(running.ok_or("the launcher is gone")?);
+
+        let told = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&started.description)).await;
+        // When it does not listen to the end it says why in its answer.
+        let told = told.map_err(|_| "the launcher does not listen")?;
+        let pid = match answer(&mut from).await {
+            Ok(Report::Forked { pid }) => pid,
+            Ok(Report::Failed { reason }) => return Err(reason),
+            Ok(Report::Running) => return Err("the launcher runs the program before it may".to_owned()),
+            Err(reason) => return Err(told.err().map_or(reason, |error| format!("the launcher fell: {error}"))),
+        };
+        let (isolators, name) = (self.config.isolators.clone(), container.clone());
+        self.block(move || isolators.isolate(&name, pid).map_err(|error| chained(&error))).await??;
+        let go = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&[1])).await;
+        go.map_err(|_| "the launcher does not listen")?.map_err(failed("the launcher fell"))?;
+        match answer(&mut from).await? {
+            Report::Running => Ok((pid, running)),
+            Report::Failed { reason } => Err(reason),
+            Report::Forked { .. } => Err("the launcher forked twice".to_owned()),
+        }
+    }
+}
+
+async fn answer(from: &mut BufReader<tokio::io::Take<pipe::Receiver>>) -> Result<Report, String> {
+    let mut line = String::new();
+    let read = tokio::time::timeout(ANSWER_DEADLINE, from.read_line(&mut line)).await;
+    match read.map_err(|_| "the launcher does not answer")? {
+        Err(error) => Err(format!("the launcher can't be heard: {error}")),
+        Ok(0) => Err("the launcher fell without a word".to_owned()),
+        Ok(_) => serde_json::from_str(&line).map_err(|error| format!("the launcher speaks in riddles: {error}")),
+    }
+}
+
+/// Everything up to the launcher's own work; on an error nothing is left but the sandbox.
+fn start(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec) -> Result<Started, String> {
+    let user = user(config, spec)?;
+    if !spec.rlimits.is_empty() && !config.isolators.names().any(|name| name == posix::RLIMITS) {
+        return Err(format!("resource limits are asked for, but the isolator {} is not enabled", posix::RLIMITS));
+    }
+    let directory = Directory::of(&config.runtime_directory, container.as_str());
+    directory.create().map_err(|error| format!("can't make the runtime directory: {error}"))?;
+    let made = || -> Result<Started, String> {
+        let owner = user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
+        let home = match spec.join {
+            true => sandbox::open(&config.work_directory, &spec.sandbox),
+            false => sandbox::create(&config.work_directory, &spec.sandbox, owner),
+        };
+        drop(home.map_err(|error| error.to_string())?);
+        let wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
+        let started = describe(config, container, spec, &directory, user, wanted)
+            .and_then(|description| spawn(config, container, &directory, description));
+        started.inspect_err(|_| config.isolators.cleanup(container))
+    };
+    made().inspect_err(|_| {
+        if let Err(error) = directory.remove() {
+            tracing::warn!(%container, %error, "the runtime directory can't be removed");
+        }
+    })
+}
+
+fn describe(
+    config: &ContainersConfig,
+    container: &ContainerId,
+    spec: &LaunchSpec,
+    directory: &Directory,
+    user: Option<User>,
+    wanted: Contribution,
+) -> Result<Vec<u8>, String> {
+    let text = |text: &str| text.to_owned();
+    let program = match &spec.program {
+        Program::Shell(command) => {
+            File::Named { file: text("/bin/sh"), arguments: vec![text("sh"), text("-c"), command.clone()] }
+        }
+        Program::Exec { file, arguments } if !file.is_empty() => {
+            File::Named { file: file.clone(), arguments: arguments.clone() }
+        }
+        Program::Exec { .. } => return Err("no program is named".to_owned()),
+        Program::BuiltinExecutor => File::Own { arguments: vec![text("kaon"), text(EXECUTOR_ARGUMENT)] },
+    };
+    let description = Description {
+        runtime_directory: directory.path().to_owned(),
+        work_directory: config.work_directory.clone(),
+        sandbox: spec.sandbox.clone(),
+        program,
+        environment: environment(config, container, spec, directory, wanted.environment)?,
+        user,
+        rlimits: wanted.rlimits,
+        actions: wanted.actions,
+    };
+    description.write().map_err(|error| error.to_string())
+}
+
+/// The whole environment, each name once: what the container asks for, then what we add, the later winning.
+fn environment(
+    config: &ContainersConfig,
+    container: &ContainerId,
+    spec: &LaunchSpec,
+    directory: &Directory,
+    wanted: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, String> {
+    let is_executor = spec.program == Program::BuiltinExecutor;
+    let mut given = spec.environment.clone();
+    if is_executor {
+        // It holds a credential of its own: what could change its code stays out (attack 56).
+        given.retain(|(name, _)| !changes_the_loader(name));
+        let more = (config.executor_environment)(container);
+        given.extend(more.map_err(|error| format!("can't make the environment of the executor: {error}"))?);
+    }
+    given.extend(wanted);
+    given.push((CONTAINER_VARIABLE.to_owned(), container.to_string()));
+    given.push((MARK_VARIABLE.to_owned(), directory.mark()));
+    given.extend(config.parent.iter().map(|parent| (PARENT_VARIABLE.to_owned(), parent.clone())));
+    let mut at: BTreeMap<String, usize> = BTreeMap::new();
+    let mut environment: Vec<(String, String)> = Vec::with_capacity(given.len() + 1);
+    for (name, value) in given {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(format!("'{}' can't be an environment variable", name.escape_default()));
+        }
+        match at.get(&name) {
+            Some(&position) => environment[position].1 = value,
+            None => {
+                at.insert(name.clone(), environment.len());
+                environment.push((name, value));
+            }
+        }
+    }
+    if !at.contains_key("PATH") {
+        environment.push(("PATH".to_owned(), PATH_DEFAULT.to_owned()));
+    }
+    Ok(environment)
+}
+
+/// The variables that the C library itself ignores in programs with raised rights (`ld.so(8)`), and hwloc's.
+fn changes_the_loader(name: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "GCONV_PATH",
+        "GETCONF_DIR",
+        "GLIBC_TUNABLES",
+        "HOSTALIASES",
+        "LOCALDOMAIN",
+        "LOCPATH",
+        "NLSPATH",
+        "RESOLV_HOST_CONF",
+        "RES_OPTIONS",
+    ];
+    name.starts_with("LD_") || name.starts_with("MALLOC_") || name.starts_with("HWLOC_") || NAMES.contains(&name)
+}
+
+/// Whom the container runs as.
+fn user(config: &ContainersConfig, spec: &LaunchSpec) -> Result<Option<User>, String> {
+    let Some(name) = spec.user.as_deref().filter(|_| config.switch_user) else { return Ok(None) };
+    let found = nix::unistd::User::from_name(name).map_err(|errno| format!("can't look up user '{name}': {errno}"))?;
+    let found = found.ok_or_else(|| format!("there is no user '{name}' on this machine"))?;
+    if !nix::unistd::geteuid().is_root() {
+        return match found.uid == nix::unistd::geteuid() {
+            true => Ok(None),
+            false => Err(format!("only an agent that is root can run something as user '{name}'")),
+        };
+    }
+    let c_name = CString::new(name).map_err(|error| error.to_string())?;
+    let groups = nix::unistd::getgrouplist(&c_name, found.gid);
+    let groups = groups.map_err(|errno| format!("can't look up the groups of '{name}': {errno}"))?;
+    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    Ok(Some(User { user_id: found.uid.as_raw(), group_id: found.gid.as_raw(), groups }))
+}
+
+/// Starts the launcher. Nothing runs between fork and exec: the standard library's own spawn does it all.
+fn spawn(
+    config: &ContainersConfig,
+    container: &ContainerId,
+    directory: &Directory,
+    description: Vec<u8>,
+) -> Result<Started, String> {
+    let failed = |error: io::Error| format!("can't start the launcher: {error}");
+    let mut command = Command::new(config.executable.path());
+    command.arg0("kaon").arg(launcher::ARGUMENT).env_clear();
+    command.env(CONTAINER_VARIABLE, container.as_str()).env(MARK_VARIABLE, directory.mark());
+    if let Some(parent) = &config.parent {
+        command.env(PARENT_VARIABLE, parent);
+    }
+    let log = directory.log().map_err(failed)?;
+    command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    let mut child = command.spawn().map_err(failed)?;
+    let pid = child.id().cast_signed();
+    match (child.stdin.take(), child.stdout.take()) {
+        // The child is reaped through its pidfd: dropping the object neither kills it nor waits for it.
+        (Some(to), Some(from)) => Ok(Started { pid, description, to_launcher: to.into(), from_launcher: from.into() }),
+        _ => unreachable!("both were asked for"),
+    }
+}
+
+/// Takes back a launch that went wrong after its launcher was started. Blocks until nothing is left.
+fn undo(config: &ContainersConfig, container: &ContainerId, launcher: i32) {
+    let directory = Directory::of(&config.runtime_directory, container.as_str());
+    // The pipes are closed by now: a launcher that is sound ends by itself and takes the program along. This finds the
+    // other kind, and what it started.
+    if let Err(error) = orphans::destroy(&directory) {
+        tracing::error!(%container, %error, "something is left of a launch that failed");
+    }
+    // Ours and unreaped, so the number is its own.
+    match syscall::pidfd_open(launcher) {
+        Ok(pidfd) => {
+            let _ = syscall::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+            if orphans::has_ended(&pidfd, PollTimeout::from(REAP_MILLIS)) {
+                let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+            }
+        }
+        Err(error) => tracing::error!(%container, %error, "the launcher can't be reaped"),
+    }
+    config.isolators.cleanup(container);
+    if let Err(error) = directory.remove() {
+        tracing::warn!(%container, %error, "the runtime directory can't be removed");
+    }
+}

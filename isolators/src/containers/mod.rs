@@ -1,0 +1,329 @@
+//! The containers of a machine as processes: the real side of the kernel's [`Containers`] port.
+//!
+//! Each request becomes a future on the host's tokio runtime; what blocks (files, `/proc`, isolators) goes to blocking
+//! threads, at most [`BLOCKING_MAX`] at once. A running container costs the agent one descriptor (the pidfd of its
+//! launcher) and one sleeping future: no thread, no polling. The table (`table.rs`) is the only state; all that must
+//! outlive the agent is on disk (`record.rs`) and in the launchers. Ways through this folder: `launch.rs` starts,
+//! `watch.rs` waits for the end, `recovery.rs` finds everything again.
+
+mod launch;
+mod recovery;
+mod table;
+mod watch;
+
+use crate::chain::{Chain, chained};
+use crate::launcher::kill_signal;
+use crate::process::{Process, Tree};
+use crate::record::{self, Known};
+use crate::{process, syscall};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, Usage};
+use kaon_kernel::id::{self, ContainerId};
+use kaon_kernel::port::Containers;
+use kaon_kernel::time::Duration;
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
+use std::fmt;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use table::{Answer, Table};
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch as signal};
+
+/// The most containers of one machine, ended but not forgotten ones included. A launch beyond it is refused. (Linux's
+/// default `pid_max` of 32,768 allows for two processes and a few children each.)
+pub const CONTAINERS_MAX: usize = 10_000;
+
+/// The most requests that wait for the end of one container. One is the rule; each restart of an asker may add one.
+pub const WAITERS_MAX: usize = 64;
+
+/// The most blocking operations at once, in all: launches, ends, measurements, recovery.
+pub const BLOCKING_MAX: usize = 16;
+
+/// The `PATH` of a container that brings none (Mesos's host default).
+pub const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why the containers of a machine can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory that has to be absolute is not.
+    #[error("'{0}' must be an absolute path")]
+    Relative(PathBuf),
+    /// Another process serves the same runtime directory.
+    #[error("another process uses the runtime directory '{0}'")]
+    InUse(PathBuf),
+    /// The machine failed.
+    #[error("can't {action} '{path}'")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What came back.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The executable that serves as launcher and as built-in executor, held open: a binary that is replaced or removed
+/// while the agent runs changes nothing.
+#[derive(Clone, Debug)]
+pub struct Executable(Arc<OwnedFd>);
+
+impl Executable {
+    /// This process's own.
+    pub fn current() -> Result<Self, Error> {
+        Self::at(Path::new("/proc/self/exe"))
+    }
+    /// Another one, which must behave as ours does for [`crate::launcher::ARGUMENT`].
+    pub fn at(path: &Path) -> Result<Self, Error> {
+        let opened = File::options().read(true).custom_flags(libc::O_PATH).open(path);
+        let failed = |source| Error::Io { action: "open the executable", path: path.to_owned(), source };
+        opened.map(|file| Self(Arc::new(file.into()))).map_err(failed)
+    }
+    /// A path that leads to it in this process, until this object is dropped.
+    fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
+
+/// Makes what the built-in executor of a container needs beyond its environment, such as a credential, as variables.
+/// Called on a blocking thread, once for each launch.
+pub type ExecutorEnvironment = Arc<dyn Fn(&ContainerId) -> io::Result<Vec<(String, String)>> + Send + Sync>;
+
+/// How the containers of a machine are served.
+#[derive(Clone)]
+pub struct ContainersConfig {
+    /// Where sandboxes are, absolute. Users of tasks must be able to pass through it to reach them by path.
+    pub work_directory: PathBuf,
+    /// Where the records of containers are, absolute; ours alone. Lost with a reboot is fine (`/run`). The built-in
+    /// executor needs one of its own.
+    pub runtime_directory: PathBuf,
+    /// Launcher and built-in executor.
+    pub executable: Executable,
+    /// Variables for built-in executors.
+    pub executor_environment: ExecutorEnvironment,
+    /// The isolators.
+    pub isolators: Chain,
+    /// Whether tasks run as their own users (`--switch_user`, reference 15.2); this needs root. If not, they all run as
+    /// the agent's user, and the users that they name are passed over.
+    pub switch_user: bool,
+    /// The mark of the container that this process itself is in, if any (its variable
+    /// [`MARK_VARIABLE`](crate::launcher::MARK_VARIABLE)): the end of that one is theirs too.
+    pub parent: Option<String>,
+}
+
+impl fmt::Debug for ContainersConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("ContainersConfig");
+        debug.field("work_directory", &self.work_directory).field("runtime_directory", &self.runtime_directory);
+        debug.field("isolators", &self.isolators).field("switch_user", &self.switch_user);
+        debug.field("parent", &self.parent).finish_non_exhaustive()
+    }
+}
+
+/// The containers of a machine. Dropping it leaves the containers alone: another one on the same directories finds them
+/// by [`ContainerRequest::Recover`]. Requests that wait when it is dropped are not answered any more.
+pub struct ProcessContainers {
+    inner: Arc<Inner>,
+    // Dropped with this object, which tells the futures that wait to stop and lets another one lock the directory.
+    _open: signal::Sender<()>,
+    _lock: Flock<File>,
+}
+
+struct Inner {
+    config: ContainersConfig,
+    runtime: Handle,
+    table: Mutex<Table>,
+    blocking: Semaphore,
+    /// One recovery at a time: two would both find the same containers.
+    recovering: tokio::sync::Mutex<()>,
+    open: signal::Receiver<()>,
+}
+
+/// A launcher that runs, recognised beyond doubt.
+struct Running {
+    known: Known,
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+impl ProcessContainers {
+    /// Serves the containers below the directories of the configuration, which are made when missing. Work is done on
+    /// `runtime`. Nothing is recovered until it is asked for.
+    ///
+    /// # Errors
+    /// When another process serves the same runtime directory, or the directories can't be made.
+    pub fn new(config: ContainersConfig, runtime: Handle) -> Result<Self, Error> {
+        for path in [&config.work_directory, &config.runtime_directory] {
+            if !path.is_absolute() {
+                return Err(Error::Relative(path.clone()));
+            }
+        }
+        let make = |path: &Path, mode: u32| {
+            let failed = |source| Error::Io { action: "make directory", path: path.to_owned(), source };
+            DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)
+        };
+        make(&config.work_directory, 0o755)?;
+        make(&config.runtime_directory, 0o700)?;
+        make(&record::all(&config.runtime_directory), 0o700)?;
+        let path = config.runtime_directory.join("lock");
+        let opened = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = opened.map_err(|source| Error::Io { action: "open lock", path: path.clone(), source })?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        let lock = lock.map_err(|_| Error::InUse(config.runtime_directory.clone()))?;
+        let (sender, open) = signal::channel(());
+        let blocking = Semaphore::new(BLOCKING_MAX);
+        let (table, recovering) = (Mutex::new(Table::default()), tokio::sync::Mutex::new(()));
+        let inner = Inner { config, runtime, table, blocking, recovering, open };
+        Ok(Self { inner: Arc::new(inner), _open: sender, _lock: lock })
+    }
+}
+
+impl fmt::Debug for ProcessContainers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ProcessContainers").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl Containers for ProcessContainers {
+    fn request(&self, request: ContainerRequest, done: Answer) {
+        // What concerns the table is done here, in the order of the requests; everything else, the answer too, later.
+        let inner = Arc::clone(&self.inner);
+        match request {
+            ContainerRequest::Launch { container, spec } => {
+                let reserved = id::check(container.as_str()).map_err(|error| error.to_string());
+                let reserved = reserved.and_then(|()| inner.table().reserve(&container));
+                self.inner.runtime.spawn(async move {
+                    done(match reserved {
+                        Ok(()) => inner.launch(container, *spec).await,
+                        Err(reason) => ContainerOutcome::Failed { reason },
+                    });
+                });
+            }
+            ContainerRequest::Wait { container } => {
+                let known = inner.table().wait(&container, done);
+                if let Some((done, outcome)) = known {
+                    self.inner.runtime.spawn(async move { done(outcome) });
+                }
+            }
+            ContainerRequest::Kill { container, grace } => {
+                let running = inner.table().kill(&container, grace);
+                self.inner.runtime.spawn(async move {
+                    if let Some(running) = running {
+                        running.kill(grace);
+                    }
+                    done(ContainerOutcome::Signalled);
+                });
+            }
+            ContainerRequest::Usage { container } => {
+                self.inner.runtime.spawn(async move { done(ContainerOutcome::Used(inner.usage(container).await)) });
+            }
+            ContainerRequest::Update { container, resources } => {
+                self.inner.runtime.spawn(async move {
+                    let isolators = inner.config.isolators.clone();
+                    let is_running = inner.table().running(&container).is_some();
+                    let update = move || isolators.update(&container, &resources).map_err(|error| chained(&error));
+                    done(ContainerOutcome::Updated(match is_running {
+                        true => inner.block(update).await.and_then(|updated| updated),
+                        false => Err("the container does not run".to_owned()),
+                    }));
+                });
+            }
+            ContainerRequest::Recover { known } => {
+                self.inner.runtime.spawn(async move { done(inner.recover(known).await) });
+            }
+            ContainerRequest::Cleanup { container } => {
+                self.inner.runtime.spawn(async move { done(inner.forget(container).await) });
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // The table is whole between any two statements that change it: a panic elsewhere does not spoil it.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs blocking work, within the bound.
+    async fn block<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+        // The semaphore is never closed; and work that panics is a bug whose message is in the log.
+        let _permit = self.blocking.acquire().await.map_err(|error| error.to_string())?;
+        self.runtime.spawn_blocking(work).await.map_err(|error| error.to_string())
+    }
+
+    async fn usage(&self, container: ContainerId) -> Option<Usage> {
+        let running = self.table().running(&container)?;
+        let isolators = self.config.isolators.clone();
+        let measured = self.block(move || {
+            let launcher = running.known.find().filter(Process::is_alive)?;
+            let members = process::descendants(launcher.pid).ok()?;
+            let usage = isolators.usage(&container, &Tree { launcher, members });
+            usage.inspect_err(|error| tracing::warn!(%container, error = chained(error), "usage can't be read")).ok()
+        });
+        measured.await.ok().flatten()
+    }
+
+    async fn forget(&self, container: ContainerId) -> ContainerOutcome {
+        if let Err(reason) = self.table().forget(&container) {
+            return ContainerOutcome::Failed { reason };
+        }
+        self.remove_record(container).await;
+        ContainerOutcome::Cleaned
+    }
+
+    /// Removes the runtime directory of a container that nothing is left of.
+    async fn remove_record(&self, container: ContainerId) {
+        if id::check(container.as_str()).is_err() {
+            return;
+        }
+        let directory = record::Directory::of(&self.config.runtime_directory, container.as_str());
+        let removed = self.block(move || directory.remove().map_err(|error| error.to_string())).await;
+        if let Err(error) = removed.and_then(|removed| removed) {
+            // It will be destroyed at the next recovery, since nobody will know it.
+            tracing::warn!(%container, error, "the runtime directory can't be removed");
+        }
+    }
+
+    /// The end of a container, to all who wait for it.
+    fn ended(&self, container: &ContainerId, exit: &Exit) {
+        let waiters = self.table().ended(container, exit);
+        for done in waiters {
+            done(ContainerOutcome::Exited(exit.clone()));
+        }
+    }
+}
+
+impl Running {
+    /// The launcher, if it is still that one. To be called within the runtime.
+    fn of(known: Known) -> io::Result<Option<Self>> {
+        let pidfd = match syscall::pidfd_open(known.pid) {
+            Ok(pidfd) => pidfd,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // The descriptor came first: if the process of that number is the right one now, the descriptor is its.
+        if known.find().is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self { known, pidfd: syscall::until_readable(pidfd)? }))
+    }
+
+    /// Asks the launcher to end its tree. A launcher that is gone has done so, or will be healed.
+    fn kill(&self, grace: Duration) {
+        let pidfd = self.pidfd.as_fd();
+        // Rounded up: a grace of less than a millisecond is not none.
+        let sent = syscall::pidfd_queue(pidfd, kill_signal(), grace.0.div_ceil(1_000_000));
+        // One that somebody stopped would not hear.
+        let sent = sent.and_then(|()| syscall::pidfd_signal(pidfd, libc::SIGCONT));
+        if let Err(error) = sent
+            && error.raw_os_error() != Some(libc::ESRCH)
+        {
+            tracing::error!(launcher = self.known.pid, %error, "the launcher can't be signalled");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The launcher: the small process between the agent and one container's program, which outlives the agent.
+//!
+//! The agent has many threads, so it may do nothing between fork and exec. It starts its own executable with the
+//! argument [`ARGUMENT`] instead; `cli` calls [`main`] before any thread or runtime exists. The conversation, over the
+//! launcher's standard input and output:
+//!
+//! ```text
+//! agent                                   launcher                                 program
+//!   │ description (length, JSON) ────────►│ own session, subreaper, output files
+//!   │                                     │ fork ─────────────────────────────────►│ own session; waits
+//!   │                                     │ record: who I am, who it is (on disk)
+//!   │◄──────────────────── Forked {pid} ──│
+//!   │ isolators isolate the pid
+//!   │ go (one byte) ─────────────────────►│ go ───────────────────────────────────►│ limits, user, clean fds, exec
+//!   │◄────────────── Running or Failed ───│◄─────────────────── error of a step ───│
+//!   │        (the agent may die now)      │ reaps; kills on request; at the end the rest of the tree
+//!   │                                     │ status file; exits
+//! ```
+//!
+//! Until `go` the end of the agent is the end of all; from then on it means nothing, and what a new agent needs is in
+//! the runtime directory (`record.rs`). So no program ever runs that a new agent could not find. A kill is a queued
+//! real-time signal whose value is the grace in milliseconds: any agent can send it, to the pidfd of a launcher that it
+//! recognised, and none is lost or merged. Plain SIGTERM does the same with [`GRACE_DEFAULT`].
+//!
+//! Shape and pitfalls: dependencies reference 7. Nothing here knows of isolators: what they want is in the description.
+
+pub(crate) mod description;
+mod program;
+mod supervise;
+
+use crate::record::{Directory, Known, Launcher};
+use crate::{process, sandbox, syscall};
+use description::{Description, Report};
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::Mode;
+use nix::unistd::{dup2_stdin, dup2_stdout};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The argument that makes an executable of ours a launcher.
+pub const ARGUMENT: &str = "launcher";
+
+/// The argument that makes an executable of ours the built-in executor.
+pub const EXECUTOR_ARGUMENT: &str = "executor";
+
+/// The variable in each container's environment that names the container.
+pub const CONTAINER_VARIABLE: &str = "KAON_CONTAINER_ID";
+
+/// The variable by which what is left of a container is found when its launcher was killed: its runtime directory, which
+/// is its own on the whole machine, whatever other agents and clusters run there.
+pub const MARK_VARIABLE: &str = "KAON_CONTAINER_MARK";
+
+/// The variable with the mark of the container around this one, such as a task's executor's.
+pub const PARENT_VARIABLE: &str = "KAON_CONTAINER_PARENT";
+
+/// How long after TERM comes KILL when a person sends the launcher SIGTERM: Mesos's grace of a command executor (3 s,
+/// reference 6.5).
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(3);
+
+/// The signal that carries a grace in milliseconds: the first real-time signal that the C library leaves to programs.
+pub(crate) fn kill_signal() -> i32 {
+    libc::SIGRTMIN()
+}
+
+/// The whole program of a launcher. To be called at the very start of `main`, with one thread, when the first argument is
+/// [`ARGUMENT`]: it closes every file descriptor that it was not meant to have.
+///
+/// Returns when the container and its whole tree are gone and its status is written, or when it could not be started.
+pub fn main() -> ExitCode {
+    // Whoever holds a descriptor of ours by mistake loses it here: the sandbox gets what it is meant to get.
+    let prepared = syscall::close_from(3).and_then(|()| stand_alone());
+    match prepared.and_then(|()| run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error is the log in the runtime directory. While the agent listens it is told as well.
+            let reason = error.to_string();
+            eprintln!("{reason}");
+            let _ = report(&Report::Failed { reason });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Cuts what ties this process to the one that started it.
+fn stand_alone() -> io::Result<()> {
+    // All signals wait until they are read from a descriptor: none can end the launcher but KILL.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    nix::unistd::setsid()?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
+    nix::unistd::chdir("/")?;
+    Ok(())
+}
+
+fn run() -> io::Result<()> {
+    let mut from_agent = io::stdin().lock();
+    let description = Description::read(&mut from_agent)?;
+    let failed = |what: &str, error: io::Error| io::Error::other(format!("{what}: {error}"));
+
+    let work_directory = Path::new(&description.work_directory);
+    let named = |error: sandbox::Error| io::Error::other(error.to_string());
+    let home = sandbox::open(work_directory, &description.sandbox).map_err(named)?;
+    let owner = description.user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
+    let out = sandbox::open_output(&home, "stdout", owner).map_err(named)?;
+    let err = sandbox::open_output(&home, "stderr", owner).map_err(named)?;
+    let plan = program::Plan::new(&description, home, out, err)?;
+
+    let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    let (error_read, error_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    let mut ends = Some((go_write, error_read));
+    let child = syscall::fork(|| {
+        // The child must not hold the other ends: it would wait for itself.
+        drop(ends.take());
+        program::start(&plan, go_read, error_write)
+    })
+    .map_err(|error| failed("can't fork", error))?;
+    let (go_write, error_read) = ends.take().expect("only the child takes them");
+    let mut child = Waiting { pid: child, is_over: false };
+
+    let directory = Directory::at(description.runtime_directory.clone());
+    let me = Known::of(std::process::id().cast_signed()).ok_or_else(|| io::Error::other("/proc does not show me"))?;
+    let program = Known::of(child.pid).ok_or_else(|| io::Error::other("/proc does not show the program"))?;
+    let record = Launcher { boot_id: process::boot_id()?, launcher: me, program };
+    directory.write_launcher(&record).map_err(|error| failed("can't record the launch", error))?;
+    report(&Report::Forked { pid: child.pid })?;
+
+    let mut go = [0];
+    from_agent.read_exact(&mut go).map_err(|error| failed("the agent went away before the start", error))?;
+    drop(from_agent);
+    let failure = let_go(go_write, error_read)?;
+    if !failure.is_empty() {
+        return Err(io::Error::other(failure));
+    }
+    child.is_over = true;
+    // From here on the agent may be gone: then nobody hears this, and that is all right.
+    let _ = report(&Report::Running);
+    leave_agent()?;
+    let status = supervise::until_all_is_gone(child.pid)?;
+    directory.write_status(&status).map_err(|error| failed("can't write the status", error))
+}
+
+/// The program before it is let go: whatever goes wrong, it does not stay behind.
+struct Waiting {
+    pid: i32,
+    is_over: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let pid = nix::unistd::Pid::from_raw(self.pid);
+            // It is a child that nobody has reaped, so the number is still its own.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(pid, None);
+        }
+    }
+}
+
+/// Lets the program start, and waits until it runs (empty) or could not (why).
+fn let_go(go: OwnedFd, error: OwnedFd) -> io::Result<String> {
+    // A program that died while it waited tells through the other pipe.
+    let _ = File::from(go).write_all(&[1]);
+    let mut text = Vec::new();
+    File::from(error).take(program::ERROR_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn report(report: &Report) -> io::Result<()> {
+    let mut line = serde_json::to_vec(report)?;
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&line)?;
+    out.flush()
+}
+
+/// Lets go of the agent's pipes, so that it sees the end of the conversation.
+fn leave_agent() -> io::Result<()> {
+    let nothing = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nothing)?;
+    dup2_stdout(&nothing)?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The container's first process, from the fork to the exec.
+//!
+//! The order of the steps matters: what needs rights (host actions, limits, groups) comes before they are given up, the
+//! sandbox is entered as the user, and the last thing before exec is that nothing but the three standard descriptors and
+//! the error pipe, which closes itself, is open.
+
+use super::description::{Description, File as ProgramFile, User};
+use crate::isolator::HostAction;
+use crate::{posix, syscall};
+use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, execve, fchdir};
+use std::convert::Infallible;
+use std::ffi::{CString, NulError};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+/// The longest text by which a program says why it could not start, in bytes.
+pub(super) const ERROR_BYTES_MAX: u64 = 4096;
+
+/// The code of a process that could not start its program, as shells have it. Nobody sees it: the reason is told.
+const CODE_NOT_STARTED: i32 = 127;
+
+/// Everything for the start, with all texts in the form that the kernel takes.
+pub(super) struct Plan {
+    sandbox: OwnedFd,
+    out: File,
+    err: File,
+    /// Files to try, in order.
+    files: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    user: Option<User>,
+    rlimits: Vec<(Resource, u64, u64)>,
+    actions: Vec<HostAction>,
+}
+
+impl Plan {
+    pub(super) fn new(description: &Description, sandbox: OwnedFd, out: File, err: File) -> io::Result<Self> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let texts =
+            |texts: &[String]| texts.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
+        let with_nul = |_: NulError| invalid("a NUL in a file name, argument or variable".into());
+        let (files, arguments) = match &description.program {
+            // The link of the own process leads to the file that it was started from, replaced or not.
+            ProgramFile::Own { arguments } => (vec!["/proc/self/exe".to_owned()], arguments),
+            ProgramFile::Named { file, arguments } => (candidates(file, &description.environment), arguments),
+        };
+        let rlimits = description.rlimits.iter().map(|limit| {
+            let resource = posix::resource(&limit.name).ok_or_else(|| invalid(format!("no limit {}", limit.name)))?;
+            Ok((resource, limit.soft.unwrap_or(RLIM_INFINITY), limit.hard.unwrap_or(RLIM_INFINITY)))
+        });
+        let variables: Vec<_> = description.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Ok(Self {
+            sandbox,
+            out,
+            err,
+            files: texts(&files).map_err(with_nul)?,
+            arguments: texts(arguments).map_err(with_nul)?,
+            environment: texts(&variables).map_err(with_nul)?,
+            user: description.user.clone(),
+            rlimits: rlimits.collect::<io::Result<_>>()?,
+            actions: description.actions.clone(),
+        })
+    }
+}
+
+/// Where a program may lie: itself when it has a slash, else in each directory of the container's `PATH` (`execvp(3)`).
+fn candidates(file: &str, environment: &[(String, String)]) -> Vec<String> {
+    if file.contains('/') {
+        return vec![file.to_owned()];
+    }
+    let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
+    path.split(':').map(|directory| format!("{}/{file}", if directory.is_empty() { "." } else { directory })).collect()
+}
+
+/// Waits to be let go and becomes the program. Runs in the child; returns only when that failed, with the code to end
+/// with.
+pub(super) fn start(plan: &Plan, go: OwnedFd, error: OwnedFd) -> i32 {
+    let mut byte = [0];
+    // Its own session from the first moment, so that no signal to the launcher's reaches it, nor the other way about.
+    let led = nix::unistd::setsid();
+    let reason = match File::from(go).read_exact(&mut byte) {
+        // The launcher is gone, and with it everyone who could hear a reason.
+        Err(_) => return CODE_NOT_STARTED,
+        Ok(()) => match led.map_err(|errno| step("begin a session", errno)).and_then(|_| become_program(plan)) {
+            Ok(never) => match never {},
+            Err(reason) => reason,
+        },
+    };
+    let told = reason.as_bytes();
+    let length = told.len().min(usize::try_from(ERROR_BYTES_MAX).unwrap_or(usize::MAX));
+    let _ = File::from(error).write_all(&told[..length]);
+    CODE_NOT_STARTED
+}
+
+fn step(what: &str, error: impl std::fmt::Display) -> String {
+    format!("can't {what}: {error}")
+}
+
+fn become_program(plan: &Plan) -> Result<Infallible, String> {
+    for action in &plan.actions {
+        let HostAction::Write { path, text } = action;
+        let written = File::options().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| step(&format!("write '{text}' to '{}'", path.display()), error))?;
+    }
+    for (resource, soft, hard) in &plan.rlimits {
+        setrlimit(*resource, *soft, *hard).map_err(|errno| step(&format!("set {resource:?}"), errno))?;
+    }
+    let nothing = File::open("/dev/null").map_err(|error| step("open '/dev/null'", error))?;
+    dup2_stdin(&nothing).map_err(|errno| step("set standard input", errno))?;
+    dup2_stdout(&plan.out).map_err(|errno| step("set standard output", errno))?;
+    dup2_stderr(&plan.err).map_err(|errno| step("set standard error", errno))?;
+    if let Some(user) = &plan.user {
+        let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+        let (uid, gid) = (Uid::from_raw(user.user_id), Gid::from_raw(user.group_id));
+        nix::unistd::setgroups(&groups).map_err(|errno| step("set the groups", errno))?;
+        nix::unistd::setresgid(gid, gid, gid).map_err(|errno| step("set the group", errno))?;
+        nix::unistd::setresuid(uid, uid, uid).map_err(|errno| step("set the user", errno))?;
+    }
+    fchdir(&plan.sandbox).map_err(|errno| step("enter the sandbox", errno))?;
+    syscall::close_from_at_exec(3).map_err(|error| step("close what is open", error))?;
+    syscall::reset_signals();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .map_err(|errno| step("unblock the signals", errno))?;
+    Err(execute(plan))
+}
+
+/// Tries each file as `execvp(3)` does; returns why none became the program.
+fn execute(plan: &Plan) -> String {
+    let mut worst = Errno::ENOENT;
+    for file in &plan.files {
+        let Err(errno) = execve(file, &plan.arguments, &plan.environment);
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            // Not allowed here, but perhaps in a later directory.
+            Errno::EACCES => worst = errno,
+            // A script without a first line that names its interpreter is the shell's.
+            Errno::ENOEXEC => {
+                let mut arguments = vec![c"/bin/sh".to_owned(), file.clone()];
+                arguments.extend(plan.arguments.iter().skip(1).cloned());
+                let Err(errno) = execve(c"/bin/sh", &arguments, &plan.environment);
+                worst = errno;
+                break;
+            }
+            errno => {
+                worst = errno;
+                break;
+            }
+        }
+    }
+    let name = plan.files.last().and_then(|file| file.to_str().ok()).unwrap_or_default();
+    let name = if plan.files.len() > 1 { name.rsplit('/').next().unwrap_or(name) } else { name };
+    step(&format!("execute '{name}'"), worst)
+}

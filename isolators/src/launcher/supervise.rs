@@ -1,0 +1,176 @@
+//! The launcher while its program runs: reaps what ends, kills on request, and at the end takes the rest of the tree down.
+//!
+//! The launcher is the subreaper of all that its program ever starts: a process that daemonises, begins a session or
+//! loses its parents becomes its child. So "no child is left" is proof that nothing of the container is left, and the
+//! walks over `/proc`, which may miss what is being forked, only have to be repeated until then.
+
+use super::{GRACE_DEFAULT, kill_signal};
+use crate::process::{self, Process};
+use crate::record::Status;
+use crate::syscall::{self, Reaped};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeVal;
+use nix::unistd::Pid;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// The first pause between two rounds of KILL. A round costs a read or two for each process of the tree.
+const ROUND_PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// The longest pause between two rounds of KILL: what is left then hangs in the kernel.
+const ROUND_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Where the container is on its way to the end.
+enum Phase {
+    /// Its program runs and nobody has asked for its end.
+    Running,
+    /// It has been told TERM and has until then.
+    Terminating(Instant),
+    /// It is killed, with this pause until the next round.
+    Killing(Duration),
+}
+
+/// Waits for the program and its whole tree to be gone, however that comes about.
+pub(super) fn until_all_is_gone(program: i32) -> io::Result<Status> {
+    let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let mut status = Status::default();
+    let mut phase = Phase::Running;
+    loop {
+        // Signals first: a kill asked for before the program ended is a kill.
+        while let Some(signal) = signals.read_signal()? {
+            let number = signal.ssi_signo.cast_signed();
+            if number == kill_signal() {
+                phase = asked_to_kill(phase, Duration::from_millis(signal.ssi_ptr))?;
+            } else if number == libc::SIGTERM {
+                phase = asked_to_kill(phase, GRACE_DEFAULT)?;
+            }
+        }
+        let has_ended = loop {
+            match syscall::reap()? {
+                Reaped::Ended(pid, raw) if pid == program => {
+                    status = ended(raw);
+                    // Unless a grace runs, which is the whole tree's, the end of the program is the end of the tree.
+                    if let Phase::Running = phase {
+                        phase = Phase::Killing(ROUND_PAUSE_MIN);
+                    }
+                }
+                Reaped::Ended(..) => {}
+                Reaped::None => break false,
+                Reaped::NoChildren => break true,
+            }
+        };
+        if has_ended {
+            return Ok(with_usage(status));
+        }
+        let wait = match phase {
+            Phase::Running => None,
+            Phase::Terminating(deadline) => match deadline.checked_duration_since(Instant::now()) {
+                Some(rest) if !rest.is_zero() => Some(rest),
+                _ => {
+                    phase = Phase::Killing(ROUND_PAUSE_MIN);
+                    Some(Duration::ZERO)
+                }
+            },
+            Phase::Killing(pause) => {
+                kill_all()?;
+                phase = Phase::Killing((pause * 2).min(ROUND_PAUSE_MAX));
+                Some(pause)
+            }
+        };
+        let timeout = wait.map_or(PollTimeout::NONE, |wait| {
+            // Rounded up, or the last part of a millisecond would be spent in a loop.
+            let millis = wait.as_nanos().div_ceil(1_000_000);
+            PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// A kill: TERM to all, once; a later one may only bring the end nearer.
+fn asked_to_kill(phase: Phase, grace: Duration) -> io::Result<Phase> {
+    // A grace beyond what the clock can count is one that never ends.
+    let deadline = Instant::now().checked_add(grace);
+    match phase {
+        Phase::Killing(pause) => Ok(Phase::Killing(pause)),
+        _ if grace.is_zero() => Ok(Phase::Killing(ROUND_PAUSE_MIN)),
+        Phase::Terminating(before) => Ok(Phase::Terminating(deadline.map_or(before, |deadline| deadline.min(before)))),
+        Phase::Running => {
+            terminate_all()?;
+            Ok(Phase::Terminating(deadline.unwrap_or_else(|| Instant::now() + FOREVER)))
+        }
+    }
+}
+
+/// As good as for ever, and within every clock.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// TERM to each process of the tree, and CONT, so that a stopped one hears it. Launchers below this one are left out:
+/// what they hold hears it from here, and a second TERM means "at once" to many programs.
+fn terminate_all() -> io::Result<()> {
+    for process in process::descendants(std::process::id().cast_signed())? {
+        if !is_launcher(process.pid) {
+            let pid = Pid::from_raw(process.pid);
+            let _ = kill(pid, Signal::SIGTERM);
+            let _ = kill(pid, Signal::SIGCONT);
+        }
+    }
+    Ok(())
+}
+
+/// KILL to each process of the tree and to their process groups: the kernel signals a group in one step, so that a group
+/// of processes that fork without end is caught whole.
+fn kill_all() -> io::Result<()> {
+    let me = std::process::id().cast_signed();
+    let found: Vec<Process> = process::descendants(me)?.into_iter().filter(Process::is_alive).collect();
+    // Groups of sessions that began in the tree: no process outside can be in one.
+    let groups: BTreeSet<i32> =
+        found.iter().map(|process| process.group).filter(|&group| group > 1 && group != me).collect();
+    for group in groups {
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    for process in found {
+        // What ended since it was read is a zombie of this tree as a rule; its number is free only once it is reaped, and
+        // numbers come round again after tens of thousands of others.
+        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+    }
+    Ok(())
+}
+
+fn is_launcher(pid: i32) -> bool {
+    let file = |path: String| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    let same = file(format!("/proc/{pid}/exe")).is_some_and(|theirs| file("/proc/self/exe".into()) == Some(theirs));
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    same && arguments.split(|&byte| byte == 0).nth(1) == Some(super::ARGUMENT.as_bytes())
+}
+
+fn ended(raw: i32) -> Status {
+    let signal = libc::WIFSIGNALED(raw).then(|| libc::WTERMSIG(raw));
+    Status { code: libc::WIFEXITED(raw).then(|| libc::WEXITSTATUS(raw)), signal, ..Status::default() }
+}
+
+/// What all reaped processes used together: everything, since nothing is left.
+fn with_usage(status: Status) -> Status {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return status };
+    let nanos = |time: TimeVal| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000) + u64::try_from(time.tv_usec()).unwrap_or(0) * 1000
+    };
+    Status {
+        user_nanos: nanos(usage.user_time()),
+        system_nanos: nanos(usage.system_time()),
+        // In kibibytes on Linux (getrusage(2)).
+        memory_bytes: u64::try_from(usage.max_rss()).unwrap_or(0).saturating_mul(1024),
+        ..status
+    }
+}

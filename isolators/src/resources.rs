@@ -1,0 +1,142 @@
+//! What a machine shares out: found by looking, changed by what the operator says (reference 10).
+//!
+//! A name that the `--resources` text mentions is taken from it, with whatever it says there (a zero or an empty range
+//! switches it off); the first-class names that it does not mention are found: `cpus` from the processing units, `mem`
+//! from the memory, `disk` from the file system of the work directory, `ports` a fixed range. GPUs are not found here:
+//! they need their driver's library.
+
+use crate::topology::{Kind, Topology};
+use kaon_kernel::agent::{Attribute, AttributeValue};
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::resource::parse::{self, ParseError};
+use kaon_kernel::resource::{Ranges, Resource, ResourceName, Resources, Value};
+use std::io;
+use std::path::Path;
+
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
+
+/// The ports that a machine shares out unless told otherwise (Mesos's default).
+pub const PORTS_DEFAULT: (u64, u64) = (31_000, 32_000);
+
+/// Mesos's figures where nothing can be found: 1 cpu, 1 GiB of memory, 10 GiB of disk.
+const CPUS_FALLBACK: u64 = 1;
+const MEMORY_FALLBACK_BYTES: u64 = GIB;
+const DISK_FALLBACK_BYTES: u64 = 10 * GIB;
+
+/// The resources that are found on a machine: all its processing units as `cpus`; its memory without 1 GiB, or half of it
+/// below 2 GiB; the disk (size of the file system in bytes, zero when unknown) without 5 GiB, or half of it below
+/// 10 GiB; and [`PORTS_DEFAULT`]. Memory and disk in whole MiB.
+pub fn auto_detect(topology: &Topology, disk_bytes: u64) -> Resources {
+    let cpus = match topology.count(Kind::ProcessingUnit) as u64 {
+        0 => CPUS_FALLBACK,
+        units => units,
+    };
+    let memory = left_for_others(topology.memory_bytes, GIB, 2 * GIB, MEMORY_FALLBACK_BYTES);
+    let disk = left_for_others(disk_bytes, 5 * GIB, 10 * GIB, DISK_FALLBACK_BYTES);
+    let scalar = |name, value| Resource::scalar(name, Quantity::units(value));
+    let ports = Ranges::new(vec![PORTS_DEFAULT]).expect("one range overlaps nothing");
+    let found = [
+        scalar(ResourceName::Cpus, cpus),
+        scalar(ResourceName::Mem, memory / MIB),
+        scalar(ResourceName::Disk, disk / MIB),
+        Resource { name: ResourceName::Ports, identity: None, value: Value::Ranges(ports) },
+    ];
+    Resources::collect(found).expect("four names, each once")
+}
+
+/// What tasks may have of `total`: all but `kept`, or half when there is less than `plenty`.
+fn left_for_others(total: u64, kept: u64, plenty: u64, fallback: u64) -> u64 {
+    match total {
+        0 => fallback,
+        total if total >= plenty => total - kept,
+        total => total / 2,
+    }
+}
+
+/// The resources of a machine: what the operator's text says, and what is found for the first-class names (`cpus`,
+/// `mem`, `disk`, `ports`) that the text does not mention, under whatever role.
+pub fn machine(text: &str, topology: &Topology, disk_bytes: u64) -> Result<Resources, ParseError> {
+    let mut resources = parse::resources(text)?;
+    // A zero is a mention, but leaves no trace in a bag: the names are read from the text, which has just been checked.
+    let mentioned: Vec<ResourceName> = text
+        .split(';')
+        .filter_map(|token| token.split_once(':'))
+        .map(|(head, _)| ResourceName::of(head.split('(').next().unwrap_or(head).trim()))
+        .collect();
+    let found = auto_detect(topology, disk_bytes).filter(|entry| !mentioned.contains(&entry.name));
+    let overflow = |reason: String| ParseError { text: text.to_owned(), at: 0, reason };
+    resources.add(&found).map_err(|error| overflow(error.to_string()))?;
+    Ok(resources)
+}
+
+/// The size of the file system that holds a directory, in bytes (`statvfs(3)`). Blocks when the file system does.
+pub fn disk_bytes(directory: &Path) -> io::Result<u64> {
+    let status = nix::sys::statvfs::statvfs(directory)?;
+    Ok(status.blocks().saturating_mul(status.fragment_size()))
+}
+
+/// What frameworks may choose by, of the topology: `packages`, `numa_nodes` (those with processing units; memory of
+/// devices does not count) and `cores` as numbers. One that is unknown is left out.
+pub fn attributes(topology: &Topology) -> Vec<Attribute> {
+    let numa_nodes = topology.all(Kind::NumaNode).filter(|node| !node.cpus.is_empty()).count();
+    let counts = [
+        ("packages", topology.count(Kind::Package)),
+        ("numa_nodes", numa_nodes),
+        ("cores", topology.count(Kind::Core)),
+    ];
+    let known = counts.into_iter().filter(|(_, count)| *count > 0);
+    let attribute = |(name, count): (&str, usize)| Attribute {
+        name: name.to_owned(),
+        value: AttributeValue::Scalar(Quantity::units(count as u64)),
+    };
+    known.map(attribute).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology(memory_bytes: u64) -> Topology {
+        let mut topology = Topology::from_synthetic("pack:2 [numa(memory=4GiB)] core:4 pu:2").unwrap();
+        topology.memory_bytes = memory_bytes;
+        topology
+    }
+
+    #[test]
+    fn the_rules_of_mesos() {
+        let found = |memory, disk| auto_detect(&topology(memory), disk).to_string();
+        assert_eq!(found(8 * GIB, 100 * GIB), "cpus:16; mem:7168; disk:97280; ports:[31000-32000]");
+        assert_eq!(found(2 * GIB, 10 * GIB), "cpus:16; mem:1024; disk:5120; ports:[31000-32000]");
+        assert_eq!(found(2 * GIB - 1, 10 * GIB - 1), "cpus:16; mem:1023; disk:5119; ports:[31000-32000]");
+        assert_eq!(found(0, 0), "cpus:16; mem:1024; disk:10240; ports:[31000-32000]");
+    }
+
+    #[test]
+    fn what_is_said_wins_over_what_is_found() {
+        let said = |text| machine(text, &topology(8 * GIB), 20 * GIB).unwrap().to_string();
+        assert_eq!(said(""), "cpus:16; mem:7168; disk:15360; ports:[31000-32000]");
+        assert_eq!(said("cpus:2.5"), "cpus:2.5; mem:7168; disk:15360; ports:[31000-32000]");
+        assert_eq!(said("mem:0;disk:0;ports:[]"), "cpus:16");
+        assert_eq!(
+            said(" cpus (web) : 3 ;bananas:7"),
+            "cpus(web):3; mem:7168; disk:15360; ports:[31000-32000]; bananas:7"
+        );
+        assert!(machine("cpus", &topology(GIB), GIB).is_err());
+    }
+
+    #[test]
+    fn attributes_count_what_is_there() {
+        let text = |topology| {
+            let attributes = attributes(&topology).into_iter().map(|a| format!("{}:{:?}", a.name, a.value));
+            attributes.collect::<Vec<_>>().join(";")
+        };
+        assert_eq!(text(topology(0)), "packages:Scalar(2);numa_nodes:Scalar(2);cores:Scalar(8)");
+    }
+
+    #[test]
+    fn the_disk_of_this_machine_has_a_size() {
+        assert!(disk_bytes(&std::env::temp_dir()).unwrap() > MIB);
+        assert!(disk_bytes(Path::new("/does/not/exist")).is_err());
+    }
+}

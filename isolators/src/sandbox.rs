@@ -1,0 +1,170 @@
+//! Sandboxes: directories below the work directory, made and opened one step at a time without following a link.
+//!
+//! A sandbox belongs to its task's user, who may put anything in it at any moment: links, pipes, hard links to other
+//! people's files. So nothing here opens a path; every step is `openat` with `O_NOFOLLOW` from the directory before, and a
+//! file is looked at after it is open, not before (attacks 46 and 60). The work directory itself is the operator's and
+//! may be reached through links. Layout and modes: reference 9.
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::libc;
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, fchown};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// The most components of a sandbox path: eight for an executor in Mesos's layout, two more for each level of nesting.
+pub const COMPONENTS_MAX: usize = 64;
+
+/// The longest component in bytes (Linux `NAME_MAX`).
+pub const COMPONENT_BYTES_MAX: usize = 255;
+
+/// Mode of a sandbox (reference 9).
+const SANDBOX_MODE: Mode = Mode::from_bits_truncate(0o750);
+
+/// Mode of the directories on the way to it: the task's user must be able to pass.
+const WAY_MODE: Mode = Mode::from_bits_truncate(0o755);
+
+/// Mode of `stdout` and `stderr`.
+const OUTPUT_MODE: Mode = Mode::from_bits_truncate(0o644);
+
+/// Why a sandbox, or a file in it, can't be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path is not one of a sandbox.
+    #[error("sandbox path '{path}' is refused: {reason}")]
+    Path {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is something of this name already.
+    #[error("sandbox '{0}' exists already")]
+    Exists(String),
+    /// A step on the way is no directory, or a link.
+    #[error("'{step}' on the way to sandbox '{path}' is a link or not a directory")]
+    NotADirectory {
+        /// The whole path.
+        path: String,
+        /// The step.
+        step: String,
+    },
+    /// A file for output is not a plain file with one name.
+    #[error("'{0}' in the sandbox is a link or not a plain file")]
+    NotAPlainFile(String),
+    /// The system refused.
+    #[error("can't {action} '{path}': {errno}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// The answer.
+        errno: Errno,
+    },
+}
+
+/// The components of a sandbox path, checked: relative, without `.`, `..`, empty components and NUL.
+pub fn components(path: &str) -> Result<Vec<&str>, Error> {
+    let refuse = |reason| Err(Error::Path { path: path.to_owned(), reason });
+    if path.is_empty() {
+        return refuse("it is empty");
+    }
+    if path.starts_with('/') {
+        return refuse("it is absolute");
+    }
+    let components: Vec<&str> = path.split('/').collect();
+    if components.len() > COMPONENTS_MAX {
+        return refuse("it is too deep");
+    }
+    for component in &components {
+        match *component {
+            "" => return refuse("it has an empty component"),
+            "." | ".." => return refuse("it has a component '.' or '..'"),
+            long if long.len() > COMPONENT_BYTES_MAX => return refuse("it has a component longer than 255 bytes"),
+            text if text.contains('\0') => return refuse("it holds a NUL"),
+            _ => {}
+        }
+    }
+    Ok(components)
+}
+
+/// Makes a sandbox that must not be there yet, with all directories on the way that are missing, owned by `owner` when
+/// given (needs root). A constant number of system calls for each component.
+pub fn create(work_directory: &Path, path: &str, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, Error> {
+    let components = components(path)?;
+    let mut here = open_work_directory(work_directory)?;
+    let last = components.len() - 1;
+    for (position, name) in components.into_iter().enumerate() {
+        let made = match mkdirat(&here, name, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) if position < last => false,
+            Err(Errno::EEXIST) => return Err(Error::Exists(path.to_owned())),
+            Err(errno) => return Err(Error::System { action: "make directory", path: path.to_owned(), errno }),
+        };
+        here = step(here, name, path)?;
+        if made {
+            // The mode is set by hand: the process's umask is not ours to change, and owner comes before mode so that
+            // nobody else's process can get in between.
+            let failed = |action| move |errno| Error::System { action, path: path.to_owned(), errno };
+            if let (Some((user, group)), true) = (owner, position == last) {
+                fchown(&here, Some(user), Some(group)).map_err(failed("give to its user"))?;
+            }
+            let mode = if position == last { SANDBOX_MODE } else { WAY_MODE };
+            fchmod(&here, mode).map_err(failed("set the mode of"))?;
+        }
+    }
+    Ok(here)
+}
+
+/// Opens a sandbox that exists, following no link below the work directory.
+pub fn open(work_directory: &Path, path: &str) -> Result<OwnedFd, Error> {
+    components(path)?.into_iter().try_fold(open_work_directory(work_directory)?, |here, name| step(here, name, path))
+}
+
+fn open_work_directory(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let failed = |errno| Error::System { action: "open work directory", path: path.display().to_string(), errno };
+    nix::fcntl::open(path, flags, Mode::empty()).map_err(failed)
+}
+
+fn step(here: OwnedFd, name: &str, path: &str) -> Result<OwnedFd, Error> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(&here, name, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::ELOOP | Errno::ENOTDIR => Error::NotADirectory { path: path.to_owned(), step: name.to_owned() },
+        errno => Error::System { action: "open directory", path: path.to_owned(), errno },
+    })
+}
+
+/// Opens a file for appending output in a sandbox, making it (and giving it to `owner`) when it is missing. A link, a
+/// pipe, a device, or a file with a second name elsewhere is refused.
+pub fn open_output(sandbox: &OwnedFd, name: &str, owner: Option<(Uid, Gid)>) -> Result<File, Error> {
+    // Not blocking: the open of a pipe without a reader would never return.
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let failed = |action, errno| Error::System { action, path: name.to_owned(), errno };
+    let opened = match openat(sandbox, name, flags | OFlag::O_CREAT | OFlag::O_EXCL, OUTPUT_MODE) {
+        Ok(made) => {
+            if let Some((user, group)) = owner {
+                fchown(&made, Some(user), Some(group)).map_err(|errno| failed("give to its user", errno))?;
+            }
+            made
+        }
+        Err(Errno::EEXIST) => openat(sandbox, name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::ELOOP | Errno::ENXIO | Errno::EISDIR => Error::NotAPlainFile(name.to_owned()),
+            errno => failed("open for output", errno),
+        })?,
+        Err(errno) => return Err(failed("make for output", errno)),
+    };
+    let status = fstat(&opened).map_err(|errno| failed("look at", errno))?;
+    if status.st_mode & libc::S_IFMT != libc::S_IFREG || status.st_nlink != 1 {
+        return Err(Error::NotAPlainFile(name.to_owned()));
+    }
+    let flags = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_APPEND);
+    nix::fcntl::fcntl(&opened, flags).map_err(|errno| failed("set up", errno))?;
+    Ok(File::from(opened))
+}
+
+#[cfg(test)]
+mod tests;
