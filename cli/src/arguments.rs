@@ -13,20 +13,20 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     after_help = "First steps:\n  kaon up                      a cluster on this machine, until Ctrl-C\n  kaon run -- echo hello       one command on it, with its output\n  kaon tasks                   what runs\n  kaon sim run --agents 1000   the same actors, simulated"
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Configuration file (TOML): keys are the flags' names, at the top or in a table named after the command.
     #[arg(long, global = true, env = "KAON_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// What goes to stderr: error, warn, info, debug, or a filter such as `kaon_transport=debug`.
     #[arg(long, global = true, env = "KAON_LOG", default_value = "warn", value_name = "FILTER")]
-    pub log: String,
+    pub(crate) log: String,
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What to do.
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Start a cluster on this machine: masters and agents, each its own process, mutual TLS between them.
     Up(Up),
     /// Run a master.
@@ -56,143 +56,143 @@ pub enum Command {
 
 /// `kaon up`.
 #[derive(Args, Debug, Clone)]
-pub struct Up {
+pub(crate) struct Up {
     /// How many masters. This version runs one.
     #[arg(long, env = "KAON_MASTERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
-    pub masters: u16,
+    pub(crate) masters: u16,
     /// How many agents.
     #[arg(long, env = "KAON_AGENTS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub agents: u16,
+    pub(crate) agents: u16,
     /// Where the master answers HTTP: the v1 API, metrics, state.
     #[arg(long, env = "KAON_HTTP", default_value = "127.0.0.1:5050", value_name = "ADDR")]
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// Where everything is kept; a later `kaon up` on the same directory goes on from there.
     #[arg(long, env = "KAON_DIR", default_value = ".kaon", value_name = "DIR")]
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Resources of each agent, such as `cpus:2;mem:1024`; what is not named is read from the machine.
     #[arg(long, env = "KAON_RESOURCES", value_name = "TEXT")]
-    pub resources: Option<String>,
+    pub(crate) resources: Option<String>,
     /// Print one JSON line when the cluster is up.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Who a host is to the others.
 #[derive(Args, Debug, Clone)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// Its certificate (PEM), as made by `kaon ca issue`.
     #[arg(long, env = "KAON_CERTIFICATE", value_name = "FILE")]
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// The key of the certificate (PEM).
     #[arg(long, env = "KAON_KEY", value_name = "FILE")]
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// The certificate of the cluster's authority (PEM).
     #[arg(long, env = "KAON_AUTHORITY", value_name = "FILE")]
-    pub authority: PathBuf,
+    pub(crate) authority: PathBuf,
 }
 
 /// `kaon master`.
 #[derive(Args, Debug, Clone)]
-pub struct Master {
+pub(crate) struct Master {
     /// Where it answers HTTP.
     #[arg(long, env = "KAON_HTTP", default_value = "127.0.0.1:5050", value_name = "ADDR")]
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// Where agents reach it (QUIC).
     #[arg(long, env = "KAON_LISTEN", default_value = "127.0.0.1:5049", value_name = "ADDR")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Where it keeps its registry.
     #[arg(long, env = "KAON_DIR", value_name = "DIR")]
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Its number among the masters, from 1; never given to another machine.
     #[arg(long, env = "KAON_NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub number: u64,
+    pub(crate) number: u64,
     /// Name of the cluster, for people.
     #[arg(long, env = "KAON_CLUSTER", default_value = "kaon", value_name = "NAME")]
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// Name under which clients reach it; its HTTP address when not given.
     #[arg(long, env = "KAON_HOSTNAME", value_name = "NAME")]
-    pub hostname: Option<String>,
+    pub(crate) hostname: Option<String>,
     /// How often agents are pinged, in seconds.
     #[arg(long, env = "KAON_AGENT_PING_TIMEOUT", default_value_t = 15.0, value_name = "SECONDS")]
-    pub agent_ping_timeout: f64,
+    pub(crate) agent_ping_timeout: f64,
     /// After so many missed pings an agent is unreachable.
     #[arg(long, env = "KAON_MAX_AGENT_PING_TIMEOUTS", default_value_t = 5)]
-    pub max_agent_ping_timeouts: u32,
+    pub(crate) max_agent_ping_timeouts: u32,
     /// How long an agent may take to come back, in seconds.
     #[arg(long, env = "KAON_AGENT_REREGISTER_TIMEOUT", default_value_t = 600.0, value_name = "SECONDS")]
-    pub agent_reregister_timeout: f64,
+    pub(crate) agent_reregister_timeout: f64,
     /// Rescind offers held longer than this, in seconds.
     #[arg(long, env = "KAON_OFFER_TIMEOUT", value_name = "SECONDS")]
-    pub offer_timeout: Option<f64>,
+    pub(crate) offer_timeout: Option<f64>,
     /// Roles that frameworks may use; all when not given.
     #[arg(long, env = "KAON_ROLES", value_delimiter = ',', value_name = "ROLE,..")]
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// Weights of roles, such as `eng=2,web=0.5`.
     #[arg(long, env = "KAON_WEIGHTS", value_delimiter = ',', value_name = "ROLE=WEIGHT,..")]
-    pub weights: Vec<String>,
+    pub(crate) weights: Vec<String>,
     /// Crash an actor on its n-th event, once, to watch its supervisor: `master:1000`. For tests.
     #[arg(long, env = "KAON_PLANT_PANIC", value_delimiter = ',', hide = true)]
-    pub plant_panic: Vec<String>,
+    pub(crate) plant_panic: Vec<String>,
     #[command(flatten)]
-    pub credentials: Credentials,
+    pub(crate) credentials: Credentials,
 }
 
 /// `kaon agent`.
 #[derive(Args, Debug, Clone)]
-pub struct Agent {
+pub(crate) struct Agent {
     /// The masters' addresses (QUIC).
     #[arg(long, env = "KAON_MASTER", value_delimiter = ',', required = true, value_name = "HOST:PORT,..")]
-    pub master: Vec<String>,
+    pub(crate) master: Vec<String>,
     /// Where it answers HTTP.
     #[arg(long, env = "KAON_HTTP", default_value = "127.0.0.1:5051", value_name = "ADDR")]
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// Where its executors reach it (QUIC).
     #[arg(long, env = "KAON_LISTEN", default_value = "127.0.0.1:0", value_name = "ADDR")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Its work directory: checkpoints, sandboxes.
     #[arg(long, env = "KAON_DIR", value_name = "DIR")]
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// What it shares out, such as `cpus:4;mem:2048;ports:[31000-32000]`; the rest is read from the machine.
     #[arg(long, env = "KAON_RESOURCES", value_name = "TEXT")]
-    pub resources: Option<String>,
+    pub(crate) resources: Option<String>,
     /// What frameworks may choose by, such as `rack:r1;gen:2`.
     #[arg(long, env = "KAON_ATTRIBUTES", value_name = "TEXT")]
-    pub attributes: Option<String>,
+    pub(crate) attributes: Option<String>,
     /// The machine's topology from a file exported by hwloc, in place of the live one.
     #[arg(long, env = "KAON_TOPOLOGY", value_name = "FILE")]
-    pub topology: Option<PathBuf>,
+    pub(crate) topology: Option<PathBuf>,
     /// Name under which clients reach it; its HTTP address when not given.
     #[arg(long, env = "KAON_HOSTNAME", value_name = "NAME")]
-    pub hostname: Option<String>,
+    pub(crate) hostname: Option<String>,
     /// The longest wait before its first registration, in seconds.
     #[arg(long, env = "KAON_REGISTRATION_BACKOFF_FACTOR", default_value_t = 1.0, value_name = "SECONDS")]
-    pub registration_backoff_factor: f64,
+    pub(crate) registration_backoff_factor: f64,
     /// How long executors may take to come back after the agent restarted, in seconds.
     #[arg(long, env = "KAON_EXECUTOR_REREGISTRATION_TIMEOUT", default_value_t = 2.0, value_name = "SECONDS")]
-    pub executor_reregistration_timeout: f64,
+    pub(crate) executor_reregistration_timeout: f64,
     /// Crash an actor on its n-th event, once, to watch its supervisor: `agent:100`. For tests.
     #[arg(long, env = "KAON_PLANT_PANIC", value_delimiter = ',', hide = true)]
-    pub plant_panic: Vec<String>,
+    pub(crate) plant_panic: Vec<String>,
     #[command(flatten)]
-    pub credentials: Credentials,
+    pub(crate) credentials: Credentials,
 }
 
 /// Which cluster to ask.
 #[derive(Args, Debug, Clone)]
-pub struct Api {
+pub(crate) struct Api {
     /// The master's HTTP address.
     #[arg(long, env = "KAON_API", default_value = "127.0.0.1:5050", value_name = "ADDR")]
-    pub api: String,
+    pub(crate) api: String,
 }
 
 /// `kaon agents` and its siblings.
 #[derive(Args, Debug, Clone)]
-pub struct List {
+pub(crate) struct List {
     #[command(flatten)]
-    pub api: Api,
+    pub(crate) api: Api,
     /// Print JSON in place of a table.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `kaon run`.
@@ -200,35 +200,35 @@ pub struct List {
 #[command(
     after_help = "Examples:\n  kaon run -- echo hello\n  kaon run --cpus 0.5 --mem 64 --env WHO=me -- sh -c 'echo $WHO'"
 )]
-pub struct Run {
+pub(crate) struct Run {
     /// A name for people; the command when not given.
     #[arg(long, env = "KAON_NAME")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Cores.
     #[arg(long, env = "KAON_CPUS", default_value_t = 0.1)]
-    pub cpus: f64,
+    pub(crate) cpus: f64,
     /// Memory in MiB.
     #[arg(long, env = "KAON_MEM", default_value_t = 32.0)]
-    pub mem: f64,
+    pub(crate) mem: f64,
     /// A variable for its environment; may be given again.
     #[arg(long = "env", value_name = "KEY=VALUE")]
-    pub environment: Vec<String>,
+    pub(crate) environment: Vec<String>,
     /// The role under which resources are taken.
     #[arg(long, env = "KAON_ROLE", default_value = "*")]
-    pub role: String,
+    pub(crate) role: String,
     /// Print one JSON object at the end.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub api: Api,
+    pub(crate) api: Api,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 /// `kaon ca`.
 #[derive(Subcommand, Debug)]
-pub enum Ca {
+pub(crate) enum Ca {
     /// Make a new authority for a new cluster.
     Init {
         /// Where to keep it: `authority.pem` and `authority.key`.
@@ -266,39 +266,39 @@ pub enum Ca {
 
 /// `kaon sim`.
 #[derive(Subcommand, Debug)]
-pub enum Sim {
+pub(crate) enum Sim {
     /// Run one simulated cluster to the end and report.
     Run(SimRun),
 }
 
 /// `kaon sim run`.
 #[derive(Args, Debug, Clone)]
-pub struct SimRun {
+pub(crate) struct SimRun {
     /// How many agents.
     #[arg(long, env = "KAON_AGENTS", default_value_t = 100)]
-    pub agents: u32,
+    pub(crate) agents: u32,
     /// How many frameworks.
     #[arg(long, default_value_t = 2)]
-    pub frameworks: u32,
+    pub(crate) frameworks: u32,
     /// How many tasks, over all frameworks.
     #[arg(long, default_value_t = 1000)]
-    pub tasks: u32,
+    pub(crate) tasks: u32,
     /// The seed: same seed, same run.
     #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Run so many seeds, counting up from `--seed`, and report failures.
     #[arg(long)]
-    pub seeds: Option<u64>,
+    pub(crate) seeds: Option<u64>,
     /// Worker threads; the result is the same with any number.
     #[arg(long, default_value_t = 1)]
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// Crash, cut off and slow down parts of the cluster, as the seed decides.
     #[arg(long)]
-    pub faults: bool,
+    pub(crate) faults: bool,
     /// Plant a bug that the checkers must find. For tests of the simulator.
     #[arg(long, value_parser = ["double-grant", "drop-status"])]
-    pub plant: Option<String>,
+    pub(crate) plant: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }

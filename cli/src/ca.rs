@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 const NAME: &str = "authority";
 
 /// Where a host's certificate and key are.
-pub struct Files {
+pub(crate) struct Files {
     /// The certificate (PEM).
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// Its key (PEM), readable for its owner only.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// `kaon ca init|issue`.
-pub fn run(command: Ca) -> Result<()> {
+pub(crate) fn run(command: Ca) -> Result<()> {
     match command {
         Ca::Init { dir, cluster, json } => {
             if dir.join(AUTHORITY_KEY).exists() {
@@ -51,7 +51,7 @@ pub fn run(command: Ca) -> Result<()> {
 }
 
 /// The authority in a directory; a new one of a new cluster when there is none.
-pub fn open_or_create(dir: &Path) -> Result<Authority> {
+pub(crate) fn open_or_create(dir: &Path) -> Result<Authority> {
     if dir.join(AUTHORITY_KEY).exists() {
         return Authority::load(dir).with_context(|| format!("the authority in {} can't be read", dir.display()));
     }
@@ -62,7 +62,7 @@ pub fn open_or_create(dir: &Path) -> Result<Authority> {
 }
 
 /// A host's certificate in its own directory, made when it is not there yet.
-pub fn issue_unless_there(
+pub(crate) fn issue_unless_there(
     authority: &Authority,
     role: &str,
     name: &str,

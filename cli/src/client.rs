@@ -16,37 +16,37 @@ const ANSWER_BYTES_MAX: usize = 1 << 30;
 
 /// A server to talk to, `HOST:PORT`.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     address: String,
 }
 
 impl Client {
     /// A client of `address`; a leading `http://` is taken off.
-    pub fn new(address: &str) -> Self {
+    pub(crate) fn new(address: &str) -> Self {
         let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
         Self { address: address.to_owned() }
     }
 
     /// GET of a path; the body when the answer is 200.
-    pub async fn get(&self, path: &str) -> Result<Bytes> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Bytes> {
         let answer = self.send(Method::GET, path, &[], Bytes::new()).await?;
         self.whole(answer).await
     }
 
     /// A call of the operator API.
-    pub async fn operator(&self, call: Value) -> Result<Value> {
+    pub(crate) async fn operator(&self, call: Value) -> Result<Value> {
         let headers = [("content-type", "application/json"), ("accept", "application/json")];
         let answer = self.send(Method::POST, "/api/v1", &headers, call.to_string().into()).await?;
         Ok(serde_json::from_slice(&self.whole(answer).await?)?)
     }
 
     /// GET of a path, as JSON.
-    pub async fn json(&self, path: &str) -> Result<Value> {
+    pub(crate) async fn json(&self, path: &str) -> Result<Value> {
         Ok(serde_json::from_slice(&self.get(path).await?)?)
     }
 
     /// SUBSCRIBE of the scheduler API: the stream of events, and the id that later calls carry.
-    pub async fn subscribe(&self, call: Value) -> Result<(Events, String)> {
+    pub(crate) async fn subscribe(&self, call: Value) -> Result<(Events, String)> {
         let headers = [("content-type", "application/json"), ("accept", "application/json")];
         let answer = self.send(Method::POST, "/api/v1/scheduler", &headers, call.to_string().into()).await?;
         let stream_id = answer.headers().get("mesos-stream-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -59,7 +59,7 @@ impl Client {
     }
 
     /// A call of the scheduler API after SUBSCRIBE.
-    pub async fn call(&self, stream_id: &str, call: Value) -> Result<()> {
+    pub(crate) async fn call(&self, stream_id: &str, call: Value) -> Result<()> {
         let headers = [("content-type", "application/json"), ("mesos-stream-id", stream_id)];
         let answer = self.send(Method::POST, "/api/v1/scheduler", &headers, call.to_string().into()).await?;
         match answer.status() {
@@ -99,14 +99,14 @@ impl Client {
 }
 
 /// The events of a subscription.
-pub struct Events {
+pub(crate) struct Events {
     body: Incoming,
     decoder: Decoder,
 }
 
 impl Events {
     /// The next event; `None` when the master has ended the stream.
-    pub async fn next(&mut self) -> Result<Option<Value>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Value>> {
         loop {
             if let Some(record) = self.decoder.next_record()? {
                 return Ok(Some(serde_json::from_slice(&record)?));

@@ -12,7 +12,7 @@ use std::path::Path;
 /// # Errors
 /// A file that can't be read, that is no TOML, or that has a key which no flag has. Errors of the command line itself
 /// end the process with clap's text.
-pub fn arguments() -> Result<Arguments> {
+pub(crate) fn arguments() -> Result<Arguments> {
     let given: Vec<OsString> = std::env::args_os().collect();
     let matches = Arguments::command().get_matches_from(&given);
     let parsed = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// What to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// Agents.
     Agents,
     /// Frameworks.
@@ -20,7 +20,7 @@ pub enum What {
 }
 
 /// Prints the list.
-pub async fn list(what: What, options: List) -> Result<()> {
+pub(crate) async fn list(what: What, options: List) -> Result<()> {
     let client = Client::new(&options.api.api);
     let (rows, table) = match what {
         What::Agents => agents(client.operator(json!({"type": "GET_AGENTS"})).await?),

@@ -18,7 +18,7 @@ const TAIL_INTERVAL: Duration = Duration::from_millis(50);
 const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the command; our exit code.
-pub async fn run(options: Run) -> Result<i32> {
+pub(crate) async fn run(options: Run) -> Result<i32> {
     let mut environment = Vec::new();
     for pair in &options.environment {
         let (name, value) = pair.split_once('=').with_context(|| format!("--env {pair}: expected KEY=VALUE"))?;

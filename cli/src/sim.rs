@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kaon_sim::{Options, Plant, Progress};
 
 /// Runs, prints, and tells by the exit code whether every claim held.
-pub fn run(arguments: SimRun) -> Result<i32> {
+pub(crate) fn run(arguments: SimRun) -> Result<i32> {
     let plant = arguments.plant.as_deref();
     let options = Options {
         agents: arguments.agents,

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long members have from TERM to their end; KILL follows.
-pub const STOP_WITHIN: Duration = Duration::from_millis(2500);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(2500);
 
 /// How long a member may take until it says that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -29,7 +29,7 @@ const RESTART_MIN: Duration = Duration::from_millis(200);
 const RESTART_MAX: Duration = Duration::from_secs(5);
 
 /// Runs the cluster until Ctrl-C or SIGTERM.
-pub async fn up(options: Up) -> Result<i32> {
+pub(crate) async fn up(options: Up) -> Result<i32> {
     std::fs::create_dir_all(&options.dir).with_context(|| format!("can't make {}", options.dir.display()))?;
     let dir = options.dir.canonicalize()?;
     let _lock = lock(&dir)?;

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Runs the agent until it is told to stop; its executors live on.
-pub async fn run(options: Options) -> Result<i32> {
+pub(crate) async fn run(options: Options) -> Result<i32> {
     let (own, cluster) = credentials(&options.credentials, PeerRole::Agent)?;
     private_directory(&options.dir)?;
     let dir = options.dir.canonicalize()?;

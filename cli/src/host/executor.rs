@@ -15,18 +15,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What an agent tells its executors beyond the contract of reference 6.1. No task sees these.
-pub const AGENT_ADDRESS: &str = "KAON_AGENT_ADDRESS";
+pub(crate) const AGENT_ADDRESS: &str = "KAON_AGENT_ADDRESS";
 /// The name in the agent's certificate.
-pub const AGENT_NAME: &str = "KAON_AGENT_NAME";
+pub(crate) const AGENT_NAME: &str = "KAON_AGENT_NAME";
 /// The certificate of this one container (PEM), made by the agent's own authority.
-pub const CERTIFICATE: &str = "KAON_EXECUTOR_CERTIFICATE";
+pub(crate) const CERTIFICATE: &str = "KAON_EXECUTOR_CERTIFICATE";
 /// Its key (PEM).
-pub const KEY: &str = "KAON_EXECUTOR_KEY";
+pub(crate) const KEY: &str = "KAON_EXECUTOR_KEY";
 /// The certificate of the cluster's authority (PEM), which vouches for the agent.
-pub const AUTHORITY: &str = "KAON_EXECUTOR_AUTHORITY";
+pub(crate) const AUTHORITY: &str = "KAON_EXECUTOR_AUTHORITY";
 
 /// Runs until the task has ended and the agent knows.
-pub async fn run() -> Result<i32> {
+pub(crate) async fn run() -> Result<i32> {
     let variables: Vec<(String, String)> = std::env::vars().collect();
     let text = |name: &str| {
         std::env::var(name).with_context(|| format!("{name} is not set: an executor is started by its agent"))

@@ -18,7 +18,7 @@ use kaon_transport::{Endpoint, EndpointConfig};
 use std::sync::Arc;
 
 /// Runs the master until it is told to stop.
-pub async fn run(options: Options) -> Result<i32> {
+pub(crate) async fn run(options: Options) -> Result<i32> {
     let (own, cluster) = credentials(&options.credentials, PeerRole::Master)?;
     let number = options.number;
     let me = Peer { number, identity: own.identity().name.clone() };

@@ -1,8 +1,8 @@
 //! The composition roots: here, and nowhere else, actors meet the runtime, the transport, the isolators and http.
 
-pub mod agent;
-pub mod executor;
-pub mod master;
+pub(crate) mod agent;
+pub(crate) mod executor;
+pub(crate) mod master;
 
 use anyhow::{Context, Result, bail};
 use kaon_http::{Kind, Sample};
@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const STOP_WITHIN: Duration = Duration::from_millis(1500);
 
 /// 64 bits of the system's entropy: host ids, seeds, names.
-pub fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.expect("every Linux has /dev/urandom");
