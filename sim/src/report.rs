@@ -23,6 +23,8 @@ pub struct Report {
     pub relaunched: u64,
     /// Subscriptions after the first.
     pub resubscribed: u64,
+    /// Frameworks that the master has removed.
+    pub frameworks_removed: u64,
     /// Offers taken.
     pub offers_accepted: u64,
     /// Offers declined.

@@ -216,6 +216,7 @@ impl World {
             tasks,
             relaunched: tally.relaunched,
             resubscribed: tally.resubscribed,
+            frameworks_removed: shards[0].machines[0].view.as_ref().map_or(0, |view| view.frameworks_removed),
             offers_accepted: tally.accepted,
             offers_declined: tally.declined,
             statuses: tally.statuses,

@@ -67,7 +67,10 @@ impl Master {
     pub(super) fn on_register(&mut self, from: Address, mut info: AgentInfo, context: &mut MasterContext<'_>) {
         let Some(identity) = self.agent_identity(from.host, context) else { return };
         if let Some(index) = self.state.agent_at(from.host) {
+            // Its wish or our answer was repeated, or it fell before it had its id on disk; then it has lost what it was
+            // told in between.
             self.welcome(index, context);
+            self.ask_for_unreported(index, &Set::default(), context);
             return;
         }
         if self.admitting.contains(&from.host) {
@@ -235,6 +238,9 @@ impl Master {
                 self.resync(framework, index, &task_id, task, context);
                 continue;
             }
+            if is_done_with(&task) {
+                continue;
+            }
             let was_away = self.state.frameworks[&framework].unreachable_tasks.shift_remove(&task_id).is_some();
             let role = task.info.role.clone();
             let shown = ViewEvent::Task { framework_id, role: role.clone(), task: task.clone() };
@@ -276,11 +282,22 @@ impl Master {
             return;
         }
         held.task.unacknowledged = reported.unacknowledged;
-        if held.task.state.may_become(reported.state) {
-            held.task.state = reported.state;
-            if reported.state.is_terminal() {
-                self.free(framework, task_id, context);
-            }
+        if is_done_with(&reported) {
+            // The acknowledgement of its end reached the agent, but we did not see it pass.
+            self.free(framework, task_id, context);
+            self.state.remove_task(framework, task_id);
+            let (framework_id, task_id) = (self.state.frameworks[&framework].id.clone(), task_id.clone());
+            return context.emit(Self::VIEW, &ViewEvent::TaskCompleted { framework_id, task_id });
+        }
+        if held.task.state == reported.state || !held.task.state.may_become(reported.state) {
+            return;
+        }
+        held.task.state = reported.state;
+        let (role, task) = (held.role.clone(), held.task.clone());
+        let framework_id = self.state.frameworks[&framework].id.clone();
+        context.emit(Self::VIEW, &ViewEvent::Task { framework_id, role, task });
+        if reported.state.is_terminal() {
+            self.free(framework, task_id, context);
         }
     }
 
@@ -293,21 +310,31 @@ impl Master {
         reported: &Set<(FrameworkIndex, TaskId)>,
         context: &mut MasterContext<'_>,
     ) {
+        let gone = self.state.agents[&index].executors.keys().filter(|key| !executors.contains(*key));
+        let gone: Vec<_> = gone.cloned().collect();
+        for (framework, executor_id) in gone {
+            self.drop_executor(framework, index, &executor_id, context);
+        }
+        self.ask_for_unreported(index, reported, context);
+    }
+
+    /// Asks an agent for the tasks that we hold for it and that it did not report.
+    fn ask_for_unreported(
+        &self,
+        index: AgentIndex,
+        reported: &Set<(FrameworkIndex, TaskId)>,
+        context: &mut MasterContext<'_>,
+    ) {
         let agent = &self.state.agents[&index];
-        let address = agent.address;
-        let gone: Vec<_> = agent.executors.keys().filter(|key| !executors.contains(*key)).cloned().collect();
         let missing = agent.tasks.iter().filter(|key| !reported.contains(*key));
         let missing = missing.filter(|(framework, task_id)| {
             self.state.task_state(*framework, task_id).is_some_and(|state| !state.is_terminal())
         });
         let missing =
             missing.map(|(framework, task_id)| (self.state.frameworks[framework].id.clone(), task_id.clone()));
-        let missing: Vec<_> = missing.collect();
-        for (framework, executor_id) in gone {
-            self.drop_executor(framework, index, &executor_id, context);
-        }
-        if !missing.is_empty() {
-            context.send(address, &AgentMessage::Master(ToAgent::Reconcile { tasks: missing }));
+        let tasks: Vec<_> = missing.collect();
+        if !tasks.is_empty() {
+            context.send(agent.address, &AgentMessage::Master(ToAgent::Reconcile { tasks }));
         }
     }
 
@@ -337,4 +364,9 @@ impl Master {
         let event = kaon_kernel::message::event::FrameworkEvent::Message { agent_id, executor_id, data: copy(data) };
         self.tell(framework, event, context);
     }
+}
+
+/// Whether a reported task has ended and its last status is acknowledged: an agent keeps such a one for a while.
+fn is_done_with(task: &Task) -> bool {
+    task.state.is_terminal() && task.unacknowledged.is_none()
 }

@@ -190,9 +190,11 @@ impl Master {
         context: &mut MasterContext<'_>,
     ) {
         let Some(held) = self.state.frameworks[&framework].tasks.get(task_id) else { return };
-        // A pending status is what the framework is going to be told; the newest state may be ahead of it.
-        let state = held.task.unacknowledged.map_or(held.task.state, |(state, _)| state);
+        // What the framework was told last, or is being told. The newest state may be ahead of it, and telling that now
+        // would let the statuses under way look like steps back.
         let last = held.task.statuses.last();
+        let state = held.task.unacknowledged.map(|(state, _)| state);
+        let state = state.or(last.map(|status| status.state)).unwrap_or(held.task.state);
         let message = match reason {
             Reason::AgentReregistered => "Agent re-registered".to_owned(),
             _ => "Reconciliation: Latest task state".to_owned(),

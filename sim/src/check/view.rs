@@ -18,6 +18,8 @@ pub(crate) struct View {
     offers: Table<u64, (AgentId, Resources)>,
     tasks: Table<(FrameworkId, TaskId), Held>,
     executors: Table<(AgentId, FrameworkId, kaon_kernel::id::ExecutorId), Resources>,
+    /// Frameworks that were shown and are gone.
+    pub(crate) frameworks_removed: u64,
 }
 
 struct Book {
@@ -52,7 +54,9 @@ impl View {
         let event = rkyv::deserialize::<ViewEvent, rancor::Error>(event);
         let event = event.map_err(|error| Violation::new("the view can be read", error.to_string()))?;
         match event {
-            ViewEvent::Reset { .. } | ViewEvent::Following => *self = Self::default(),
+            ViewEvent::Reset { .. } | ViewEvent::Following => {
+                *self = Self { frameworks_removed: self.frameworks_removed, ..Self::default() };
+            }
             ViewEvent::Agent(agent) => {
                 let Some(id) = agent.info.id.clone() else {
                     return Err(Violation::new("an agent in the view has an id", agent.info.hostname));
@@ -109,6 +113,7 @@ impl View {
             }
             ViewEvent::TaskUpdated { .. } | ViewEvent::Framework(_) => {}
             ViewEvent::FrameworkRemoved { framework_id, .. } => {
+                self.frameworks_removed += 1;
                 let keys: Vec<_> =
                     self.tasks.keys().filter(|(framework, _)| *framework == framework_id).cloned().collect();
                 for key in keys {

@@ -92,6 +92,8 @@ pub(crate) struct Client {
     open: usize,
     suppressed: bool,
     pub(crate) tally: Tally,
+    /// The master has removed it, as it had asked.
+    departed: bool,
     /// Why it can't go on, if so.
     pub(crate) dismissed: Option<String>,
 }
@@ -156,6 +158,7 @@ impl Client {
             jobs,
             suppressed: false,
             tally: Tally::default(),
+            departed: false,
             dismissed: None,
             config,
         }
@@ -195,7 +198,7 @@ impl Client {
     }
 
     fn subscribe(&mut self, context: &mut ClientContext<'_>) {
-        let Some(leader) = self.leader.filter(|_| self.dismissed.is_none()) else { return };
+        let Some(leader) = self.leader.filter(|_| self.dismissed.is_none() && !self.departed) else { return };
         self.tally.resubscribed += u64::from(self.streams > 0);
         self.streams += 1;
         let stream = StreamId(u64::from(self.config.machine) << 32 | u64::from(self.streams));
@@ -212,14 +215,14 @@ impl Client {
     fn stream_is_gone(&mut self, context: &mut ClientContext<'_>) {
         self.session = Session::Away;
         context.disarm(Timer::Silence);
-        if self.leader.is_some() && self.dismissed.is_none() && !self.has_left() {
+        if self.leader.is_some() {
             let wait = self.backoff + context.chance().duration_below(self.backoff);
             context.arm(Timer::Subscribe, wait);
         }
     }
 
-    /// All is done and it has said so.
-    fn has_left(&self) -> bool {
+    /// All is done, and it wants to be removed.
+    fn is_leaving(&self) -> bool {
         self.config.teardown && self.is_done()
     }
 
@@ -255,7 +258,7 @@ impl Client {
     }
 
     fn leave_when_done(&mut self, context: &mut ClientContext<'_>) {
-        if self.has_left() {
+        if self.is_leaving() {
             self.call(Call::Teardown, context);
         }
     }
@@ -282,7 +285,9 @@ impl Actor for Client {
                 // leader by their edge), or we have left. Anything else is the end.
                 let passing = ["Framework failed over", "This master does not lead"];
                 let expected = passing.iter().any(|text| message.as_str().starts_with(text));
-                if !expected && !self.has_left() {
+                if self.is_leaving() {
+                    self.departed |= !expected;
+                } else if !expected {
                     self.dismissed = Some(message.as_str().to_owned());
                 }
             }
@@ -317,6 +322,8 @@ impl Actor for Client {
                 Session::Asked(stream) | Session::In(stream, _) => stream,
             };
             if number == stream.0.to_string() {
+                // The end of a stream without an error is the answer to a teardown.
+                self.departed |= self.is_leaving() && matches!(self.session, Session::In(..));
                 self.stream_is_gone(context);
             }
             return;
@@ -324,10 +331,8 @@ impl Actor for Client {
         match (link.role, link.state) {
             (PeerRole::Master, LinkState::Up) => {
                 self.leader = Some(link.host);
-                if !self.has_left() {
-                    let wait = context.chance().duration_below(BACKOFF_FIRST);
-                    context.arm(Timer::Subscribe, wait);
-                }
+                let wait = context.chance().duration_below(BACKOFF_FIRST);
+                context.arm(Timer::Subscribe, wait);
             }
             (PeerRole::Master, LinkState::Down) => {
                 self.leader = None;

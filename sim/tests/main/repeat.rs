@@ -24,6 +24,15 @@ fn a_quiet_cluster_does_all_its_work() {
 }
 
 #[test]
+fn a_framework_that_is_done_leaves() {
+    let options = Options { agents: 4, frameworks: 3, tasks: 20, teardown: true, ..Options::default() };
+    let report = run(&options).expect("the options are sound");
+    assert!(report.is_well(), "{report}");
+    assert_eq!(report.frameworks_removed, 3, "{report}");
+    assert_eq!(report.resubscribed, 0, "who has left does not come back: {report}");
+}
+
+#[test]
 fn one_seed_is_one_trace_with_any_number_of_workers() {
     for (seed, faults) in [(1, false), (2, true), (3, true)] {
         let once = lasting(small(seed, faults, 1));

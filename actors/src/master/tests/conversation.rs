@@ -405,3 +405,52 @@ fn an_agent_that_began_afresh_is_told_who_leads() {
     play.agent_says(1, ToMaster::WhoLeads);
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Leading { .. }]));
 }
+
+fn reported(name: &str, id: &AgentId, state: TaskState, unacknowledged: Option<(TaskState, Uuid)>) -> Task {
+    Task {
+        info: task(name, id, resources(1, 1024)),
+        executor_id: kaon_kernel::id::ExecutorId::trusted(name),
+        state,
+        statuses: vec![],
+        unacknowledged,
+    }
+}
+
+#[test]
+fn a_task_whose_end_was_acknowledged_behind_our_back_is_done_with() {
+    let (mut play, framework, id, _) = staged();
+    let framework_id = play.framework_id(framework);
+    let mut info = agent_info();
+    info.id = Some(id.clone());
+    let tasks = vec![
+        (framework_id.clone(), reported("one", &id, TaskState::Finished, None)),
+        (framework_id, reported("older", &id, TaskState::Failed, None)),
+    ];
+    let report = ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks };
+    play.agent_says(1, report);
+    assert_eq!(play.recovered(), [resources(1, 1024)]);
+    assert!(play.rig.actor().state.frameworks[&framework].tasks.is_empty());
+}
+
+#[test]
+fn reconciliation_never_runs_ahead_of_the_statuses_under_way() {
+    let (mut play, framework, id, _) = staged();
+    let framework_id = play.framework_id(framework);
+    let (state, latest) = (TaskState::Starting, TaskState::Finished);
+    play.agent_says(1, ToMaster::Update { framework_id, status: Box::new(status("one", state, 1)), latest });
+    let acknowledge = Call::Acknowledge { agent_id: id, task_id: TaskId::trusted("one"), uuid: Uuid([1; 16]) };
+    play.call(framework, acknowledge);
+    play.call(framework, Call::Reconcile { tasks: vec![] });
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Starting, Some(Reason::Reconciliation))]);
+}
+
+#[test]
+fn an_agent_that_fell_before_it_had_its_id_is_asked_for_what_it_was_told() {
+    let (mut play, framework, _, _) = staged();
+    play.agent_says(1, ToMaster::Register { info: Box::new(agent_info()) });
+    let asked = to_agent(&play.effects).into_iter().find_map(|message| match message {
+        ToAgent::Reconcile { tasks } => Some(tasks),
+        _ => None,
+    });
+    assert_eq!(asked, Some(vec![(play.framework_id(framework), TaskId::trusted("one"))]));
+}
