@@ -130,6 +130,9 @@ pub(crate) struct Master {
     /// Weights of roles, such as `eng=2,web=0.5`.
     #[arg(long, env = "KAON_WEIGHTS", value_delimiter = ',', value_name = "ROLE=WEIGHT,..")]
     pub(crate) weights: Vec<String>,
+    /// Stop when stdin ends: for members whose parent must not leave them behind.
+    #[arg(long, hide = true)]
+    pub(crate) leash: bool,
     /// Crash an actor on its n-th event, once, to watch its supervisor: `master:1000`. For tests.
     #[arg(long, env = "KAON_PLANT_PANIC", value_delimiter = ',', hide = true)]
     pub(crate) plant_panic: Vec<String>,
@@ -170,6 +173,9 @@ pub(crate) struct Agent {
     /// How long executors may take to come back after the agent restarted, in seconds.
     #[arg(long, env = "KAON_EXECUTOR_REREGISTRATION_TIMEOUT", default_value_t = 2.0, value_name = "SECONDS")]
     pub(crate) executor_reregistration_timeout: f64,
+    /// Stop when stdin ends: for members whose parent must not leave them behind.
+    #[arg(long, hide = true)]
+    pub(crate) leash: bool,
     /// Crash an actor on its n-th event, once, to watch its supervisor: `agent:100`. For tests.
     #[arg(long, env = "KAON_PLANT_PANIC", value_delimiter = ',', hide = true)]
     pub(crate) plant_panic: Vec<String>,
@@ -295,6 +301,33 @@ pub(crate) struct SimRun {
     /// Crash, cut off and slow down parts of the cluster, as the seed decides.
     #[arg(long)]
     pub(crate) faults: bool,
+    /// Processors of each agent.
+    #[arg(long, default_value_t = 8.0)]
+    pub(crate) agent_cpus: f64,
+    /// Memory of each agent in MiB.
+    #[arg(long, default_value_t = 16_384.0)]
+    pub(crate) agent_mem: f64,
+    /// Processors of each task.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) task_cpus: f64,
+    /// Memory of each task in MiB.
+    #[arg(long, default_value_t = 512.0)]
+    pub(crate) task_mem: f64,
+    /// How long tasks run, in seconds: `5`, `1..20` (the default), or `exp:8`.
+    #[arg(long, value_name = "DISTRIBUTION")]
+    pub(crate) lengths: Option<String>,
+    /// No task fails by itself and none is killed.
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Frameworks remove themselves when they are done.
+    #[arg(long)]
+    pub(crate) teardown: bool,
+    /// Virtual time after which a run that is not done has failed, in seconds.
+    #[arg(long, default_value_t = 21_600.0, value_name = "SECONDS")]
+    pub(crate) deadline: f64,
+    /// Assert the actors' invariants after each of so many events of a machine; chosen by the size when not given.
+    #[arg(long)]
+    pub(crate) invariants_every: Option<u64>,
     /// Plant a bug that the checkers must find. For tests of the simulator.
     #[arg(long, value_parser = ["double-grant", "drop-status"])]
     pub(crate) plant: Option<String>,

@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the files of the task are looked at while it runs.
 const TAIL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The largest amount of a resource that can be asked for; beyond lie typing errors.
+const AMOUNT_MAX: f64 = 1e9;
+
 /// The exit code of a run that was interrupted or whose task did not end by itself: as a shell reports SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
@@ -23,6 +26,12 @@ pub(crate) async fn run(options: Run) -> Result<i32> {
     for pair in &options.environment {
         let (name, value) = pair.split_once('=').with_context(|| format!("--env {pair}: expected KEY=VALUE"))?;
         environment.push(json!({"name": name, "value": value}));
+    }
+    for (flag, value) in [("--cpus", options.cpus), ("--mem", options.mem)] {
+        // Anything else would wait for an offer that never comes.
+        if !(0.0..=AMOUNT_MAX).contains(&value) {
+            bail!("{flag} {value}: expected a number from 0 to {AMOUNT_MAX}");
+        }
     }
     let client = Client::new(&options.api.api);
     let name = options.name.clone().unwrap_or_else(|| options.command.join(" "));
@@ -81,18 +90,43 @@ struct Ended {
 }
 
 impl Ended {
-    /// The task's own exit code where it has one: the built-in executor writes it as Mesos's does.
+    /// The task's own exit code where it has one, as a shell would tell it: the built-in executor says how a command
+    /// ended in the words of Mesos's.
     fn exit_code(&self) -> i32 {
-        let number = |marker: &str| {
-            let (_, rest) = self.message.split_once(marker)?;
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<i32>().ok()
-        };
+        let after = |marker: &str| self.message.split_once(marker).map(|(_, rest)| rest.trim());
+        let code = after("exited with status ").and_then(|text| text.parse().ok());
+        let signal = after("terminated with signal ").and_then(signal_number).map(|number| 128 + number);
         match self.state.as_str() {
             "TASK_FINISHED" => 0,
             "TASK_KILLED" => EXIT_INTERRUPTED,
-            _ => number("exited with status ").or(number("signal ").map(|signal| 128 + signal)).unwrap_or(1),
+            _ => code.or(signal).unwrap_or(1),
         }
     }
+}
+
+/// The number of a signal from the words that `strsignal(3)` has for it.
+fn signal_number(words: &str) -> Option<i32> {
+    let known = [
+        ("Hangup", 1),
+        ("Interrupt", 2),
+        ("Quit", 3),
+        ("Illegal instruction", 4),
+        ("Trace/breakpoint trap", 5),
+        ("Aborted", 6),
+        ("Bus error", 7),
+        ("Floating point exception", 8),
+        ("Killed", 9),
+        ("User defined signal 1", 10),
+        ("Segmentation fault", 11),
+        ("User defined signal 2", 12),
+        ("Broken pipe", 13),
+        ("Alarm clock", 14),
+        ("Terminated", 15),
+        ("CPU time limit exceeded", 24),
+        ("File size limit exceeded", 25),
+        ("Bad system call", 31),
+    ];
+    known.into_iter().find(|(name, _)| words.starts_with(name)).map(|(_, number)| number)
 }
 
 struct Session {

@@ -3,7 +3,8 @@
 use crate::arguments::SimRun;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use kaon_sim::{Options, Plant, Progress};
+use kaon_kernel::quantity::Quantity;
+use kaon_sim::{Lengths, Options, Plant, Progress};
 
 /// Runs, prints, and tells by the exit code whether every claim held.
 pub(crate) fn run(arguments: SimRun) -> Result<i32> {
@@ -16,12 +17,27 @@ pub(crate) fn run(arguments: SimRun) -> Result<i32> {
         workers: arguments.workers,
         faults: arguments.faults,
         plant: plant.and_then(|word| Plant::ALL.into_iter().find(|plant| plant.word() == word)),
-        ..Options::default()
+        agent_cpus: amount("agent-cpus", arguments.agent_cpus)?,
+        agent_mem: amount("agent-mem", arguments.agent_mem)?,
+        task_cpus: amount("task-cpus", arguments.task_cpus)?,
+        task_mem: amount("task-mem", arguments.task_mem)?,
+        lengths: match &arguments.lengths {
+            Some(text) => text.parse().with_context(|| format!("--lengths {text}"))?,
+            None => Lengths::Uniform(1.0, 20.0),
+        },
+        varied: !arguments.plain,
+        teardown: arguments.teardown,
+        deadline: crate::host::seconds("deadline", arguments.deadline)?,
+        invariants_every: arguments.invariants_every,
     };
     match arguments.seeds {
         Some(seeds) => explore(&options, seeds, arguments.json),
         None => once(&options, arguments.json),
     }
+}
+
+fn amount(flag: &str, value: f64) -> Result<Quantity> {
+    Quantity::from_scalar(value).with_context(|| format!("--{flag} {value}: not an amount"))
 }
 
 fn once(options: &Options, json: bool) -> Result<i32> {

@@ -17,7 +17,10 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long members have from TERM to their end; KILL follows.
-pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(2500);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(2000);
+
+/// How long may then go by until nothing is left of the tasks.
+const END_WITHIN: Duration = Duration::from_millis(900);
 
 /// How long a member may take until it says that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -157,7 +160,9 @@ impl Cluster {
     fn launch(&self, plan: &Plan) -> Result<Child> {
         let log = OpenOptions::new().create(true).append(true).open(self.log(plan))?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(&plan.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        command.args(&plan.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        // Its stdin is a leash: should we be killed, it ends by itself.
+        command.arg("--leash");
         // Ctrl-C is for us: members get TERM from us, in order. Our own settings are not theirs.
         command.process_group(0);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KAON_")) {
@@ -246,6 +251,17 @@ impl Cluster {
                 let _ = member.child.kill().await;
             }
         }
+        // Executors outlive their agent, which is right where it comes back; here it does not.
+        let agents = self.members.iter().filter(|member| member.plan.needs_master);
+        let ends = agents.map(|agent| async {
+            let home = self.dir.join(&agent.plan.name);
+            match tokio::time::timeout(END_WITHIN, crate::host::agent::end_containers(&home)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => eprintln!("kaon up: the tasks of {} may go on: {error:#}", agent.plan.name),
+                Err(_) => eprintln!("kaon up: the tasks of {} do not end", agent.plan.name),
+            }
+        });
+        futures::future::join_all(ends).await;
     }
 }
 

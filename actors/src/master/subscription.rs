@@ -200,8 +200,10 @@ impl Master {
     pub(super) fn on_framework_return_over(&mut self, index: FrameworkIndex, context: &mut MasterContext<'_>) {
         if let Some(framework) = self.state.frameworks.get(&index).filter(|framework| !framework.is_connected()) {
             let id = framework.id.clone();
-            context.count("master/frameworks_not_returned", 1);
-            self.teardown(&id, context);
+            if !self.is_removing(&id) {
+                context.count("master/frameworks_not_returned", 1);
+                self.teardown(&id, context);
+            }
         }
     }
 

@@ -12,8 +12,10 @@ use kaon_isolators::topology::Topology;
 use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::AGENT_TREE;
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::container::ContainerRequest;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::port::Containers;
 use kaon_kernel::resource::parse;
 use kaon_runtime::{Host, HostConfig, Ports};
 use kaon_transport::{Authority, Endpoint, EndpointConfig, Request, Target, Trust};
@@ -63,7 +65,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
 
     let containers = ContainersConfig {
         work_directory: dir.clone(),
-        runtime_directory: dir.join("run"),
+        runtime_directory: dir.join(RUNTIME_DIRECTORY),
         executable: Executable::current()?,
         executor_environment: Arc::new(move |container: &ContainerId| {
             let request = Request { role: PeerRole::Executor, name: container.to_string(), names: Vec::new() };
@@ -104,8 +106,9 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let over = async move { drop(is_stopped.await) };
     let serving = tokio::spawn(kaon_http::serve(http, edge, Limits::default(), over));
+    let signals = super::StopSignals::hear(options.leash)?;
     super::say_ready(http_address, listen);
-    let code = super::until_over(host).await?;
+    let code = super::until_over(host, signals).await?;
     drop(stop);
     endpoint.close().await;
     serving.await??;
@@ -114,6 +117,35 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
 
 /// The isolators of a machine (`--isolation` of Mesos); cgroups and namespaces are not among them yet.
 const ISOLATION: &str = "posix/cpu,posix/mem,posix/rlimits";
+
+/// Where the records of containers are, below the work directory.
+const RUNTIME_DIRECTORY: &str = "run";
+
+/// Ends every container of an agent that has ended itself, with KILL. Containers outlive their agent so that the next
+/// one finds them; this is for when there is to be no next one.
+///
+/// # Errors
+/// When an agent still serves the directory, or it can't be read.
+pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
+    let config = ContainersConfig {
+        work_directory: dir.to_owned(),
+        runtime_directory: dir.join(RUNTIME_DIRECTORY),
+        executable: Executable::current()?,
+        executor_environment: Arc::new(|_| Ok(Vec::new())),
+        isolators: Chain::parse(ISOLATION)?,
+        switch_user: false,
+        parent: None,
+    };
+    let containers = ProcessContainers::new(config, tokio::runtime::Handle::current())?;
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let answer = move |_| {
+        // Whoever waits may have run out of time.
+        let _ = done.send(());
+    };
+    // What nobody knows is destroyed.
+    containers.request(ContainerRequest::Recover { known: Vec::new() }, Box::new(answer));
+    Ok(is_done.await?)
+}
 
 /// The file that remembers where executors reach this agent: they must find it again after a restart.
 const LISTEN_FILE: &str = "listen";

@@ -69,9 +69,10 @@ pub(crate) async fn run() -> Result<i32> {
     let endpoint = Endpoint::bind(endpoint, Arc::new(host.clone()))?;
     let containers = Arc::new(containers);
     host.plug(Ports { network: Some(endpoint.clone()), streams: None, containers: Some(containers) })?;
+    let signals = super::StopSignals::hear(false)?;
     host.begin()?;
     endpoint.connect(agent)?;
-    let code = super::until_over(host).await?;
+    let code = super::until_over(host, signals).await?;
     endpoint.close().await;
     Ok(code)
 }

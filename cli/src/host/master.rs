@@ -66,8 +66,9 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let over = async move { drop(is_stopped.await) };
     let serving = tokio::spawn(kaon_http::serve(http, edge, Limits::default(), over));
+    let signals = super::StopSignals::hear(options.leash)?;
     super::say_ready(http_address, endpoint.address()?);
-    let code = super::until_over(host).await?;
+    let code = super::until_over(host, signals).await?;
     drop(stop);
     endpoint.close().await;
     serving.await??;

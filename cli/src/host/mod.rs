@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long a host's actors have to end after TERM.
 const STOP_WITHIN: Duration = Duration::from_millis(1500);
@@ -57,7 +57,7 @@ fn plants(texts: &[String]) -> Result<Vec<(ActorKind, u64)>> {
 }
 
 /// Seconds of a flag as a duration.
-fn seconds(flag: &str, value: f64) -> Result<kaon_kernel::time::Duration> {
+pub(crate) fn seconds(flag: &str, value: f64) -> Result<kaon_kernel::time::Duration> {
     kaon_kernel::time::Duration::from_seconds(value).with_context(|| format!("--{flag} {value}: not a length of time"))
 }
 
@@ -69,19 +69,45 @@ fn journal(directory: &Path) -> Result<Box<dyn kaon_runtime::journal::Journal>> 
     }
 }
 
-/// Waits until the host has ended by itself, or Ctrl-C or TERM asks it to. Its exit code.
-async fn until_over(host: kaon_runtime::Host) -> Result<i32> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+/// What stops a host from outside, heard from the moment that this is made on: whoever reads that we are ready may stop
+/// us at once.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Whether the end of stdin stops us as well.
+    leash: bool,
+}
+
+impl StopSignals {
+    fn hear(leash: bool) -> Result<Self> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, leash })
+    }
+}
+
+/// Waits until the host has ended by itself, or Ctrl-C, TERM or the end of a leash asks it to. Its exit code.
+async fn until_over(host: kaon_runtime::Host, mut stop: StopSignals) -> Result<i32> {
     let waiting = host.clone();
     let mut ended = tokio::task::spawn_blocking(move || waiting.wait());
     tokio::select! {
         code = &mut ended => return Ok(code?),
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = stop.interrupt.recv() => {}
+        _ = stop.terminate.recv() => {}
+        () = stdin_ends(), if stop.leash => {}
     }
     let stopped = tokio::task::spawn_blocking(move || host.stop(STOP_WITHIN)).await?;
     Ok(stopped?)
+}
+
+/// Waits until whoever holds the other end of stdin is gone. A thread of its own reads: it may never return.
+async fn stdin_ends() {
+    let (ended, is_ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // What is written there does not matter, nor why it ended.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    let _ = is_ended.await;
 }
 
 /// Says in one line on stdout that this member is ready, for `kaon up` and for scripts.

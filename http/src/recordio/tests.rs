@@ -1,3 +1,5 @@
+//! The decoder against every way of cutting a stream.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The chain: order, undoing, and what contradicts itself.
+
 use super::*;
 use crate::isolator::{HostAction, Rlimit};
 use kaon_kernel::container::Program;

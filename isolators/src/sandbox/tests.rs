@@ -1,3 +1,5 @@
+//! Sandboxes: what is made, and what is refused.
+
 use super::*;
 use proptest::prelude::*;
 use std::fs;

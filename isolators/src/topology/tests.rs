@@ -1,3 +1,5 @@
+//! Topologies: the live machine, texts, and the exported files.
+
 use super::*;
 use std::collections::BTreeSet;
 

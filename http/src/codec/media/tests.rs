@@ -1,3 +1,5 @@
+//! The rules of content negotiation, row by row.
+
 use super::*;
 
 #[test]
