@@ -178,6 +178,11 @@ impl MasterEdge {
         &self.view
     }
 
+    /// How many streams are open.
+    pub fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Who this master is, without its id.
     pub(crate) fn master_info(&self) -> &v1::MasterInfo {
         &self.master_info
@@ -202,9 +207,7 @@ impl MasterEdge {
             return None;
         }
         Some(match (self.config.leader)() {
-            Some(leader) => {
-                answer::redirect(&format!("//{}:{}{}", leader.hostname, leader.port, request.target()))
-            }
+            Some(leader) => answer::redirect(&format!("//{}:{}{}", leader.hostname, leader.port, request.target())),
             None => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "No leader elected"),
         })
     }

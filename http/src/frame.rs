@@ -3,10 +3,20 @@
 use kaon_kernel::frame::{BODY_BYTES_MAX, Frame, Root, Route};
 use rkyv::rancor::{self, Panic};
 
-/// A message that no frame can carry.
+/// The largest call inside, in bytes. Behind the edge it is put into other frames, once with its framework's words beside
+/// it, and none of them may be larger than a frame can be.
+pub(crate) const CALL_BYTES_MAX: usize = BODY_BYTES_MAX - 2 * FRAMEWORK_BYTES_MAX;
+
+/// The largest words of a framework inside, in bytes. Every agent that runs its tasks is sent them with each.
+pub(crate) const FRAMEWORK_BYTES_MAX: usize = 1 << 20;
+
+/// A message that is larger than the actors take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the call takes {0} bytes inside, at most {BODY_BYTES_MAX} are allowed; split it")]
-pub(crate) struct TooLarge(usize);
+#[error("this takes {bytes} bytes inside, at most {bytes_max} are allowed")]
+pub(crate) struct TooLarge {
+    bytes: usize,
+    bytes_max: usize,
+}
 
 /// Copies a part of a message out. Copying out of valid memory can't fail.
 pub(crate) fn copy<T, A: rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<Panic>>>(archived: &A) -> T {
@@ -19,11 +29,11 @@ pub(crate) fn copy<T, A: rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<
 /// # Errors
 /// When it does not fit.
 pub(crate) fn encode<M: Root>(route: Route, message: &M, weight: Weight) -> Result<Frame, TooLarge> {
-    if weight == Weight::MayBeLarge {
+    if let Weight::MayBeLarge { bytes_max } = weight {
         let measured = rkyv::api::high::to_bytes_in::<_, rancor::Error>(message, rkyv::util::AlignedVec::<16>::new());
-        let length = measured.map_or(usize::MAX, |bytes| bytes.len());
-        if length > BODY_BYTES_MAX {
-            return Err(TooLarge(length));
+        let bytes = measured.map_or(usize::MAX, |bytes| bytes.len());
+        if bytes > bytes_max {
+            return Err(TooLarge { bytes, bytes_max });
         }
     }
     Ok(Frame::encode(route, message))
@@ -35,7 +45,10 @@ pub(crate) enum Weight {
     /// Far below the bound: few parts, out of a small body.
     Light,
     /// To be measured.
-    MayBeLarge,
+    MayBeLarge {
+        /// The most that it may be.
+        bytes_max: usize,
+    },
 }
 
 impl Weight {
@@ -45,6 +58,10 @@ impl Weight {
     const PARTS: usize = 1000;
 
     pub(crate) fn of(body_bytes: usize, parts: usize) -> Self {
-        if body_bytes <= Self::BODY_BYTES && parts <= Self::PARTS { Self::Light } else { Self::MayBeLarge }
+        if body_bytes <= Self::BODY_BYTES && parts <= Self::PARTS {
+            Self::Light
+        } else {
+            Self::MayBeLarge { bytes_max: CALL_BYTES_MAX }
+        }
     }
 }

@@ -213,11 +213,7 @@ fn framework_to_v1(framework: &view::Framework) -> get_frameworks::Framework {
 }
 
 /// An offer as it stands; `None` when its agent or the master's id is not known any more.
-fn offer_to_v1(
-    snapshot: &Snapshot,
-    number: kaon_kernel::id::OfferId,
-    offer: &view::Offered,
-) -> Option<v1::Offer> {
+fn offer_to_v1(snapshot: &Snapshot, number: kaon_kernel::id::OfferId, offer: &view::Offered) -> Option<v1::Offer> {
     let info = &snapshot.agents.get(&offer.agent_id)?.info;
     let role = offer.role.as_str();
     Some(v1::Offer {

@@ -16,8 +16,8 @@ use kaon_kernel::offer::OfferOperation;
 use crate::answer::{self, Answer, Body};
 use crate::codec::{self, MediaType, media};
 use crate::convert::{self, call};
-use crate::edge::{Lookup, MasterEdge};
-use crate::frame::Weight;
+use crate::edge::{HandError, Lookup, MasterEdge};
+use crate::frame::{FRAMEWORK_BYTES_MAX, Weight};
 use crate::server::Request;
 use crate::stream::{self, Records};
 use crate::v1::scheduler as api;
@@ -100,7 +100,8 @@ fn parts(call: &Call) -> usize {
             let tasks = operations.iter().map(|operation| match operation {
                 OfferOperation::Launch { tasks } => {
                     let inner = |task: &kaon_kernel::task::TaskInfo| {
-                        1 + task.resources.iter().count() + task.labels.len()
+                        1 + task.resources.iter().count()
+                            + task.labels.len()
                             + task.command.as_ref().map_or(0, |command| command.environment.len())
                     };
                     tasks.iter().map(inner).sum()
@@ -140,9 +141,17 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
         return answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many subscribers; try again later");
     };
     let message = ToMaster::Subscribe { info: Box::new(info), suppressed_roles, stream: subscriber.stream };
-    if let Err(error) = edge.tell_master(message, Weight::MayBeLarge) {
-        edge.take_back(&subscriber);
-        return error.answer();
+    match edge.tell_master(message, Weight::MayBeLarge { bytes_max: FRAMEWORK_BYTES_MAX }) {
+        Ok(()) => {}
+        Err(error) => {
+            edge.take_back(&subscriber);
+            return match error {
+                HandError::TooLarge(reason) => {
+                    turned_away(&edge, media, &format!("FrameworkInfo is too large: {reason}"))
+                }
+                HandError::Refused(_) | HandError::Unplugged => error.answer(),
+            };
+        }
     }
     let uuid = subscriber.uuid.clone();
     let mut answer = streaming(media, Records { subscriber, edge }.boxed_unsync());

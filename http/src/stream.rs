@@ -74,7 +74,13 @@ enum State {
 }
 
 impl Subscriber {
-    pub(crate) fn new(stream: StreamId, uuid: String, media: MediaType, hangup: Hangup, total: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(
+        stream: StreamId,
+        uuid: String,
+        media: MediaType,
+        hangup: Hangup,
+        total: Arc<AtomicUsize>,
+    ) -> Self {
         Self { stream, uuid, media, inner: Mutex::default(), hangup, total }
     }
 

@@ -159,7 +159,9 @@ impl Files {
         let below = text.strip_prefix(work_dir).filter(|rest| !work_dir.is_empty() && rest.starts_with('/'));
         let parts = below.unwrap_or(text).split('/').filter(|part| !part.is_empty());
         let mut parts: Vec<String> = parts.map(str::to_owned).collect();
-        if parts.len() > COMPONENTS_MAX || parts.iter().any(|part| matches!(part.as_str(), "." | "..") || part.contains('\0')) {
+        if parts.len() > COMPONENTS_MAX
+            || parts.iter().any(|part| matches!(part.as_str(), "." | "..") || part.contains('\0'))
+        {
             return Err(Error::Path);
         }
         if below.is_none() && parts.first().is_some_and(|first| first == "frameworks") {
@@ -199,14 +201,16 @@ impl Files {
             fd = match kind(&before) {
                 SFlag::S_IFDIR => open_directory(&fd, last)?,
                 SFlag::S_IFREG => {
-                    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+                    let flags =
+                        OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
                     openat(&fd, last.as_str(), flags, Mode::empty())?
                 }
                 _ => return Err(Error::NotPlain),
             };
             stat = fstat(&fd)?;
             let is_foreign = stat.st_nlink > 1 && stat.st_uid != owner;
-            if !matches!(kind(&stat), SFlag::S_IFDIR | SFlag::S_IFREG) || (kind(&stat) == SFlag::S_IFREG && is_foreign) {
+            if !matches!(kind(&stat), SFlag::S_IFDIR | SFlag::S_IFREG) || (kind(&stat) == SFlag::S_IFREG && is_foreign)
+            {
                 return Err(Error::NotPlain);
             }
         }

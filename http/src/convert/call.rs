@@ -139,10 +139,7 @@ pub fn from_v1(call: api::Call, kind: Type, master_id: &str) -> Result<Call, Err
         }
         Type::Decline => {
             let decline = call.decline.ok_or(Error::Missing("decline"))?;
-            Call::Decline {
-                offers: offers(&decline.offer_ids, master_id),
-                refusal: refusal(decline.filters.as_ref()),
-            }
+            Call::Decline { offers: offers(&decline.offer_ids, master_id), refusal: refusal(decline.filters.as_ref()) }
         }
         Type::Revive => Call::Revive { roles: roles(call.revive.map(|revive| revive.roles)) },
         Type::Suppress => Call::Suppress { roles: roles(call.suppress.map(|suppress| suppress.roles)) },
@@ -200,7 +197,8 @@ fn operation(operation: v1::offer::Operation, framework: &str) -> Option<OfferOp
             let tasks = tasks.into_iter().map(|info| {
                 let mut task = task::from_v1(info, framework);
                 if has_id {
-                    let defect = "The 'id' field was set in an offer operation of type LAUNCH: it is not supported there";
+                    let defect =
+                        "The 'id' field was set in an offer operation of type LAUNCH: it is not supported there";
                     task.defect = Some(defect.to_owned());
                 }
                 task

@@ -12,10 +12,7 @@ use crate::v1::mesos as v1;
 ///
 /// # Errors
 /// The first rule that is broken. The text goes to the framework as an ERROR event.
-pub fn from_v1(
-    mut info: v1::FrameworkInfo,
-    suppressed: &[String],
-) -> Result<(FrameworkInfo, Vec<RoleName>), Error> {
+pub fn from_v1(mut info: v1::FrameworkInfo, suppressed: &[String]) -> Result<(FrameworkInfo, Vec<RoleName>), Error> {
     let rule = |text: String| Error::Rule(text);
     let mut capabilities: Vec<Capability> = info
         .capabilities
@@ -29,7 +26,9 @@ pub fn from_v1(
         return Err(rule("'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable".to_owned()));
     }
     if !multi_role && !info.roles.is_empty() {
-        return Err(rule("'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable".to_owned()));
+        return Err(rule(
+            "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable".to_owned(),
+        ));
     }
     let single = info.role.take();
     let named = match multi_role {

@@ -23,7 +23,11 @@ fn judge_command(info: &v1::CommandInfo) -> Result<(), Error> {
 }
 
 fn judge_path(path: Option<&str>) -> Result<(), Error> {
-    if path.is_none_or(|path| path.starts_with('/')) { Ok(()) } else { rule("The path of an HTTP check must start with '/'") }
+    if path.is_none_or(|path| path.starts_with('/')) {
+        Ok(())
+    } else {
+        rule("The path of an HTTP check must start with '/'")
+    }
 }
 
 /// What is wrong with a check.

@@ -46,7 +46,6 @@ pub fn to_v1(offer: &Offer, reader: Reader<'_>) -> v1::Offer {
 
 /// Where an agent's HTTP endpoint is (reference 3.4).
 pub fn agent_url(hostname: &str, ip: &str, port: u16) -> v1::Url {
-    let address =
-        v1::Address { hostname: Some(hostname.to_owned()), ip: Some(ip.to_owned()), port: i32::from(port) };
+    let address = v1::Address { hostname: Some(hostname.to_owned()), ip: Some(ip.to_owned()), port: i32::from(port) };
     v1::Url { scheme: "http".to_owned(), address, path: Some("/slave(1)".to_owned()), ..v1::Url::default() }
 }

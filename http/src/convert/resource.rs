@@ -14,7 +14,9 @@ use kaon_kernel::resource::{
 use super::{Error, labels};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::resource::disk_info::{self, source};
-use crate::v1::mesos::resource::{AllocationInfo, DiskInfo, ReservationInfo, RevocableInfo, SharedInfo, reservation_info};
+use crate::v1::mesos::resource::{
+    AllocationInfo, DiskInfo, ReservationInfo, RevocableInfo, SharedInfo, reservation_info,
+};
 use crate::v1::mesos::value;
 
 /// How reservations are written.

@@ -142,7 +142,8 @@ fn write_container(container: &ContainerStatus, out: &mut v1::ContainerStatus) {
     out.executor_pid = container.executor_pid;
     if out.network_infos.is_empty() && !container.ip_addresses.is_empty() {
         let addresses = container.ip_addresses.iter().map(|address| {
-            let protocol = if address.contains(':') { v1::network_info::Protocol::IPv6 } else { v1::network_info::Protocol::IPv4 };
+            let protocol =
+                if address.contains(':') { v1::network_info::Protocol::IPv6 } else { v1::network_info::Protocol::IPv4 };
             v1::network_info::IpAddress { protocol: Some(protocol as i32), ip_address: Some(address.clone()) }
         });
         out.network_infos = vec![v1::NetworkInfo { ip_addresses: addresses.collect(), ..v1::NetworkInfo::default() }];

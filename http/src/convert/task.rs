@@ -36,11 +36,10 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
     if let Some(check) = &task.health_check {
         note(health::judge_health(check));
     }
-    let (resources, allocation) =
-        resource::from_v1(&core::mem::take(&mut task.resources)).unwrap_or_else(|error| {
-            note(Err(error));
-            (Resources::new(), None)
-        });
+    let (resources, allocation) = resource::from_v1(&core::mem::take(&mut task.resources)).unwrap_or_else(|error| {
+        note(Err(error));
+        (Resources::new(), None)
+    });
     let command = task.command.take().map(|info| {
         let (command, verdict) = command::from_v1(info);
         note(verdict);

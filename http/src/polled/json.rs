@@ -219,7 +219,11 @@ pub(crate) fn task(framework: &FrameworkId, held: &Held) -> Value {
     Value::Object(out)
 }
 
-fn executor(framework: &FrameworkId, agent: &AgentId, running: &kaon_kernel::message::agent_master::RunningExecutor) -> Value {
+fn executor(
+    framework: &FrameworkId,
+    agent: &AgentId,
+    running: &kaon_kernel::message::agent_master::RunningExecutor,
+) -> Value {
     let info = &running.info;
     let role = running.role.as_str();
     let v1 = convert_executor::to_v1(info, framework.as_str(), Form::Endpoint, Some(role));

@@ -65,10 +65,7 @@ pub(super) fn state(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
     if let Some(leadership) = leadership {
         let leader_info = json!({"id": id, "pid": own_pid, "port": config.port, "hostname": config.hostname});
         let elected = leadership.elected.as_seconds();
-        out = with(
-            out,
-            [("elected_time", elected.into()), ("leader", own_pid.into()), ("leader_info", leader_info)],
-        );
+        out = with(out, [("elected_time", elected.into()), ("leader", own_pid.into()), ("leader_info", leader_info)]);
     }
     match &config.cluster {
         Some(cluster) => with(out, [("cluster", cluster.clone().into())]),

@@ -18,11 +18,11 @@ use kaon_kernel::frame::Frame;
 use kaon_kernel::message::view::ViewEvent;
 
 pub use self::shelves::Shelves;
+pub(crate) use self::snapshot::add;
 pub use self::snapshot::{
     COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, Leadership, Offered, Snapshot,
     UNREACHABLE_AGENTS_MAX,
 };
-pub(crate) use self::snapshot::add;
 use crate::frame;
 
 /// Events that wait to be folded in: a launch of 20,000 tasks at once.

@@ -17,7 +17,7 @@ use kaon_kernel::resource::{
 use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
 
-use super::codec::random::Random;
+use crate::codec::random::Random;
 
 const FRAMEWORK: &str = "m-0000";
 
@@ -188,7 +188,7 @@ fn bags(layers_max: usize) -> impl Strategy<Value = Resources> {
         (1_u64..1_000_000).prop_map(|amount| (ResourceName::Disk, Value::Scalar(Quantity(amount)))),
     ];
     let entry = (value, 0..=layers_max, any::<(bool, bool, bool, bool)>());
-    let entries = prop::collection::vec(entry, 0..6).prop_map(|entries| {
+    prop::collection::vec(entry, 0..6).prop_map(|entries| {
         let mut bag = Resources::new();
         for ((name, value), layers, (first_is_static, revocable, volume, labelled)) in entries {
             let reservations = (0..layers).map(|layer| Reservation {
@@ -216,8 +216,7 @@ fn bags(layers_max: usize) -> impl Strategy<Value = Resources> {
             }
         }
         bag
-    });
-    entries
+    })
 }
 
 fn defect(change: impl FnOnce(&mut api::TaskInfo)) -> Option<String> {
@@ -244,18 +243,16 @@ fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
     }
     assert_told(defect(|task| task.resources.push(ranges("ports", &[(5, 3)]))), "ends before it begins");
     assert_told(defect(|task| task.resources.push(ranges("ports", &[(1, 5), (3, 9)]))), "overlap");
-    let twice = |task: &mut api::TaskInfo| task.resources.extend([ranges("ports", &[(1, 5)]), ranges("ports", &[(5, 9)])]);
+    let twice =
+        |task: &mut api::TaskInfo| task.resources.extend([ranges("ports", &[(1, 5)]), ranges("ports", &[(5, 9)])]);
     assert_told(defect(twice), "counted twice");
     let negative = Some(api::DurationInfo { nanoseconds: -1 });
     let policy = Some(api::KillPolicy { grace_period: negative });
     assert_told(defect(|task| task.kill_policy = policy), "kill_policy.grace_period");
     assert_told(defect(|task| task.max_completion_time = negative), "max_completion_time");
     assert_told(defect(|task| task.check = Some(api::CheckInfo::default())), "must specify 'type'");
-    let tcp = api::CheckInfo {
-        r#type: Some(3),
-        tcp: Some(api::check_info::Tcp { port: 1 }),
-        ..api::CheckInfo::default()
-    };
+    let tcp =
+        api::CheckInfo { r#type: Some(3), tcp: Some(api::check_info::Tcp { port: 1 }), ..api::CheckInfo::default() };
     assert_told(defect(|task| task.check = Some(tcp)), "TaskInfo.check is not supported");
     let late = api::HealthCheck {
         r#type: Some(3),
