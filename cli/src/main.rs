@@ -18,6 +18,11 @@ use list::What;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
+/// Frames are many small, short-lived allocations; the simulator's events a second show the difference
+/// (`docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The launcher stands between agent and task: it must be single-threaded, so it comes before everything else.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::launcher::ARGUMENT) {

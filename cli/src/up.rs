@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
+use std::io::{PipeReader, PipeWriter};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -39,7 +40,7 @@ pub(crate) async fn up(options: Up) -> Result<i32> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let members = members(&options, &dir)?;
-    let mut cluster = Cluster { members: Vec::new(), dir: dir.clone() };
+    let mut cluster = Cluster { members: Vec::new(), dir: dir.clone(), leash: std::io::pipe()? };
     let started = tokio::select! {
         started = cluster.start(members) => started,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted while the cluster came up")),
@@ -126,6 +127,8 @@ struct Member {
 struct Cluster {
     members: Vec<Member>,
     dir: PathBuf,
+    /// The members' stdin. We alone hold its other end: should we be killed, they end by themselves.
+    leash: (PipeReader, PipeWriter),
 }
 
 impl Cluster {
@@ -160,9 +163,8 @@ impl Cluster {
     fn launch(&self, plan: &Plan) -> Result<Child> {
         let log = OpenOptions::new().create(true).append(true).open(self.log(plan))?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(&plan.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
-        // Its stdin is a leash: should we be killed, it ends by itself.
-        command.arg("--leash");
+        command.args(&plan.arguments).arg("--leash").stdin(self.leash.0.try_clone()?);
+        command.stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         // Ctrl-C is for us: members get TERM from us, in order. Our own settings are not theirs.
         command.process_group(0);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KAON_")) {

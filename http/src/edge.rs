@@ -360,7 +360,7 @@ pub(crate) fn pid(name: &str, ip: impl std::fmt::Display, port: u16) -> String {
 }
 
 /// A random UUID of version 4; `None` when the system gives no randomness.
-fn random_uuid() -> Option<String> {
+pub(crate) fn random_uuid() -> Option<String> {
     let mut bytes = [0; 16];
     if let Err(error) = getrandom::fill(&mut bytes) {
         tracing::error!(%error, "the system gives no randomness");

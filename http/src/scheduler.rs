@@ -166,7 +166,12 @@ fn turned_away(edge: &MasterEdge, media: MediaType, reason: &str) -> Answer {
     let event = FrameworkEvent::Error { message: reason.to_owned() };
     let record = stream::record(media, &event, edge);
     let only = futures::stream::once(std::future::ready(Ok(hyper::body::Frame::data(record))));
-    streaming(media, http_body_util::StreamBody::new(only).boxed_unsync())
+    let mut answer = streaming(media, http_body_util::StreamBody::new(only).boxed_unsync());
+    // Clients look for the id before they read what turns them away; no call will ever carry it.
+    if let Some(id) = crate::edge::random_uuid().and_then(|uuid| HeaderValue::from_str(&uuid).ok()) {
+        answer.headers_mut().insert(STREAM_ID, id);
+    }
+    answer
 }
 
 fn streaming(media: MediaType, body: Body) -> Answer {

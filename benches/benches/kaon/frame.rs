@@ -1,6 +1,6 @@
 //! Frames against prost: one OFFERS event of 100 offers, five resources each, written and read.
 
-use criterion::{Criterion, black_box};
+use criterion::Criterion;
 use kaon_http::v1;
 use kaon_kernel::actor::{ActorKind, Address, HostId, Term};
 use kaon_kernel::frame::{Buffer, Frame, Root, Route};
@@ -10,6 +10,7 @@ use kaon_kernel::message::{MasterMessage, agent_master};
 use kaon_kernel::offer::Offer;
 use kaon_kernel::resource::{Resources, parse};
 use prost::Message;
+use std::hint::black_box;
 
 const OFFERS: u64 = 100;
 

@@ -5,7 +5,9 @@
 use actix::prelude::*;
 use criterion::{Criterion, Throughput};
 use kaon_kernel::actor::supervision::{Policy, Tree};
-use kaon_kernel::actor::{ActorCell, ActorKind, Address, Cell, Context, HostId, Outcome, Record, Term, Ticket, TimerKey};
+use kaon_kernel::actor::{
+    ActorCell, ActorKind, Address, Cell, Context, HostId, Outcome, Record, Term, Ticket, TimerKey,
+};
 use kaon_kernel::frame::{Envelope, Frame, Route};
 use kaon_kernel::message::{AllocatorMessage, MasterMessage, RegistrarMessage, allocator, registrar};
 use kaon_kernel::port::Ingress;
@@ -91,10 +93,8 @@ impl kaon_kernel::actor::Actor for Ball {
 }
 
 fn host(partner: ActorKind) -> (Host, Receiver<()>) {
-    const TREE: Tree = Tree {
-        policy: Policy::DEFAULT,
-        actors: &[ActorKind::Registrar, ActorKind::Master, ActorKind::Allocator],
-    };
+    const TREE: Tree =
+        Tree { policy: Policy::DEFAULT, actors: &[ActorKind::Registrar, ActorKind::Master, ActorKind::Allocator] };
     let (done, is_done) = channel();
     let factory = move |birth: Birth| -> Box<dyn Cell> {
         let (address, seed) = (birth.address, birth.seed);
@@ -120,13 +120,17 @@ fn round(host: &Host, is_done: &Receiver<()>) {
     is_done.recv().expect("the round ends");
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Throw;
 
-#[derive(Message)]
-#[rtype(result = "()")]
+impl Message for Throw {
+    type Result = ();
+}
+
 struct Partner(Recipient<Throw>);
+
+impl Message for Partner {
+    type Result = ();
+}
 
 /// Bare actix doing the same: no frame, no bound, no journal, no supervision.
 struct Bare {

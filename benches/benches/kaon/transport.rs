@@ -31,10 +31,8 @@ struct Side {
 
 impl Ingress for Side {
     fn deliver(&self, _: Frame) -> Result<(), Refused> {
-        if self.echo {
-            if let Some(endpoint) = self.endpoint.get() {
-                endpoint.send(pong())?;
-            }
+        if let Some(endpoint) = self.endpoint.get().filter(|_| self.echo) {
+            endpoint.send(pong())?;
         }
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_multiple_of(self.every.load(Ordering::Relaxed)) {
