@@ -1,6 +1,7 @@
 //! The cluster's certificate authority on disk: `kaon ca`, and what `kaon up` makes by itself.
 
 use crate::arguments::Ca;
+use crate::table::say;
 use anyhow::{Context, Result, bail};
 use kaon_kernel::message::session::PeerRole;
 use kaon_transport::ca::{AUTHORITY_CERTIFICATE, AUTHORITY_KEY};
@@ -31,19 +32,26 @@ pub(crate) fn run(command: Ca) -> Result<()> {
             Authority::create(&cluster, NAME)?.save(&dir)?;
             let certificate = dir.join(AUTHORITY_CERTIFICATE);
             if json {
-                println!("{}", json!({"cluster": cluster, "certificate": certificate}));
+                say(json!({"cluster": cluster, "certificate": certificate}))?;
             } else {
-                println!("cluster {cluster}: every host gets {}; {AUTHORITY_KEY} stays here", certificate.display());
+                say(format_args!(
+                    "cluster {cluster}: every host gets {}; {AUTHORITY_KEY} stays here",
+                    certificate.display()
+                ))?;
             }
         }
         Ca::Issue { dir, role, name, addresses, out, json } => {
             let authority = Authority::load(&dir)
                 .with_context(|| format!("no authority in {}; `kaon ca init --dir` makes one", dir.display()))?;
+            let there = files(&out, &name);
+            if let Some(path) = [&there.certificate, &there.key].into_iter().find(|path| path.exists()) {
+                bail!("{} is there already; take it away, or give another --name or --out", path.display());
+            }
             let files = issue(&authority, &role, &name, addresses, &out)?;
             if json {
-                println!("{}", json!({"certificate": files.certificate, "key": files.key}));
+                say(json!({"certificate": files.certificate, "key": files.key}))?;
             } else {
-                println!("{}\n{}", files.certificate.display(), files.key.display());
+                say(format_args!("{}\n{}", files.certificate.display(), files.key.display()))?;
             }
         }
     }

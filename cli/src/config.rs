@@ -93,13 +93,32 @@ fn every_key(command: &clap::Command) -> Vec<String> {
     own.chain(command.get_subcommands().flat_map(every_key)).collect()
 }
 
-/// A hint at the key that was meant: the one with the longest common beginning.
+/// A hint at the key that was meant: the one that the fewest changes lead to, if they are few.
 fn nearest(key: &str, known: &[String]) -> String {
-    let common = |other: &str| key.chars().zip(other.chars()).take_while(|(one, two)| one == two).count();
-    match known.iter().max_by_key(|other| common(other)).filter(|other| common(other) >= 2) {
-        Some(other) => format!("; did you mean '{other}'?"),
+    let best = known.iter().map(|other| (changes(key, other), other)).min();
+    match best.filter(|(changes, _)| *changes <= key.chars().count().div_ceil(3)) {
+        Some((_, other)) => format!("; did you mean '{other}'?"),
         None => "; `kaon --help` lists the flags, which are the keys".to_owned(),
     }
+}
+
+/// How many characters have to be put in, taken out, replaced or swapped with their neighbour (optimal string alignment).
+fn changes(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for i in 1..=from.len() {
+        let mut row = vec![i];
+        for j in 1..=to.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut fewest = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                fewest = fewest.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(fewest);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
 }
 
 #[cfg(test)]
@@ -122,7 +141,9 @@ mod tests {
     #[test]
     fn a_wrong_key_is_named_with_its_nearest() {
         let error = flags("agnets = 5", &["kaon", "up"]).expect_err("no such key");
-        assert!(error.to_string().contains("agnets") && error.to_string().contains("ag"), "{error}");
+        assert!(error.to_string().contains("'agnets'; did you mean 'agents'?"), "{error}");
+        let error = flags("quite-another = 5", &["kaon", "up"]).expect_err("no such key");
+        assert!(error.to_string().contains("kaon --help"), "{error}");
         assert!(flags("[up]\ncertificate = 'x'", &["kaon", "up"]).is_err(), "a key of another command");
     }
 }

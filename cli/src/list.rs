@@ -2,7 +2,7 @@
 
 use crate::arguments::List;
 use crate::client::Client;
-use crate::table::Table;
+use crate::table::{Table, say};
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -29,9 +29,9 @@ pub(crate) async fn list(what: What, options: List) -> Result<()> {
         What::Offers => offers(client.json("/state").await?),
     };
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say(serde_json::to_string_pretty(&rows)?)?;
     } else {
-        print!("{table}");
+        say(table.to_string().trim_end())?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::arguments::Run;
 use crate::client::{Client, Events};
+use crate::table::say;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -58,7 +59,7 @@ pub(crate) async fn run(options: Run) -> Result<i32> {
         let seconds = started.elapsed().as_secs_f64();
         let report = json!({"state": ended.state, "message": ended.message, "exit_code": code,
             "agent_id": ended.agent_id, "framework_id": session.framework_id, "seconds": seconds});
-        println!("{report}");
+        say(report)?;
     } else if ended.state != "TASK_FINISHED" {
         eprintln!("kaon run: {} {}", ended.state, ended.message);
     }

@@ -1,6 +1,7 @@
 //! `kaon sim run`: one simulated cluster, or many seeds of it.
 
 use crate::arguments::SimRun;
+use crate::table::say;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use kaon_kernel::quantity::Quantity;
@@ -51,9 +52,9 @@ fn once(options: &Options, json: bool) -> Result<i32> {
     let report = kaon_sim::run_with_progress(options, &mut show)?;
     bar.finish_and_clear();
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say(serde_json::to_string_pretty(&report)?)?;
     } else {
-        print!("{report}");
+        say(report.to_string().trim_end())?;
     }
     Ok(i32::from(!report.is_well()))
 }
@@ -65,15 +66,15 @@ fn explore(options: &Options, seeds: u64, json: bool) -> Result<i32> {
     let sum = kaon_sim::explore(options.seed..end, options, &each)?;
     bar.finish_and_clear();
     if json {
-        println!("{}", serde_json::to_string_pretty(&sum)?);
+        say(serde_json::to_string_pretty(&sum)?)?;
     } else {
         for failure in &sum.failures {
-            println!("{failure}");
+            say(failure)?;
         }
-        println!("{} events, {} faults, {} launches anew", sum.events, sum.faults, sum.relaunched);
+        say(format_args!("{} events, {} faults, {} launches anew", sum.events, sum.faults, sum.relaunched))?;
         let mut failed: Vec<u64> = sum.failures.iter().map(|failure| failure.seed).collect();
         failed.dedup();
-        println!("seeds: {} passed, {} failed", sum.seeds - failed.len() as u64, failed.len());
+        say(format_args!("seeds: {} passed, {} failed", sum.seeds - failed.len() as u64, failed.len()))?;
     }
     Ok(i32::from(!sum.failures.is_empty()))
 }

@@ -1,4 +1,18 @@
-//! Tables for people: columns as wide as their widest cell.
+//! What goes to stdout, and tables for people: columns as wide as their widest cell.
+
+use std::io::{ErrorKind, Write};
+
+/// Writes a text and the end of its line to stdout. A reader that has seen enough, such as `head`, is no error.
+///
+/// # Errors
+/// Those of the write.
+pub(crate) fn say(text: impl std::fmt::Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
 
 /// A table with a header, columns two spaces apart.
 pub(crate) struct Table {

@@ -8,10 +8,11 @@
 
 use crate::launcher::{MARK_VARIABLE, PARENT_VARIABLE};
 use crate::process::{self, Process};
-use crate::record::{Directory, Launcher};
+use crate::record::{Directory, Known, Launcher};
 use crate::syscall;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,13 +21,19 @@ use std::time::{Duration, Instant};
 /// How long to go on when processes do not die: those hang in the kernel, and the agent has others to look after.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a launcher that was killed, or has written its status, may take to be gone, in milliseconds.
+const REAP_MILLIS: u16 = 10_000;
+
+/// The pause before a round that has nothing to wait for.
+const ROUND_PAUSE: Duration = Duration::from_millis(10);
+
 /// The longest wait between two rounds.
 const ROUND_MILLIS: u16 = 100;
 
 /// How many processes are killed in one round; the others are found again in the next.
 const WAITED_MAX: usize = 256;
 
-/// Kills what is left of a container, launcher included, and waits until it is gone. Reads all processes of the machine
+/// Kills what is left of a container, launcher included, and waits until it is gone and reaped. Reads all processes of the machine
 /// in each round; blocks, at most [`DEADLINE`].
 ///
 /// # Errors
@@ -42,17 +49,33 @@ pub(crate) fn destroy(directory: &Directory) -> io::Result<()> {
         let found = find(directory, record.as_ref())?;
         dying.extend(found.iter().take(WAITED_MAX).filter_map(|process| Some((process.pid, kill(process)?))));
         dying.retain(|_, pidfd| !has_ended(pidfd, PollTimeout::ZERO));
-        let Some(pidfd) = dying.values().next() else {
-            if found.is_empty() {
-                return Ok(());
-            }
-            continue;
-        };
-        if Instant::now() >= deadline {
-            let reason = format!("processes {:?} do not die", dying.keys());
-            return Err(io::Error::other(reason));
+        if found.is_empty() && dying.is_empty() {
+            record.into_iter().for_each(|record| reap(record.launcher));
+            return Ok(());
         }
-        has_ended(pidfd, PollTimeout::from(ROUND_MILLIS));
+        if Instant::now() >= deadline {
+            let left: Vec<i32> = found.iter().map(|process| process.pid).chain(dying.into_keys()).collect();
+            return Err(io::Error::other(format!("processes {left:?} do not die")));
+        }
+        match dying.values().next() {
+            Some(pidfd) => {
+                has_ended(pidfd, PollTimeout::from(ROUND_MILLIS));
+            }
+            // What is left may not be signalled by us, or ended just now.
+            None => std::thread::sleep(ROUND_PAUSE),
+        }
+    }
+}
+
+/// Reaps a launcher that has ended, or is about to, if this very process started it: one that serves its containers
+/// anew. After a restart of the process it is init that does so, at once.
+pub(crate) fn reap(launcher: Known) {
+    let is_ours = |process: Process| process.parent == std::process::id().cast_signed();
+    if launcher.find().is_some_and(is_ours)
+        && let Ok(pidfd) = syscall::pidfd_open(launcher.pid)
+        && has_ended(&pidfd, PollTimeout::from(REAP_MILLIS))
+    {
+        let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
     }
 }
 

@@ -7,16 +7,13 @@ use crate::isolator::Contribution;
 use crate::launcher::description::{Description, File, Report, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
-use crate::{orphans, posix, sandbox, syscall};
+use crate::{orphans, posix, sandbox};
 use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program};
 use kaon_kernel::id::ContainerId;
-use nix::libc;
-use nix::poll::PollTimeout;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -30,9 +27,6 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The longest answer of a launcher in bytes: a reason may quote a path and a text.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-
-/// How long a killed launcher may take to die, in milliseconds.
-const REAP_MILLIS: u16 = 10_000;
 
 /// A launcher that has been started and waits for its description.
 struct Started {
@@ -68,7 +62,7 @@ impl Inner {
     async fn try_launch(&self, container: &ContainerId, spec: LaunchSpec) -> Result<(i32, Arc<Running>), String> {
         let (config, name) = (self.config.clone(), container.clone());
         let started = self.block(move || start(&config, &name, &spec)).await??;
-        let launcher = started.pid;
+        let launcher = Known::of(started.pid);
         let talked = self.talk(container, started).await;
         match talked {
             Ok(launched) => Ok(launched),
@@ -161,10 +155,12 @@ fn describe(
         Program::Shell(command) => {
             File::Named { file: text("/bin/sh"), arguments: vec![text("sh"), text("-c"), command.clone()] }
         }
-        Program::Exec { file, arguments } if !file.is_empty() => {
-            File::Named { file: file.clone(), arguments: arguments.clone() }
+        Program::Exec { file, .. } if file.is_empty() => return Err("no program is named".to_owned()),
+        // Without a zeroth argument many programs fall: its own name is the rule.
+        Program::Exec { file, arguments } if arguments.is_empty() => {
+            File::Named { file: file.clone(), arguments: vec![file.clone()] }
         }
-        Program::Exec { .. } => return Err("no program is named".to_owned()),
+        Program::Exec { file, arguments } => File::Named { file: file.clone(), arguments: arguments.clone() },
         Program::BuiltinExecutor => File::Own { arguments: vec![text("kaon"), text(EXECUTOR_ARGUMENT)] },
     };
     let description = Description {
@@ -280,22 +276,15 @@ fn spawn(
 }
 
 /// Takes back a launch that went wrong after its launcher was started. Blocks until nothing is left.
-fn undo(config: &ContainersConfig, container: &ContainerId, launcher: i32) {
+fn undo(config: &ContainersConfig, container: &ContainerId, launcher: Option<Known>) {
     let directory = Directory::of(&config.runtime_directory, container.as_str());
     // The pipes are closed by now: a launcher that is sound ends by itself and takes the program along. This finds the
     // other kind, and what it started.
     if let Err(error) = orphans::destroy(&directory) {
         tracing::error!(%container, %error, "something is left of a launch that failed");
     }
-    // Ours and unreaped, so the number is its own.
-    match syscall::pidfd_open(launcher) {
-        Ok(pidfd) => {
-            let _ = syscall::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
-            if orphans::has_ended(&pidfd, PollTimeout::from(REAP_MILLIS)) {
-                let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-            }
-        }
-        Err(error) => tracing::error!(%container, %error, "the launcher can't be reaped"),
+    if let Some(launcher) = launcher {
+        orphans::reap(launcher);
     }
     config.isolators.cleanup(container);
     if let Err(error) = directory.remove() {

@@ -137,6 +137,7 @@ impl Inner {
             let record = directory.launcher();
             let boot_id = process::boot_id().unwrap_or_default();
             let of_this_boot = record.filter(|record| record.boot_id == boot_id);
+            let launcher = of_this_boot.as_ref().map(|record| record.launcher);
             // A launcher that wrote a status has nothing left to do.
             if let (None, Some(record)) = (directory.status(), of_this_boot)
                 && record.launcher.find().is_some_and(|launcher: Process| launcher.is_alive())
@@ -151,7 +152,9 @@ impl Inner {
                     Err(error) => tracing::error!(container = %name, %error, "the launcher can't be watched"),
                 }
             }
-            Found::Ended(settle(&name, &directory))
+            let exit = settle(&name, &directory);
+            launcher.into_iter().for_each(orphans::reap);
+            Found::Ended(exit)
         });
         looked.await.unwrap_or(Found::Ended(super::table::UNKNOWN))
     }
@@ -159,7 +162,6 @@ impl Inner {
     /// Destroys a container of before that nobody knows.
     async fn destroy(&self, container: ContainerId) {
         let directory = Directory::of(&self.config.runtime_directory, container.as_str());
-        let name = container.clone();
         // A launcher among them is killed like the rest: nobody will ask how it ended.
         let destroyed = self.block(move || {
             let destroyed = orphans::destroy(&directory);

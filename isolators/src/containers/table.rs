@@ -147,3 +147,50 @@ impl Table {
         self.0.keys().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn name(number: usize) -> ContainerId {
+        ContainerId::trusted(number.to_string())
+    }
+
+    #[test]
+    fn the_table_and_its_waiters_are_bounded() {
+        let mut table = Table::default();
+        for number in 0..CONTAINERS_MAX {
+            table.reserve(&name(number)).unwrap();
+        }
+        assert!(table.reserve(&name(CONTAINERS_MAX)).unwrap_err().contains("more are not served"));
+        assert!(table.reserve(&name(0)).unwrap_err().contains("exists already"));
+        let (sender, receiver) = mpsc::channel();
+        let answer = || -> Answer {
+            let sender = sender.clone();
+            Box::new(move |outcome| sender.send(outcome).unwrap())
+        };
+        for _ in 0..WAITERS_MAX {
+            assert!(table.wait(&name(0), answer()).is_none());
+        }
+        let (_, refusal) = table.wait(&name(0), answer()).expect("one too many");
+        assert!(matches!(refusal, ContainerOutcome::Failed { .. }));
+        assert_eq!(table.ended(&name(0), &UNKNOWN).len(), WAITERS_MAX);
+        assert!(receiver.try_recv().is_err(), "the table itself answers nobody");
+        assert!(table.wait(&name(0), answer()).is_some(), "its end is known");
+        table.forget(&name(0)).unwrap();
+        table.reserve(&name(0)).unwrap();
+    }
+
+    #[test]
+    fn of_several_kills_before_the_start_the_shortest_counts() {
+        let mut table = Table::default();
+        table.reserve(&name(0)).unwrap();
+        for grace in [5, 3, 9] {
+            assert!(table.kill(&name(0), Duration::secs(grace)).is_none());
+        }
+        assert!(matches!(table.0[&name(0)].phase, Phase::Launching(Some(grace)) if grace == Duration::secs(3)));
+        assert!(table.forget(&name(0)).is_err());
+        assert!(table.failed(&name(0)).is_empty() && !table.contains(&name(0)));
+    }
+}

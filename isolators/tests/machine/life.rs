@@ -1,7 +1,7 @@
 //! What a container is given and what comes of it.
 
 use crate::Test;
-use crate::machine::{Machine, eventually, exec, id, is_alive, mark, root_or_skip, shell, spec, stat};
+use crate::rig::{Machine, eventually, exec, id, is_alive, mark, root_or_skip, shell, spec, stat};
 use kaon_isolators::containers::PATH_DEFAULT;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, Program};
 use kaon_kernel::resource::parse;
@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 
 pub(crate) const TESTS: &[Test] = &[
     ("life::ends_are_reported", ends_are_reported),
+    ("life::many_at_once", many_at_once),
     ("life::output_and_input", output_and_input),
     ("life::the_sandbox", the_sandbox),
     ("life::a_sandbox_can_be_shared", a_sandbox_can_be_shared),
@@ -42,6 +43,26 @@ fn ends_are_reported() {
         let (exit, _) = machine.run(&format!("c{number}"), shell(&format!("c{number}"), text));
         assert_eq!((exit.status, exit.limitation), (Some(status), None), "{text}");
         assert_eq!(machine.wait(&format!("c{number}")).status, Some(status), "asked again");
+    }
+}
+
+fn many_at_once() {
+    let machine = Machine::new();
+    let names: Vec<String> = (0..100).map(|number| format!("c{number}")).collect();
+    let waiting: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| {
+            let spec = Box::new(shell(name, &format!("exit {number}")));
+            drop(machine.begin(ContainerRequest::Launch { container: id(name), spec }));
+            machine.begin(ContainerRequest::Wait { container: id(name) })
+        })
+        .collect();
+    for (number, waiting) in (0..).zip(waiting) {
+        match waiting.recv_timeout(crate::rig::PATIENCE).unwrap() {
+            ContainerOutcome::Exited(exit) => assert_eq!(exit.status, Some(ExitStatus::Code(number))),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -329,9 +350,9 @@ fn requests_out_of_order() {
         machine.begin(ContainerRequest::Launch { container: id("d"), spec: Box::new(shell("d", "sleep 1000")) });
     let waiting = machine.begin(ContainerRequest::Wait { container: id("d") });
     machine.kill("d", Length::ZERO);
-    let launched = begun.recv_timeout(crate::machine::PATIENCE).unwrap();
+    let launched = begun.recv_timeout(crate::rig::PATIENCE).unwrap();
     assert!(matches!(launched, ContainerOutcome::Launched { .. }), "{launched:?}");
-    match waiting.recv_timeout(crate::machine::PATIENCE).unwrap() {
+    match waiting.recv_timeout(crate::rig::PATIENCE).unwrap() {
         ContainerOutcome::Exited(exit) => assert_eq!(exit.status, Some(ExitStatus::Signal(9))),
         other => panic!("{other:?}"),
     }

@@ -7,8 +7,8 @@
 
 mod end;
 mod life;
-mod machine;
 mod restart;
+mod rig;
 mod walls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some(kaon_isolators::launcher::ARGUMENT) => return kaon_isolators::launcher::main(),
         Some(kaon_isolators::launcher::EXECUTOR_ARGUMENT) => return walls::executor(),
+        Some("terms") => return walls::terms(),
         Some("agent") => return restart::agent(&arguments[1..]),
         _ => {}
     }

@@ -1,7 +1,7 @@
 //! Ends: on request, at the program's own end, and when the launcher itself is killed. Nothing of a tree may be left.
 
 use crate::Test;
-use crate::machine::{Machine, eventually, exec, is_alive, mark, shell, sleepers};
+use crate::rig::{Machine, eventually, exec, is_alive, mark, shell, sleepers};
 use kaon_kernel::container::ExitStatus;
 use kaon_kernel::time::Duration as Length;
 use nix::sys::signal::{Signal, kill};
@@ -127,7 +127,7 @@ fn a_launcher_that_is_killed_is_healed() {
     // `env -i` drops the marker: that one is found as long as its parent lives.
     let text = format!(
         "trap '' TERM; sleep {mark} & setsid sleep {mark} & (setsid sh -c '(sleep {mark} &) ' &) ; \
-         env -i sleep {mark} & wait"
+         env -i setsid sleep {mark} & wait"
     );
     let pid = machine.launch("c", shell("c", &text));
     eventually("four run", || sleepers(&mark).len() == 4);

@@ -1,7 +1,7 @@
 //! Isolators in a real launch, the built-in executor, and containers within containers.
 
 use crate::Test;
-use crate::machine::{Machine, PATIENCE, config, eventually, id, mark, runtime, shell, sleepers, spec};
+use crate::rig::{Machine, PATIENCE, config, eventually, id, mark, runtime, shell, sleepers, spec};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::ProcessContainers;
 use kaon_isolators::isolator::{Contribution, Error, HostAction, Isolator, Limitation, Watch};
@@ -9,7 +9,11 @@ use kaon_kernel::container::{ContainerRequest, ExitStatus, LaunchSpec, Program};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::port::Containers;
 use kaon_kernel::time::Duration as Length;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, mpsc};
@@ -143,8 +147,8 @@ pub(crate) fn executor() -> ExitCode {
     config.runtime_directory = directory.join("inner");
     config.parent = Some(std::env::var(kaon_isolators::launcher::MARK_VARIABLE).unwrap());
     let containers = ProcessContainers::new(config, runtime()).unwrap();
-    let text =
-        format!("trap 'echo term; exit 3' TERM; (setsid sleep {mark} &); echo ready; while :; do sleep 0.01; done");
+    let own = std::env::current_exe().unwrap();
+    let text = format!("(setsid sleep {mark} &); exec {} terms", own.display());
     let mut inner = shell("outer", &text);
     inner.join = true;
     let (sender, receiver) = mpsc::channel();
@@ -158,6 +162,21 @@ pub(crate) fn executor() -> ExitCode {
     println!("launch: {:?}", receiver.recv_timeout(PATIENCE).unwrap());
     println!("wait: {:?}", receiver.recv_timeout(PATIENCE).unwrap());
     ExitCode::SUCCESS
+}
+
+/// A program that tells of every TERM, and ends when no other comes for a while.
+pub(crate) fn terms() -> ExitCode {
+    let term = SigSet::from(Signal::SIGTERM);
+    term.thread_block().unwrap();
+    let signals = SignalFd::new(&term).unwrap();
+    println!("ready");
+    signals.read_signal().unwrap();
+    println!("term");
+    while poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], PollTimeout::from(300_u16)).unwrap() > 0 {
+        signals.read_signal().unwrap();
+        println!("term");
+    }
+    ExitCode::from(3)
 }
 
 fn the_builtin_executor() {

@@ -2,7 +2,7 @@
 //! convinces nobody.
 
 use crate::Test;
-use crate::machine::{Machine, PATIENCE, config, eventually, exec, id, is_alive, mark, runtime, shell, sleepers, stat};
+use crate::rig::{Machine, PATIENCE, config, eventually, exec, id, is_alive, mark, runtime, shell, sleepers, stat};
 use kaon_isolators::containers::{Error, ProcessContainers};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus};
 use kaon_kernel::port::Containers;

@@ -1,0 +1,20 @@
+//! The integration tests of the binary, one harness: a list of modules and nothing else.
+
+mod client;
+mod cluster;
+mod conversation;
+mod deadline;
+mod demo;
+mod failover;
+mod faults;
+mod fleet;
+mod framework;
+mod hostile;
+mod outside;
+mod panics;
+mod processes;
+mod pymesos;
+mod run;
+mod security;
+mod tidy;
+mod up;

@@ -1,0 +1,172 @@
+//! `kaon run`: one command on the cluster, as if it ran here.
+
+use crate::cluster::{Cluster, kaon};
+use crate::deadline::{SOON, wait_for};
+use crate::processes;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("kaon starts");
+    (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+fn end(child: &mut Child, what: &str) -> Option<i32> {
+    wait_for(what, SOON, || child.try_wait().expect("our child")).code()
+}
+
+#[test]
+fn a_run_echoes_both_outputs_and_takes_over_the_exit_code() {
+    let cluster = Cluster::start(1);
+    let run = |line: &[&str]| output(cluster.command("run").arg("--").args(line));
+    let (code, out, err) = run(&["sh", "-c", "echo to stdout; echo to stderr >&2"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "to stdout\n", "to stderr\n"));
+    let (code, out, err) = run(&["sh", "-c", "printf 'no newline'; exit 3"]);
+    assert_eq!((code, out.as_str()), (Some(3), "no newline"), "{err}");
+    assert!(err.contains("exited with status 3"), "it says how the task ended: {err}");
+    assert_eq!(run(&["sh", "-c", "exit 255"]).0, Some(255));
+    for (signal, number) in [("KILL", 9), ("SEGV", 11), ("TERM", 15)] {
+        let (code, _, err) = run(&["sh", "-c", &format!("kill -{signal} $$")]);
+        assert_eq!(code, Some(128 + number), "a signal counts as in a shell: {err}");
+    }
+    let (code, _, err) = run(&["there-is-no-such-command"]);
+    assert!(matches!(code, Some(1..=127)), "{code:?} {err}");
+}
+
+#[test]
+fn a_run_shows_large_outputs_whole_and_in_order() {
+    let cluster = Cluster::start(1);
+    let (code, out, err) = output(cluster.command("run").args(["--", "seq", "1", "200000"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.lines().map(str::parse).eq((1..=200_000).map(Ok::<u32, std::num::ParseIntError>)),
+        "{} bytes",
+        out.len()
+    );
+}
+
+#[test]
+fn a_run_hands_its_environment_and_arguments_over_unchanged() {
+    let cluster = Cluster::start(1);
+    let mut command = cluster.command("run");
+    command.args([
+        "--env",
+        "WHO=me and = you",
+        "--env",
+        "EMPTY=",
+        "--name",
+        "greeting",
+        "--cpus",
+        "0.2",
+        "--mem",
+        "16",
+    ]);
+    command.args(["--", "sh", "-c", "echo \"$WHO|${EMPTY-unset}|$1|$MESOS_SANDBOX\"; pwd", "sh", "it's $HOME * \"q\""]);
+    let (code, out, err) = output(&mut command);
+    assert_eq!(code, Some(0), "{err}");
+    let lines: Vec<&str> = out.lines().collect();
+    let sandbox = lines[0].strip_prefix("me and = you||it's $HOME * \"q\"|").unwrap_or_else(|| panic!("{out}"));
+    assert_eq!(lines[1], sandbox, "it runs in its sandbox");
+    let names = output(kaon().args(["tasks", "--json", "--api", &cluster.api])).1;
+    assert!(names.contains("greeting"), "{names}");
+}
+
+#[test]
+fn a_run_ends_with_one_json_object_when_asked() {
+    let cluster = Cluster::start(1);
+    let (code, out, _) = output(cluster.command("run").args(["--json", "--", "sh", "-c", "exit 4"]));
+    let report: Value = serde_json::from_str(out.lines().last().unwrap_or_default()).expect("JSON at the end");
+    assert_eq!((code, report["state"].as_str()), (Some(4), Some("TASK_FAILED")));
+    assert_eq!(report["exit_code"], 4);
+    assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{report}");
+    for id in ["agent_id", "framework_id"] {
+        assert!(report[id].as_str().is_some_and(|id| !id.is_empty()), "{report}");
+    }
+}
+
+#[test]
+fn an_interrupt_kills_the_task_with_every_process_that_it_started() {
+    let cluster = Cluster::start(1);
+    let script = "(setsid sleep 86400.25 >/dev/null 2>&1 &) ; sh -c 'trap \"\" TERM HUP INT; sleep 86400.25' & echo up; sleep 86400.25";
+    let mut run =
+        cluster.command("run").args(["--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let started = || Some(cluster.tasks("sleep 86400.25")).filter(|pids| pids.len() >= 4);
+    let tree = wait_for("a task, its child, and a grandchild of its own session", SOON, started);
+    processes::signal(run.id() as i32, Signal::SIGINT);
+    assert_eq!(end(&mut run, "an interrupted run to end"), Some(130), "as a shell reports an interrupt");
+    let dead = || tree.iter().all(|&pid| !processes::is_alive(pid)).then_some(());
+    wait_for("the whole tree to be dead", Duration::from_secs(10), dead);
+    assert_eq!(cluster.tasks("sleep 86400.25"), Vec::<i32>::new());
+}
+
+#[test]
+fn a_run_that_no_agent_has_room_for_says_what_it_waits_for_and_can_be_interrupted() {
+    let cluster = Cluster::start(1);
+    let mut command = cluster.command("run");
+    command.args(["--cpus", "100000", "--", "true"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut run = command.spawn().expect("it starts");
+    let (sender, said) = std::sync::mpsc::channel();
+    let stderr = run.stderr.take().expect("piped");
+    let reader = std::thread::spawn(move || {
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(stderr)).map_while(Result::ok);
+        lines.for_each(|line| drop(sender.send(line)));
+    });
+    let line = said.recv_timeout(SOON).expect("it says that it waits");
+    assert!(line.contains("cpus:100000") && line.contains("kaon agents"), "{line}");
+    processes::signal(run.id() as i32, Signal::SIGINT);
+    assert_eq!(end(&mut run, "an interrupted run to end"), Some(130));
+    reader.join().expect("stderr ends with its process");
+}
+
+#[test]
+fn bad_arguments_are_refused_at_once_with_advice() {
+    let cluster = Cluster::start(1);
+    for (flag, value) in [("--cpus", "-1"), ("--cpus", "nan"), ("--cpus", "inf"), ("--mem", "-5"), ("--cpus", "much")] {
+        let (code, out, err) = output(cluster.command("run").args([&format!("{flag}={value}"), "--", "true"]));
+        assert!(code.is_some_and(|code| code != 0), "{flag} {value}: {code:?} {out}");
+        assert!(err.contains(flag), "it names the flag: {err}");
+    }
+    let (code, _, err) = output(cluster.command("run").args(["--env", "NOVALUE", "--", "true"]));
+    assert!(code == Some(1) && err.contains("KEY=VALUE"), "{err}");
+    let (code, _, err) = output(cluster.command("run").args(["--role", "a//b", "--", "true"]));
+    assert!(code == Some(1) && err.contains("role"), "{err}");
+    let (code, _, err) = output(&mut cluster.command("run"));
+    assert!(code == Some(2) && err.contains("CMD"), "{err}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut run = kaon();
+    run.args(["sim", "run", "--agents", "3", "--frameworks", "1", "--tasks", "3"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut run = run.spawn().expect("kaon starts");
+    drop(run.stdout.take());
+    let output = run.wait_with_output().expect("our child");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn errors_say_what_to_do_next() {
+    let (code, _, err) = output(kaon().args(["run", "--api", "127.0.0.1:1", "--", "true"]));
+    assert!(code == Some(1) && err.contains("127.0.0.1:1") && err.contains("kaon up"), "{err}");
+    let (code, _, err) = output(kaon().args(["agents", "--api", "127.0.0.1:1"]));
+    assert!(code == Some(1) && err.contains("kaon up"), "{err}");
+    let (code, _, err) = output(kaon().arg("taks"));
+    assert!(code == Some(2) && err.contains("'tasks'"), "a typo suggests: {err}");
+    let (code, _, err) = output(kaon().args(["up", "--agnets", "1"]));
+    assert!(code == Some(2) && err.contains("--agents"), "a typo suggests: {err}");
+    let file = std::env::temp_dir().join(format!("kaon-test-{}.toml", std::process::id()));
+    for (text, needle) in [("agnets = 2", "'agents'"), ("agents = ", "TOML"), ("[up]\nagents = {}", "agents")] {
+        std::fs::write(&file, text).expect("a file");
+        let (code, _, err) = output(kaon().arg("--config").arg(&file).arg("up"));
+        assert!(code == Some(1) && err.contains(needle), "{text}: {err}");
+    }
+    std::fs::remove_file(&file).expect("it is there");
+    let (code, _, err) = output(kaon().args(["--config", "/nonexistent.toml", "up"]));
+    assert!(code == Some(1) && err.contains("/nonexistent.toml"), "{err}");
+    let (code, _, err) = output(kaon().arg("executor"));
+    assert!(code == Some(1) && err.contains("agent"), "{err}");
+}
