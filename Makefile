@@ -30,7 +30,7 @@ test: check ## everything CI runs
 check: setup ## format, lints, docs, dependency and tidiness rules; never writes
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items -q
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items -q
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "check: cargo-deny is not installed; licences and advisories were not checked"; fi
 
 fix: ## format, and apply what clippy can mend

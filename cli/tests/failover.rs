@@ -31,8 +31,7 @@ fn the_newest_subscription_wins_and_the_old_stream_is_told() {
     let mut first = Framework::subscribe(&cluster.api, info("twin"));
     first.launch_until(vec![task("long", "sleep 86400.125")], "TASK_RUNNING");
     let pids = wait_for("the task", SOON, || Some(cluster.tasks("sleep 86400.125")).filter(|pids| !pids.is_empty()));
-    let new = first.open_again().expect("a second stream");
-    let mut old = std::mem::replace(&mut first.stream, new);
+    let mut old = first.resubscribe();
     first.offers.clear();
     assert_eq!(error(&mut old), "Framework failed over");
     assert_ne!(old.id, first.stream.id);
@@ -56,7 +55,7 @@ fn a_status_that_nobody_acknowledged_is_told_again_after_a_failover() {
     framework.launch(vec![task("short", "exit 3")]);
     framework.until("a first status", |framework| framework.latest("short").is_some());
     let unacknowledged = framework.status("short").expect("it came").clone();
-    framework.stream = framework.open_again().expect("a new stream");
+    framework.resubscribe();
     framework.updates.clear();
     framework.acknowledges = true;
     framework.until_within("the end, status by status", SOON * 2, |framework| {
@@ -99,7 +98,7 @@ fn within_its_failover_timeout_a_framework_keeps_its_tasks_and_loses_them_after(
     wait_for("the master to notice", SOON, || {
         framework_of(&cluster.api, "frameworks", &id).filter(|row| row["connected"] == false)
     });
-    framework.stream = framework.open_again().expect("within two seconds it may come back");
+    framework.resubscribe();
     framework.must("RECONCILE", json!({"tasks": []}));
     framework.updates.clear();
     framework.until("the truth", |framework| framework.latest("long") == Some("TASK_RUNNING"));

@@ -121,6 +121,17 @@ impl Framework {
         }
     }
 
+    /// The same framework on a new stream that the master has confirmed, in place of the old one, which is given back.
+    /// Before that a call would be refused.
+    pub(crate) fn resubscribe(&mut self) -> Stream {
+        let mut stream = self.open_again().expect("the master takes us back");
+        match stream.next(SOON) {
+            Next::Event(event) => assert_eq!(event["subscribed"]["framework_id"]["value"], self.id, "{event}"),
+            other => panic!("{} came back, and got {other:?}", self.id),
+        }
+        std::mem::replace(&mut self.stream, stream)
+    }
+
     /// A call, whatever the answer.
     ///
     /// # Errors

@@ -271,7 +271,7 @@ fn a_subscriber_that_never_reads_is_cut_off_and_others_are_served() {
     };
     let status = refusal.expect("an answer").status;
     assert!(matches!(status, 400 | 403 | 503), "{status} after {sent} calls");
-    chatty.stream = chatty.open_again().expect("it may come back");
+    chatty.resubscribe();
     Framework::subscribe(&cluster.api, info("next")).teardown();
     let status = std::fs::read_to_string(format!("/proc/{}/status", cluster.members[0].pid)).expect("it lives");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
