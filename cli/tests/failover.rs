@@ -29,7 +29,7 @@ fn framework_of(api: &str, list: &str, id: &str) -> Option<Value> {
 fn the_newest_subscription_wins_and_the_old_stream_is_told() {
     let cluster = Cluster::start(1);
     let mut first = Framework::subscribe(&cluster.api, info("twin"));
-    first.launch_until(vec![task("long", "sleep 86400.125")], "TASK_RUNNING");
+    first.launch_until(vec![task("long", "exec sleep 86400.125")], "TASK_RUNNING");
     let pids = wait_for("the task", SOON, || Some(cluster.tasks("sleep 86400.125")).filter(|pids| !pids.is_empty()));
     let mut old = first.resubscribe();
     first.offers.clear();
@@ -74,7 +74,7 @@ fn without_a_failover_timeout_a_broken_stream_ends_the_framework_and_its_tasks()
     let mut brief = info("brief");
     brief["failover_timeout"] = json!(0.0);
     let mut framework = Framework::subscribe(&cluster.api, brief);
-    framework.launch_until(vec![task("long", "sleep 86400.375")], "TASK_RUNNING");
+    framework.launch_until(vec![task("long", "exec sleep 86400.375")], "TASK_RUNNING");
     let id = framework.id.clone();
     wait_for("the task", SOON, || (!cluster.tasks("sleep 86400.375").is_empty()).then_some(()));
     framework.stream.hang_up();
@@ -91,7 +91,7 @@ fn within_its_failover_timeout_a_framework_keeps_its_tasks_and_loses_them_after(
     let mut patient = info("patient");
     patient["failover_timeout"] = json!(2.0);
     let mut framework = Framework::subscribe(&cluster.api, patient);
-    framework.launch_until(vec![task("long", "sleep 86400.625")], "TASK_RUNNING");
+    framework.launch_until(vec![task("long", "exec sleep 86400.625")], "TASK_RUNNING");
     let pids = wait_for("the task", SOON, || Some(cluster.tasks("sleep 86400.625")).filter(|pids| !pids.is_empty()));
     let id = framework.id.clone();
     framework.stream.hang_up();
@@ -112,7 +112,7 @@ fn within_its_failover_timeout_a_framework_keeps_its_tasks_and_loses_them_after(
 fn a_framework_that_was_torn_down_is_removed_for_good() {
     let cluster = Cluster::start(1);
     let mut framework = Framework::subscribe(&cluster.api, info("done"));
-    framework.launch_until(vec![task("long", "sleep 86400.75")], "TASK_RUNNING");
+    framework.launch_until(vec![task("long", "exec sleep 86400.75")], "TASK_RUNNING");
     let id = framework.id.clone();
     let call = json!({"type": "TEARDOWN", "framework_id": {"value": id}}).to_string();
     let headers = [("Content-Type", "application/json"), ("Mesos-Stream-Id", framework.stream.id.as_str())];

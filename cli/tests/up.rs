@@ -51,7 +51,8 @@ fn a_second_cluster_in_one_directory_is_refused_and_the_first_goes_on() {
     let second = kaon().args(["up", "--http", &cluster.api, "--dir"]).arg(&taken).output().expect("kaon starts");
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(second.status.code() == Some(1) && said.contains("--http"), "a taken port is named: {said}");
-    assert_eq!(agent_ids(&cluster.api).len(), 1);
+    wait_for("the agent of the first", SOON, || (agent_ids(&cluster.api).len() == 1).then_some(()));
+    assert_eq!(cluster.pid("master-1"), Some(cluster.members[0].pid));
 }
 
 #[test]

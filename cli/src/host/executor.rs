@@ -50,7 +50,8 @@ pub(crate) async fn run() -> Result<i32> {
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits")?,
         // It runs as the user of its task already.
         switch_user: false,
-        parent: Some(config.container_id.to_string()),
+        // Its end must be its task's, even when both launchers are killed at once.
+        parent: Some(text(kaon_isolators::launcher::MARK_VARIABLE)?),
     };
     let containers = ProcessContainers::new(containers, tokio::runtime::Handle::current())?;
 
