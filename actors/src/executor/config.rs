@@ -2,6 +2,7 @@
 
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, IdError};
 use kaon_kernel::time::Duration;
+use std::sync::Arc;
 
 /// How long an executor whose framework does not checkpoint waits for an agent whose link fell. Mesos does not wait at
 /// all; here a session may break while both ends live, and comes back at once.
@@ -55,9 +56,9 @@ pub struct ExecutorConfig {
     /// In which container; its certificate names the same.
     pub container_id: ContainerId,
     /// The sandbox below the work directory; the task runs in it too.
-    pub sandbox: String,
-    /// What its task inherits.
-    pub environment: Vec<(String, String)>,
+    /// What its task inherits. Shared: a host keeps the configuration to begin afresh from.
+    /// What its task inherits; shared, since a host keeps a copy to begin afresh from.
+    pub environment: Arc<[(String, String)]>,
     /// The first wait for an answer to a registration.
     pub register_backoff: Duration,
     /// The longest (`MESOS_SUBSCRIPTION_BACKOFF_MAX`, else 2 s).
