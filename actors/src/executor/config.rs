@@ -56,8 +56,8 @@ pub struct ExecutorConfig {
     /// In which container; its certificate names the same.
     pub container_id: ContainerId,
     /// The sandbox below the work directory; the task runs in it too.
+    pub sandbox: String,
     /// What its task inherits. Shared: a host keeps the configuration to begin afresh from.
-    /// What its task inherits; shared, since a host keeps a copy to begin afresh from.
     pub environment: Arc<[(String, String)]>,
     /// The first wait for an answer to a registration.
     pub register_backoff: Duration,

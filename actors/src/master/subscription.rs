@@ -161,9 +161,15 @@ impl Master {
         if before != Proxy::Attached {
             return;
         }
-        if let Some(current) = framework.stream.filter(|current| *current != stream) {
-            context.send(from, &FrameworkMessage::Master(ToFramework::Reattach { stream: current }));
+        let (current, framework_id) = (framework.stream, framework.id.clone());
+        if let Some(current) = current {
+            if current != stream {
+                context.send(from, &FrameworkMessage::Master(ToFramework::Reattach { stream: current }));
+            }
+            // Its framework may not even know that it is in. Told twice it takes no harm.
+            self.welcome_framework(index, framework_id, context);
         }
+        let Some(framework) = self.state.frameworks.get(&index) else { return };
         let offers: Vec<OfferId> = framework.offers.iter().copied().collect();
         for offer in offers {
             self.rescind(offer, context);

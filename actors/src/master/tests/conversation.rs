@@ -382,6 +382,7 @@ fn a_proxy_that_began_afresh_gets_its_offers_anew() {
     let framework_id = play.framework_id(framework);
     play.proxy_says(framework, framework_master::ToMaster::Attached { framework_id, stream: StreamId(1) });
     assert!(play.events().iter().any(|event| matches!(event, FrameworkEvent::Rescind { .. })));
+    assert!(play.events().iter().any(|event| matches!(event, FrameworkEvent::Subscribed { .. })));
     assert_eq!(play.recovered(), [resources(1, 1024)]);
 }
 
