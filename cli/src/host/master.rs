@@ -16,6 +16,7 @@ use kaon_kernel::resource::role;
 use kaon_runtime::{Birth, Host, HostConfig, Origin, Ports};
 use kaon_transport::{Endpoint, EndpointConfig};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs the master until it is told to stop.
 pub(crate) async fn run(options: Options) -> Result<i32> {
@@ -65,14 +66,33 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     host.begin()?;
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let over = async move { drop(is_stopped.await) };
-    let serving = tokio::spawn(kaon_http::serve(http, edge, Limits::default(), over));
+    let serving = tokio::spawn(kaon_http::serve(http, edge.clone(), Limits::default(), over));
     let signals = super::StopSignals::hear(options.leash)?;
+    until_leading(&edge).await;
     super::say_ready(http_address, endpoint.address()?);
     let code = super::until_over(host, signals).await?;
     drop(stop);
     endpoint.close().await;
     serving.await??;
     Ok(code)
+}
+
+/// How long a master may wait for its term before it says that it is ready without one: a standby never leads.
+const LEADING_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often it looks.
+const LEADING_LOOK: Duration = Duration::from_millis(2);
+
+/// Waits until calls are answered: whoever reads that we are ready may subscribe at once.
+async fn until_leading(edge: &MasterEdge) {
+    let leads = async {
+        while edge.view().snapshot().leadership.is_none() {
+            tokio::time::sleep(LEADING_LOOK).await;
+        }
+    };
+    if tokio::time::timeout(LEADING_WITHIN, leads).await.is_err() {
+        tracing::info!("ready, but nobody leads yet");
+    }
 }
 
 fn factory(config: MasterConfig, registrar: RegistrarConfig) -> kaon_runtime::Factory {
