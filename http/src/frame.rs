@@ -1,7 +1,7 @@
 //! Frames at this edge: reading them, and making those that go to the actors.
 
 use kaon_kernel::frame::{BODY_BYTES_MAX, Frame, Root, Route};
-use rkyv::rancor::{self, Panic};
+use rkyv::rancor;
 
 /// The largest call inside, in bytes. Behind the edge it is put into other frames, once with its framework's words beside
 /// it, and none of them may be larger than a frame can be.
@@ -16,11 +16,6 @@ pub(crate) const FRAMEWORK_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct TooLarge {
     bytes: usize,
     bytes_max: usize,
-}
-
-/// Copies a part of a message out. Copying out of valid memory can't fail.
-pub(crate) fn copy<T, A: rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<Panic>>>(archived: &A) -> T {
-    rkyv::api::high::deserialize::<T, Panic>(archived).unwrap_or_else(|never| match never {})
 }
 
 /// Puts a message that came from outside into a frame. `weight` says whether it may be large: then it is measured first,

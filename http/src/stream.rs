@@ -21,7 +21,7 @@ use crate::answer::Broken;
 use crate::codec::{self, MediaType};
 use crate::edge::MasterEdge;
 use crate::server::Hangup;
-use crate::{convert, frame, recordio};
+use crate::{convert, recordio};
 
 /// Events that may wait for one reader: a minute of a thousand statuses a second.
 pub(crate) const QUEUE_RECORDS_MAX: usize = 65_536;
@@ -211,7 +211,7 @@ impl Body for Records {
                 Poll::Ready(Some(Err(reason))) => Poll::Ready(Some(Err(Broken::Cut(reason)))),
                 Poll::Ready(Some(Ok(frame))) => {
                     let Some(event) = frame.body::<FrameworkEvent>() else { continue };
-                    let chunk = record(self.subscriber.media, &frame::copy(event), &self.edge);
+                    let chunk = record(self.subscriber.media, &kaon_kernel::frame::copy(event), &self.edge);
                     Poll::Ready(Some(Ok(Chunk::data(chunk))))
                 }
             };

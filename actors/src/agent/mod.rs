@@ -27,7 +27,7 @@ mod tests;
 
 use kaon_kernel::actor::{Actor, Context, Link, LinkState, Outcome, Record, Ticket, TimerKey};
 use kaon_kernel::agent::AgentInfo;
-use kaon_kernel::frame::Envelope;
+use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::time::Duration;
@@ -208,8 +208,7 @@ impl Actor for Agent {
         if self.finished {
             return;
         }
-        let copy = rkyv::deserialize::<AgentMessage, rkyv::rancor::Error>(message);
-        match copy.expect("copying out of memory can't fail") {
+        match copy(message) {
             AgentMessage::Master(message) => self.on_master(envelope, message, context),
             AgentMessage::Executor(message) => self.on_executor(envelope, message, context),
         }

@@ -17,12 +17,12 @@ mod tests;
 use engine::tables::{AgentFacts, Capabilities, FrameworkFacts};
 use engine::{Engine, Rules, frame_bytes};
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Outcome, Record, Ticket, TimerKey};
-use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope};
+use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope, copy};
 use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
 use kaon_kernel::message::{AllocatorMessage, MasterMessage};
 use kaon_kernel::resource::ResourceName;
 use kaon_kernel::time::{Duration, Instant};
-use rkyv::{Archive, rancor};
+use rkyv::Archive;
 
 /// What an allocator is started with.
 #[derive(Clone, Debug, PartialEq)]
@@ -233,8 +233,7 @@ impl Actor for Allocator {
         message: &<AllocatorMessage as Archive>::Archived,
         context: &mut Context<'_, Self>,
     ) {
-        let message = rkyv::deserialize::<AllocatorMessage, rancor::Panic>(message);
-        let Ok(AllocatorMessage::Master(message)) = message;
+        let AllocatorMessage::Master(message) = copy(message);
         let is_from_master = envelope.from == Address::only(context.me().host, ActorKind::Master);
         if !is_from_master || self.handle(message, context).is_err() {
             self.strays += 1;

@@ -20,7 +20,7 @@ mod tests;
 pub use config::{Error, ExecutorConfig};
 
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Link, LinkState, Outcome, Record, Ticket, TimerKey};
-use kaon_kernel::frame::Envelope;
+use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::message::ExecutorMessage;
 use kaon_kernel::message::executor_agent::ToExecutor;
 use kaon_kernel::message::session::PeerRole;
@@ -203,8 +203,7 @@ impl Actor for Executor {
         if self.agent() != Some(envelope.from) {
             return context.count(FOREIGN, 1);
         }
-        let copy = rkyv::deserialize::<ExecutorMessage, rkyv::rancor::Error>(message);
-        let ExecutorMessage::Agent(message) = copy.expect("copying out of memory can't fail");
+        let ExecutorMessage::Agent(message) = copy(message);
         self.on_agent(message, context);
     }
 

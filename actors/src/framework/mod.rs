@@ -10,14 +10,13 @@
 mod tests;
 
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Outcome, Record, StreamId, Ticket, TimerKey};
-use kaon_kernel::frame::Envelope;
+use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::FrameworkId;
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::framework_master::{ToFramework, ToMaster};
 use kaon_kernel::message::scheduler;
 use kaon_kernel::message::{ArchivedFrameworkMessage, FrameworkMessage, MasterMessage};
 use kaon_kernel::time::Duration;
-use rkyv::rancor::Panic;
 
 /// What a proxy is told when it is spawned.
 #[derive(Clone, Debug)]
@@ -132,11 +131,6 @@ impl FrameworkProxy {
         context.emit(stream, &FrameworkEvent::Heartbeat);
         context.arm(Timer::Heartbeat, self.config.heartbeat_interval);
     }
-}
-
-/// Copies a part of a message out. Copying out of valid memory can't fail.
-fn copy<T, A: rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<Panic>>>(archived: &A) -> T {
-    rkyv::api::high::deserialize::<T, Panic>(archived).unwrap_or_else(|never| match never {})
 }
 
 impl Actor for FrameworkProxy {

@@ -2,9 +2,10 @@
 //!
 //! Mesos: `Master::registerSlave`, `Master::reregisterSlave`; reference 9.
 
-use super::{Master, MasterContext, Pending, Timer, copy};
+use super::{Master, MasterContext, Pending, Timer};
 use kaon_kernel::actor::{ActorKind, Address, HostId};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::frame::copy;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, TaskId};
 use kaon_kernel::message::AgentMessage;

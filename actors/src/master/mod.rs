@@ -33,7 +33,7 @@ pub use config::{MasterConfig, TASKS_MAX};
 use kaon_kernel::actor::{
     Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, Term, Ticket, TimerKey,
 };
-use kaon_kernel::frame::Envelope;
+use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId, OfferId};
 use kaon_kernel::message::registrar::{RegistryOperation, ToRegistrar};
 use kaon_kernel::message::session::PeerRole;
@@ -41,7 +41,6 @@ use kaon_kernel::message::{
     MasterMessage, RegistrarMessage, agent_master, allocator, framework_master, registrar, scheduler,
 };
 use kaon_kernel::table::{Set, Table};
-use rkyv::rancor::Panic;
 use state::State;
 
 /// The master actor.
@@ -190,11 +189,6 @@ impl Master {
             None => {}
         }
     }
-}
-
-/// Copies a part of a message out. Copying out of valid memory can't fail.
-fn copy<T, A: rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<Panic>>>(archived: &A) -> T {
-    rkyv::api::high::deserialize::<T, Panic>(archived).unwrap_or_else(|never| match never {})
 }
 
 impl Actor for Master {

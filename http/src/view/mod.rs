@@ -23,7 +23,6 @@ pub use self::snapshot::{
     COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, Leadership, Offered, Snapshot,
     UNREACHABLE_AGENTS_MAX,
 };
-use crate::frame;
 
 /// Events that wait to be folded in: a launch of 20,000 tasks at once.
 pub const QUEUE_EVENTS_MAX: usize = 65_536;
@@ -113,7 +112,7 @@ impl Shared {
         let frames = core::mem::take(&mut lock(&self.queue).frames);
         for frame in &frames {
             if let Some(event) = frame.body::<ViewEvent>() {
-                draft.apply(frame::copy(event));
+                draft.apply(kaon_kernel::frame::copy(event));
             }
         }
         self.newest.store(Arc::new(draft.clone()));
