@@ -18,8 +18,7 @@ use list::What;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-/// Frames are many small, short-lived allocations; the simulator's events a second show the difference
-/// (`docs/performance.md`).
+/// Frames are many small, short-lived allocations, which this allocator is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -373,7 +373,7 @@ impl Frame {
         if self.envelope.kind != M::KIND {
             return None;
         }
-        // JUSTIFICATION: a second validation of each frame costs as much as handling it (`benches/frame_codec`).
+        // JUSTIFICATION: validating 100 offers and reading them takes 14 us, reading alone 0.5 us (docs/performance.md).
         // SAFETY: a `Frame` is made only by `encode`, which wrote an `M` (kinds and types are one to one, see `roots!`),
         // or by `admit`, which validated an archive of this kind in this same buffer; the buffer never changes.
         Some(unsafe { rkyv::access_unchecked::<M::Archived>(self.body_bytes()) })

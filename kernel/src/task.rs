@@ -328,7 +328,7 @@ impl Task {
         if self.statuses.len() == STATUSES_MAX {
             self.statuses.remove(0);
         }
-        // Most tasks have two or three in their life; room for four would be a third of what a running task costs.
+        // Most tasks have two or three in their life; a vector would set room aside for four.
         self.statuses.reserve_exact(1);
         self.statuses.push(TaskStatus { data: None, ..status.clone() });
     }
