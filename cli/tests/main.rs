@@ -10,6 +10,7 @@ mod faults;
 mod fleet;
 mod framework;
 mod hostile;
+mod impostor;
 mod outside;
 mod panics;
 mod processes;

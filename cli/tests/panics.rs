@@ -12,8 +12,41 @@ const HEALED_WITHIN: Duration = Duration::from_secs(90);
 /// How many tasks run, in waves, so that events of every kind come before and after the panic.
 const WAVES: [usize; 3] = [6, 6, 6];
 
-/// Runs waves of tasks while `host` panics as planned, and compares what the framework was told with what happened.
+/// Runs waves of tasks while actors panic as planned, and compares what the framework was told with what happened.
 fn heals(master: &str, agent: &str, panics: usize) {
+    let fell = run_waves(master, agent);
+    assert_eq!(fell.hosts, panics, "the panics happened");
+}
+
+/// How many planted panics are in the logs of a run.
+struct Fell {
+    /// In those of the master and the agent.
+    hosts: usize,
+    /// In those of all executors together.
+    executors: usize,
+}
+
+fn planted(log: &str) -> usize {
+    log.lines().filter(|line| line.contains("an actor fell") && line.contains("planted")).count()
+}
+
+/// Every file of this name below a directory, one after the other.
+fn gathered(directory: &Path, name: &str) -> String {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let read = |entry: std::fs::DirEntry| {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => gathered(&path, name),
+            Ok(kind) if kind.is_file() && entry.file_name() == name => {
+                std::fs::read_to_string(&path).unwrap_or_default()
+            }
+            _ => String::new(),
+        }
+    };
+    entries.map(read).collect()
+}
+
+fn run_waves(master: &str, agent: &str) -> Fell {
     let mut fleet = Fleet::new();
     let flag =
         |plan: &str| if plan.is_empty() { Vec::new() } else { vec!["--plant-panic".to_owned(), plan.to_owned()] };
@@ -39,11 +72,13 @@ fn heals(master: &str, agent: &str, panics: usize) {
             }
         }
     }
-    let logs = fleet.log("master-1") + &fleet.log("agent-1");
-    let fell = logs.lines().filter(|line| line.contains("an actor fell") && line.contains("planted")).count();
-    assert_eq!(fell, panics, "the panics happened:\n{logs}");
-    framework.launch_until(vec![task("after", "true")], "TASK_FINISHED");
+    let hosts = planted(&fleet.log("master-1")) + planted(&fleet.log("agent-1"));
+    let executors = planted(&gathered(&fleet.path("agent-1"), "stderr"));
+    if executors == 0 {
+        framework.launch_until(vec![task("after", "true")], "TASK_FINISHED");
+    }
     framework.teardown();
+    Fell { hosts, executors }
 }
 
 fn marked(marks: &Path, id: &str) -> serde_json::Value {
@@ -83,4 +118,14 @@ fn a_framework_proxy_that_panics_on_its_first_word_heals() {
 #[test]
 fn an_agent_that_panics_while_tasks_run_loses_no_status() {
     heals("", "agent:12,agent:60", 2);
+}
+
+#[test]
+fn executors_that_panic_while_their_tasks_run_lose_no_status() {
+    let tasks = WAVES.iter().sum::<usize>();
+    // In each executor: as it is told to launch, and as its task runs or ends.
+    for nth in [3, 5] {
+        let fell = run_waves("", &format!("executor:{nth}"));
+        assert_eq!((fell.hosts, fell.executors), (0, tasks), "event {nth}");
+    }
 }

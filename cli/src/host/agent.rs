@@ -9,8 +9,8 @@ use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::resources;
 use kaon_isolators::topology::Topology;
-use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::AGENT_TREE;
+use kaon_kernel::actor::{ActorCell, ActorKind};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::container::ContainerRequest;
 use kaon_kernel::id::ContainerId;
@@ -49,7 +49,10 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     };
     let mut setup = HostConfig::new(id, super::random(), AGENT_TREE, journal(&dir.join("journal"))?);
     setup.arbiters = 1;
-    setup.plants = plants(&options.plant_panic)?;
+    let (for_executors, own_plants): (Vec<_>, Vec<_>) =
+        plants(&options.plant_panic)?.into_iter().partition(|(kind, _)| *kind == ActorKind::Executor);
+    setup.plants = own_plants;
+    let for_executors: Vec<String> = for_executors.iter().map(|(_, nth)| format!("executor:{nth}")).collect();
     let host = Host::prepare(setup, Arc::new(factory))?;
 
     // Executors are vouched for by the agent itself: the cluster's key never leaves its place.
@@ -70,13 +73,16 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         executor_environment: Arc::new(move |container: &ContainerId| {
             let request = Request { role: PeerRole::Executor, name: container.to_string(), names: Vec::new() };
             let credentials = own_authority.issue(&request).map_err(std::io::Error::other)?;
-            let pairs = [
+            let mut pairs = vec![
                 (executor::AGENT_ADDRESS, listen.to_string()),
                 (executor::AGENT_NAME, name.clone()),
                 (executor::CERTIFICATE, credentials.certificate_pem().to_owned()),
                 (executor::KEY, credentials.key_pem().to_owned()),
                 (executor::AUTHORITY, authority_pem.clone()),
             ];
+            if !for_executors.is_empty() {
+                pairs.push((executor::PLANTS, for_executors.join(",")));
+            }
             Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
         }),
         isolators: Chain::parse(ISOLATION)?,

@@ -24,6 +24,8 @@ pub(crate) const CERTIFICATE: &str = "KAON_EXECUTOR_CERTIFICATE";
 pub(crate) const KEY: &str = "KAON_EXECUTOR_KEY";
 /// The certificate of the cluster's authority (PEM), which vouches for the agent.
 pub(crate) const AUTHORITY: &str = "KAON_EXECUTOR_AUTHORITY";
+/// Panics planted for tests, as in `kaon agent --plant-panic`.
+pub(crate) const PLANTS: &str = "KAON_EXECUTOR_PLANT_PANIC";
 
 /// Runs until the task has ended and the agent knows.
 pub(crate) async fn run() -> Result<i32> {
@@ -63,6 +65,9 @@ pub(crate) async fn run() -> Result<i32> {
     };
     let mut setup = HostConfig::new(id, super::random(), EXECUTOR_TREE, Box::new(MemoryJournal::fresh()));
     setup.arbiters = 1;
+    let plants: Vec<String> =
+        std::env::var(PLANTS).iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
+    setup.plants = super::plants(&plants)?;
     let host = Host::prepare(setup, Arc::new(factory))?;
     let bind = if agent.address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let trust = Trust { authority, roles: vec![PeerRole::Agent] };
