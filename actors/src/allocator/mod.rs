@@ -9,7 +9,9 @@
 //! whatever arrives is ignored. Messages can name a framework or agent that has just gone: they are counted as strays
 //! and change nothing. Behaviour: [`kaon_kernel::message::allocator`], Mesos `hierarchical.cpp`, reference 11.
 
+pub mod direct;
 pub mod engine;
+pub mod policy;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,78 @@
+//! Policies by their names in flags and scenarios.
+
+use thiserror::Error;
+
+/// A name of no policy.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no {seat} '{name}'; the nearest is '{nearest}'")]
+pub struct UnknownPolicy {
+    /// What was to be chosen.
+    pub seat: &'static str,
+    /// The name that was given, cut to 64 characters.
+    pub name: String,
+    /// The name that the fewest changes lead to.
+    pub nearest: &'static str,
+}
+
+/// No name of a policy is as long; what is longer is cut before it is compared or told.
+const NAME_CHARS_MAX: usize = 64;
+
+/// The policy of a name.
+///
+/// # Errors
+/// When no policy has it.
+///
+/// # Panics
+/// When there are no policies to choose from.
+pub fn named<T>(
+    seat: &'static str,
+    name: &str,
+    policies: impl Iterator<Item = (T, &'static str)>,
+) -> Result<T, UnknownPolicy> {
+    let name = name.chars().take(NAME_CHARS_MAX).collect::<String>();
+    let nearest =
+        policies.map(|(policy, other)| (changes(&name, other), other, policy)).min_by_key(|one| (one.0, one.1));
+    match nearest {
+        Some((0, _, policy)) => Ok(policy),
+        Some((_, nearest, _)) => Err(UnknownPolicy { seat, name, nearest }),
+        None => panic!("a registry of no policies"),
+    }
+}
+
+/// How many characters have to be put in, taken out or replaced.
+fn changes(from: &str, to: &str) -> usize {
+    let to = to.chars().collect::<Vec<_>>();
+    let mut row = (0..=to.len()).collect::<Vec<_>>();
+    for (i, one) in from.chars().enumerate() {
+        let mut diagonal = core::mem::replace(&mut row[0], i + 1);
+        for (j, other) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(one != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{changes, named};
+
+    #[test]
+    fn a_wrong_name_is_refused_with_the_nearest() {
+        let names = || [(1, "best-fit"), (2, "worst-fit"), (3, "first-fit")].into_iter();
+        assert_eq!(named("placement", "worst-fit", names()), Ok(2));
+        let refused = named("placement", "wrost-fit", names()).expect_err("no such name");
+        assert_eq!(refused.to_string(), "there is no placement 'wrost-fit'; the nearest is 'worst-fit'");
+        let long = "x".repeat(1 << 20);
+        assert_eq!(named("placement", &long, names()).expect_err("no such name").name.len(), 64);
+    }
+
+    #[test]
+    fn changes_are_counted() {
+        assert_eq!(
+            [changes("", "abc"), changes("abc", "abc"), changes("abd", "abc"), changes("kitten", "sitting")],
+            [3, 0, 1, 3]
+        );
+    }
+}
