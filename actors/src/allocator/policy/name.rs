@@ -10,7 +10,7 @@ pub struct UnknownPolicy {
     pub seat: &'static str,
     /// The name that was given, cut to 64 characters.
     pub name: String,
-    /// The name that the fewest changes lead to.
+    /// The one that begins so, or that the fewest changes lead to.
     pub nearest: &'static str,
 }
 
@@ -30,10 +30,11 @@ pub fn named<T>(
     policies: impl Iterator<Item = (T, &'static str)>,
 ) -> Result<T, UnknownPolicy> {
     let name = name.chars().take(NAME_CHARS_MAX).collect::<String>();
-    let nearest =
-        policies.map(|(policy, other)| (changes(&name, other), other, policy)).min_by_key(|one| (one.0, one.1));
+    // Half a name is nearer to the whole than to any other.
+    let distance = |other: &str| (!other.starts_with(&name), changes(&name, other));
+    let nearest = policies.map(|(policy, other)| (distance(other), other, policy)).min_by_key(|one| (one.0, one.1));
     match nearest {
-        Some((0, _, policy)) => Ok(policy),
+        Some(((_, 0), _, policy)) => Ok(policy),
         Some((_, nearest, _)) => Err(UnknownPolicy { seat, name, nearest }),
         None => panic!("a registry of no policies"),
     }

@@ -19,8 +19,9 @@ pub(super) fn solve<N: Number>(mut rows: Vec<Vec<N>>, mut right: Vec<N>) -> Opti
             if factor == N::zero() {
                 continue;
             }
-            for at in column..side {
-                rows[below][at] = rows[below][at].minus(factor.times(rows[column][at]).ok()?).ok()?;
+            let (above, rest) = rows.split_at_mut(below);
+            for (cell, over) in rest[0].iter_mut().zip(&above[column]).skip(column) {
+                *cell = cell.minus(factor.times(*over).ok()?).ok()?;
             }
             right[below] = right[below].minus(factor.times(right[column]).ok()?).ok()?;
         }

@@ -51,7 +51,7 @@ fn a_job_before_its_barrier_goes_first() {
 
 #[test]
 fn remote_reads_cost_a_tenth() {
-    let mut cluster = cluster(&vec![machine(16, 16, 0, 0); 2]);
+    let mut cluster = cluster(&[machine(16, 16, 0, 0); 2]);
     let mut queue = TetrisQueue::new(Knobs { fairness: 0.0, ..Knobs::default() }, TieBreak::Index);
     let mut node = |cluster: &Cluster| {
         let tasks = [Candidate { local: &[NodeIndex(1), NodeIndex(9)], ..free(2, 2) }];

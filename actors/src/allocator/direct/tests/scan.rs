@@ -178,7 +178,7 @@ fn more_shapes_than_are_kept_are_placed_all_the_same() {
 
 #[test]
 fn a_reader_that_fell_behind_the_log_looks_at_everything() {
-    let mut cluster = cluster(&vec![machine(8, 8, 0, 0); 3]);
+    let mut cluster = cluster(&[machine(8, 8, 0, 0); 3]);
     let (big, small) = (task(5, 1, GpuDemand::None), task(1, 1, GpuDemand::None));
     let mut placement = FirstFit::new(TieBreak::Index);
     let mut chance = Chance::new(1);

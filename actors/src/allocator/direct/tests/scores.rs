@@ -20,7 +20,7 @@ fn best_and_worst_fit_look_at_what_is_left() {
 
 #[test]
 fn whole_percents_tie_where_exact_scores_do_not() {
-    let mut cluster = cluster(&vec![machine(100, 100, 0, 0); 2]);
+    let mut cluster = cluster(&[machine(100, 100, 0, 0); 2]);
     book(&mut cluster, 1, &[], Task::of(Shape { cpu_milli: 500, ..Shape::default() }));
     let small = task(0, 0, GpuDemand::None);
     // Half a percent of the cores more are used on the second: a quarter of a percent in the mean of two.
@@ -31,7 +31,7 @@ fn whole_percents_tie_where_exact_scores_do_not() {
 
 #[test]
 fn the_two_dot_products_are_opposites() {
-    let mut cluster = cluster(&vec![machine(16, 16, 0, 0); 2]);
+    let mut cluster = cluster(&[machine(16, 16, 0, 0); 2]);
     book(&mut cluster, 0, &[], task(8, 0, GpuDemand::None));
     let cores = task(4, 1, GpuDemand::None);
     let (counted, rounding) = (Counted::ALL, Rounding::Exact);
@@ -41,7 +41,7 @@ fn the_two_dot_products_are_opposites() {
 
 #[test]
 fn e_pvm_shuns_a_machine_that_is_nearly_full() {
-    let mut cluster = cluster(&vec![machine(16, 16, 0, 0); 3]);
+    let mut cluster = cluster(&[machine(16, 16, 0, 0); 3]);
     book(&mut cluster, 0, &[], task(1, 14, GpuDemand::None));
     book(&mut cluster, 1, &[], task(7, 7, GpuDemand::None));
     book(&mut cluster, 2, &[], task(8, 6, GpuDemand::None));
@@ -73,7 +73,7 @@ fn gpu_packing_points_are_the_defined_ones() {
 
 #[test]
 fn gpu_clustering_points_are_the_defined_ones() {
-    let mut cluster = cluster(&vec![machine(64, 64, 8, 0); 1]);
+    let mut cluster = cluster(&[machine(64, 64, 8, 0)]);
     let (part, one) = (task(0, 0, GpuDemand::Part(300)), task(0, 0, GpuDemand::Whole(1)));
     let points = |cluster: &Cluster, task: Task| GpuClustering::points(cluster.node(NodeIndex(0)), &task.shape);
     assert_eq!(

@@ -118,8 +118,8 @@ fn every_sorter_has_its_name() {
         let mut sorter = sorter(name, amounts(1, 0), Table::default());
         assert_eq!(roles(&mut *sorter, &[(1, 1), (1, 1)]), [1, 0]);
     }
-    assert_eq!(SorterName::parse("asset").expect_err("no such name").nearest, "max-min");
-    assert_eq!(SorterName::parse("asset-fair").expect_err("no such name").nearest, "asset-fairness");
+    assert_eq!(SorterName::parse("asset").expect_err("no such name").nearest, "asset-fairness");
+    assert_eq!(SorterName::parse("min-max").expect_err("no such name").nearest, "max-min");
 }
 
 const PATHS: [&str; 8] = ["a", "a/b", "a/b/c", "a/d", "a-e", "f/+g", "f", "*"];

@@ -19,7 +19,7 @@ fn a_lottery_draws_by_weight() {
 fn to_stop_and_to_skip_differ_when_a_small_task_still_fits() {
     let mixed = problem(&[10], &[("a", &[4]), ("b", &[1])]);
     let tasks = |unfit| serve(&mixed, &Rule::Drf, unfit, &mut Chance::new(1)).expect("two tenants").tasks;
-    // a 4, b 1 2 3 4, then a at 4/10 has made fewer allocations: 8, and b again until nothing is left.
+    // a holds 4, b 1 to 4; at equal shares a had fewer allocations, and its next does not fit in the two left.
     assert_eq!([tasks(Unfit::Stop), tasks(Unfit::Skip)], [vec![1, 4], vec![1, 6]]);
 }
 
