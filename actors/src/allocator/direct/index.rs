@@ -43,13 +43,24 @@ impl Index for Largest {
     }
 
     fn set(&mut self, mut at: usize, mut worth: u64) {
-        for level in &mut self.levels {
-            if level[at] == worth {
+        let mut levels = self.levels.iter_mut();
+        let Some(leaves) = levels.next() else { return };
+        let mut before = core::mem::replace(&mut leaves[at], worth);
+        let mut below = leaves;
+        for level in levels {
+            at /= FAN;
+            // Above, only the largest of a group counts: one that was not and is not it changes nothing.
+            if worth < level[at] {
+                if before < level[at] {
+                    return;
+                }
+                worth = largest(&below[at * FAN..][..FAN]);
+            }
+            before = core::mem::replace(&mut level[at], worth);
+            if before == worth {
                 return;
             }
-            level[at] = worth;
-            at /= FAN;
-            worth = largest(&level[at * FAN..][..FAN]);
+            below = level;
         }
     }
 }
