@@ -166,6 +166,19 @@ impl Ranked {
         }
     }
 
+    /// The weight of a role from now on, in thousandths and above zero; the role need not be there yet.
+    ///
+    /// # Panics
+    /// When it is zero.
+    pub fn weigh(&mut self, role: &RoleName, thousandths: u32) {
+        assert!(thousandths > 0, "the weight of role {role} is zero");
+        self.weights.insert(role.clone(), thousandths);
+        if let Some(&at) = self.paths.get(role) {
+            self.nodes[at].weight = thousandths;
+        }
+        self.unsettle(true);
+    }
+
     fn own(&mut self, role: RoleIndex) -> (usize, &mut Own) {
         let at = *self.roles.get(&role).unwrap_or_else(|| panic!("{role:?} is not in the tree"));
         (at, self.nodes[at].own.as_mut().expect("a node that a role points to has its own frameworks"))
@@ -321,10 +334,7 @@ impl Node {
 impl Sorter for Ranked {
     fn reset(&mut self, weights: &[(RoleName, u32)]) {
         *self = Self::new(self.yardstick.clone());
-        for (role, weight) in weights {
-            assert!(*weight > 0, "the weight of role {role} is zero");
-            self.weights.insert(role.clone(), *weight);
-        }
+        weights.iter().for_each(|(role, weight)| self.weigh(role, *weight));
     }
 
     fn add_role(&mut self, role: RoleIndex, name: &RoleName) {

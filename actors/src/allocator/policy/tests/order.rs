@@ -57,6 +57,17 @@ fn asset_fairness_adds_up_what_dominant_shares_compare() {
 }
 
 #[test]
+fn a_weight_counts_from_when_it_is_told() {
+    let mut assets = Ranked::new(Yardstick::Asset);
+    assert_eq!(roles(&mut assets, &[(10, 10), (10, 10), (10, 10)]), [1, 0, 2]);
+    assets.weigh(&RoleName::trusted("c"), 4000);
+    assets.weigh(&RoleName::trusted("d"), 8000);
+    join(&mut assets, 3, "d", 3);
+    assets.allocated(client(3, 3), &amounts(10, 10));
+    assert_eq!(walked(&mut assets), [(3, 3), (2, 2), (1, 1), (0, 0)]);
+}
+
+#[test]
 fn max_min_looks_at_one_resource() {
     let held = [(10, 60), (40, 10), (30, 90)];
     let of_cpus = sorter(SorterName::MaxMin, amounts(1, 0), Table::default());
