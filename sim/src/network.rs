@@ -208,7 +208,7 @@ impl Machine {
             return;
         }
         peer.pending = session;
-        let badge = process.badge.clone();
+        let badge = Box::new(process.badge.clone());
         let mut wait = DIAL_FIRST;
         for _ in 0..attempt.min(8) {
             wait = wait.doubled(DIAL_LAST);
@@ -249,7 +249,7 @@ impl Machine {
             self.hang_up(to, place, old, due, lane);
             self.lose(to.slot, place, old, lane);
         }
-        let welcome = Happening::Welcome { from: host, to: from, session, badge: mine };
+        let welcome = Happening::Welcome { from: host, to: from, session, badge: Box::new(mine) };
         lane.push(&mut self.stamp, place.machine, due, welcome);
         let mut peer = Peer::new(from, badge);
         peer.session = session;

@@ -2,6 +2,7 @@
 
 use crate::happening::Badge;
 use crate::place::{At, Place};
+use crate::timers::Timers;
 use kaon_kernel::actor::supervision::{self, Restarts, Tree};
 use kaon_kernel::actor::{ActorKind, Address, Cell, ChildSpec, HostId, StreamId};
 use kaon_kernel::frame::Frame;
@@ -76,9 +77,7 @@ pub(crate) struct Seat {
     pub(crate) gone: bool,
     pub(crate) incarnation: u32,
     pub(crate) started: Instant,
-    /// The newest arming of each timer that is not due yet.
-    pub(crate) timers: Table<u64, u32>,
-    pub(crate) armings: u32,
+    pub(crate) timers: Timers,
     pub(crate) mailbox: VecDeque<Frame>,
     pub(crate) busy_until: Instant,
     /// The restarts of its children.
@@ -218,8 +217,7 @@ impl Process {
             gone: false,
             incarnation: 1,
             started: Instant(0),
-            timers: Table::default(),
-            armings: 0,
+            timers: Timers::default(),
             mailbox: VecDeque::new(),
             busy_until: Instant(0),
             restarts: Restarts::default(),
@@ -244,7 +242,7 @@ impl Process {
         let seat = &mut self.seats[actor as usize];
         seat.cell = None;
         seat.incarnation += 1;
-        seat.timers.clear();
+        seat.timers = Timers::default();
         seat.busy_until = Instant(0);
         if for_good {
             seat.gone = true;
