@@ -25,8 +25,9 @@ pub const HEADER_BYTES: usize = 64;
 /// The largest archive a frame may carry, in bytes. A re-registration with 10,000 tasks is about 8 MiB.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// What is set aside for a body before it is written: an ordinary status update fits without growing.
-const BODY_BYTES_USUAL: usize = 320;
+/// What is set aside for a body while it is written: nearly all fit without growing. The frame itself is as large as
+/// what was written.
+const BODY_BYTES_USUAL: usize = 1024 - HEADER_BYTES;
 
 /// `KAON` in ASCII.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"KAON");
@@ -300,7 +301,7 @@ pub struct Route {
 }
 
 impl Frame {
-    /// Writes a message. Cost: one allocation and one pass over the message.
+    /// Writes a message. Cost: one pass over the message and a copy of its archive.
     ///
     /// # Panics
     /// When the archive is larger than [`BODY_BYTES_MAX`]: a sender splits what can grow, so this is our mistake.
@@ -308,7 +309,9 @@ impl Frame {
         let mut buffer = Buffer::with_capacity(HEADER_BYTES + BODY_BYTES_USUAL);
         buffer.resize(HEADER_BYTES, 0);
         let written = rkyv::api::high::to_bytes_in::<_, rancor::Error>(message, buffer);
-        let mut buffer = written.expect("writing to memory can't fail");
+        let written = written.expect("writing to memory can't fail");
+        let mut buffer = Buffer::with_capacity(written.len());
+        buffer.extend_from_slice(&written);
         let length = buffer.len() - HEADER_BYTES;
         assert!(length <= BODY_BYTES_MAX, "{:?} of {length} bytes", M::KIND);
         let envelope = Envelope {

@@ -203,6 +203,10 @@ impl Machine {
         }
         let session = self.stamp.unique();
         let unknown = Badge { role: None, identity: "".into() };
+        if process.peers.is_empty() {
+            // An executor has one peer in its life; a table that grows by itself begins with room for four.
+            process.peers.reserve_exact(1);
+        }
         let peer = process.peers.entry(place).or_insert_with(|| Peer::new(place.host(0), unknown));
         if peer.session != 0 {
             return;

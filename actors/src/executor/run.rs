@@ -16,6 +16,9 @@ const KEY: &str = "run";
 /// The layout of its value; raise it with every change of [`Run`].
 const VERSION: u8 = 1;
 
+/// What is set aside for the value while it is written: most fit without growing.
+const BYTES_USUAL: usize = 1024;
+
 /// Where the task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 enum Phase {
@@ -235,9 +238,14 @@ impl Executor {
 
     /// Writes down the task as it is, with the statuses that the agent does not have for certain.
     pub(super) fn note(&mut self, context: &mut Context<'_, Self>) {
-        let Some(run) = &self.run else { return };
-        let record = RunRecord { run: run.clone(), statuses: self.outbox.all() };
-        let archive = rkyv::to_bytes::<rancor::Error>(&record).expect("writing to memory can't fail");
+        // What is written is lent to the record, not copied.
+        let Some(run) = self.run.take() else { return };
+        let record = RunRecord { run, statuses: self.outbox.lend() };
+        let room = AlignedVec::<16>::with_capacity(BYTES_USUAL);
+        let archive = rkyv::api::high::to_bytes_in::<_, rancor::Error>(&record, room);
+        let archive = archive.expect("writing to memory can't fail");
+        self.run = Some(record.run);
+        self.outbox.take_back(record.statuses);
         let mut value = Vec::with_capacity(archive.len() + 1);
         value.push(VERSION);
         value.extend_from_slice(&archive);
