@@ -135,7 +135,9 @@ impl Wheel {
             for entry in self.rounds.drain(bucket) {
                 self.push(entry);
             }
-        } else if let Some(turn) = self.beyond.iter().map(|entry| entry.key.due.0 >> TICK_BITS >> (2 * ROUND_BITS)).min() {
+        } else if let Some(turn) =
+            self.beyond.iter().map(|entry| entry.key.due.0 >> TICK_BITS >> (2 * ROUND_BITS)).min()
+        {
             self.tick = turn << (2 * ROUND_BITS);
             for entry in core::mem::take(&mut self.beyond) {
                 self.push(entry);

@@ -1,5 +1,6 @@
 //! The life of the one task: written down, started, watched, killed, ended.
 
+use crate::executor::config::Inherited;
 use crate::executor::status::Outbox;
 use crate::executor::{Executor, IGNORED, Timer, Waiting};
 use kaon_kernel::actor::{Batch, Context, Record};
@@ -283,8 +284,8 @@ fn program(command: Option<&CommandInfo>) -> Option<Program> {
 }
 
 /// What the task inherits, and over it what the task itself sets.
-fn environment(inherited: &[(String, String)], command: Option<&CommandInfo>) -> Vec<(String, String)> {
-    let mut all = inherited.to_vec();
+fn environment(inherited: &Inherited, command: Option<&CommandInfo>) -> Vec<(String, String)> {
+    let mut all: Vec<_> = inherited.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     for (name, value) in command.iter().flat_map(|command| &command.environment) {
         all.retain(|(present, _)| present != name);
         all.push((name.clone(), value.clone()));

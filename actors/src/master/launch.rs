@@ -41,13 +41,8 @@ impl Master {
             }
         }
         // The task is lent to what is told of it, not copied.
-        let task = Task {
-            info: task,
-            executor_id,
-            state: TaskState::Staging,
-            statuses: Vec::new(),
-            unacknowledged: None,
-        };
+        let task =
+            Task { info: task, executor_id, state: TaskState::Staging, statuses: Vec::new(), unacknowledged: None };
         let view = ViewEvent::Task { framework_id, role: basket.role.clone(), task };
         context.emit(Self::VIEW, &view);
         let ViewEvent::Task { task, .. } = view else { unreachable!("it was made above") };
