@@ -12,7 +12,6 @@ const FEW: usize = 8;
 pub(crate) struct Timers {
     few: Vec<(u64, Waiting)>,
     /// Those that had no room among the few.
-    #[expect(clippy::box_collection, reason = "absent in nearly every actor")]
     many: Option<Box<Table<u64, Waiting>>>,
 }
 
