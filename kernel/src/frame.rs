@@ -25,8 +25,9 @@ pub const HEADER_BYTES: usize = 64;
 /// The largest archive a frame may carry, in bytes. A re-registration with 10,000 tasks is about 8 MiB.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// What is set aside for a body before it is written: an ordinary status update fits without growing.
-const BODY_BYTES_USUAL: usize = 320;
+/// What is set aside for a body while it is written: nearly all fit without growing. The frame itself is as large as
+/// what was written.
+const BODY_BYTES_USUAL: usize = 1024 - HEADER_BYTES;
 
 /// `KAON` in ASCII.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"KAON");
@@ -277,11 +278,13 @@ fn read_address(header: &[u8; HEADER_BYTES], at: usize) -> Option<Address> {
     })
 }
 
-/// A valid message in its buffer. Cloning shares the buffer.
+/// A valid message in its buffer. One pointer: cloning shares the buffer, and queues hold frames as they are.
 #[derive(Clone)]
-pub struct Frame {
+pub struct Frame(Arc<Parts>);
+
+struct Parts {
     envelope: Envelope,
-    buffer: Arc<Buffer>,
+    buffer: Buffer,
 }
 
 /// Who sends a frame to whom, before it has a body.
@@ -298,7 +301,7 @@ pub struct Route {
 }
 
 impl Frame {
-    /// Writes a message. Cost: one allocation and one pass over the message.
+    /// Writes a message. Cost: one pass over the message and a copy of its archive.
     ///
     /// # Panics
     /// When the archive is larger than [`BODY_BYTES_MAX`]: a sender splits what can grow, so this is our mistake.
@@ -306,7 +309,9 @@ impl Frame {
         let mut buffer = Buffer::with_capacity(HEADER_BYTES + BODY_BYTES_USUAL);
         buffer.resize(HEADER_BYTES, 0);
         let written = rkyv::api::high::to_bytes_in::<_, rancor::Error>(message, buffer);
-        let mut buffer = written.expect("writing to memory can't fail");
+        let written = written.expect("writing to memory can't fail");
+        let mut buffer = Buffer::with_capacity(written.len());
+        buffer.extend_from_slice(&written);
         let length = buffer.len() - HEADER_BYTES;
         assert!(length <= BODY_BYTES_MAX, "{:?} of {length} bytes", M::KIND);
         let envelope = Envelope {
@@ -322,7 +327,7 @@ impl Frame {
         if let Some(header) = buffer.first_chunk_mut::<HEADER_BYTES>() {
             envelope.write(header);
         }
-        Self { envelope, buffer: Arc::new(buffer) }
+        Self(Arc::new(Parts { envelope, buffer }))
     }
 
     /// Admits bytes from outside the process: the header is checked, then every byte of the archive. This is the one
@@ -342,7 +347,7 @@ impl Frame {
         if !envelope.kind.is_valid(&buffer[HEADER_BYTES..]) {
             return Err(FrameError::Archive(envelope.kind));
         }
-        Ok(Self { envelope, buffer: Arc::new(buffer) })
+        Ok(Self(Arc::new(Parts { envelope, buffer })))
     }
 
     /// Admits a copy of `bytes`, wherever they lie.
@@ -354,23 +359,23 @@ impl Frame {
 
     /// The header.
     pub fn envelope(&self) -> &Envelope {
-        &self.envelope
+        &self.0.envelope
     }
 
     /// Header and archive, as they go onto a wire.
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer
+        &self.0.buffer
     }
 
     /// The archive alone.
     pub fn body_bytes(&self) -> &[u8] {
-        &self.buffer[HEADER_BYTES..]
+        &self.0.buffer[HEADER_BYTES..]
     }
 
     /// Reads the message in place; `None` when the frame carries another kind. No copy, no check: see the module's text.
     #[allow(unsafe_code)]
     pub fn body<M: Root>(&self) -> Option<&M::Archived> {
-        if self.envelope.kind != M::KIND {
+        if self.0.envelope.kind != M::KIND {
             return None;
         }
         // JUSTIFICATION: validating 100 offers and reading them takes 14 us, reading alone 0.5 us (docs/performance.md).
@@ -387,7 +392,7 @@ pub fn copy<T, A: rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<rancor:
 
 impl core::fmt::Debug for Frame {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Envelope { to, from, sequence, kind, length, .. } = self.envelope;
+        let Envelope { to, from, sequence, kind, length, .. } = self.0.envelope;
         write!(formatter, "{kind:?} {from} -> {to} #{sequence} ({length} B)")
     }
 }

@@ -163,13 +163,16 @@ pub struct Uuid(pub [u8; 16]);
 
 impl fmt::Display for Uuid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [b'-'; 36];
+        let mut at = 0;
         for (position, byte) in self.0.iter().enumerate() {
-            if matches!(position, 4 | 6 | 8 | 10) {
-                formatter.write_str("-")?;
+            at += usize::from(matches!(position, 4 | 6 | 8 | 10));
+            for digit in [byte >> 4, byte & 15] {
+                text[at] = b"0123456789abcdef"[digit as usize];
+                at += 1;
             }
-            write!(formatter, "{byte:02x}")?;
         }
-        Ok(())
+        formatter.write_str(core::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

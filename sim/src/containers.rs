@@ -154,7 +154,7 @@ impl Machine {
 
     fn answer(&mut self, at: At, ticket: Ticket, outcome: ContainerOutcome, lane: &mut Lane) {
         let due = lane.now() + CONTAINER_CALL.draw(&mut self.chance);
-        let outcome = Outcome::Container(outcome);
+        let outcome = Box::new(Outcome::Container(outcome));
         lane.push(&mut self.stamp, self.index, due, Happening::Done { at, ticket, outcome });
     }
 

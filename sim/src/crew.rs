@@ -118,8 +118,8 @@ impl Crew {
 
     /// One window: everything that is due before `end`, then the exchange.
     pub(crate) fn run_window(&self, end: Instant) {
-        let mut at_work = (0..self.shards.len())
-            .filter(|&number| self.shard(number).lane.queue.next_due().is_some_and(|due| due < end));
+        let is_busy = |number: &usize| self.shard(*number).lane.queue.next_due().is_some_and(|due| due < end);
+        let mut at_work = (0..self.shards.len()).filter(is_busy);
         match (at_work.next(), at_work.next()) {
             (None, _) => {}
             (Some(alone), None) => self.shard(alone).run(end),

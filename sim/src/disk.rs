@@ -21,9 +21,70 @@ struct Waiting {
     ticket: Ticket,
 }
 
+/// The entries of a journal in order of their keys. Nearly every journal is an executor's with one entry, and a node
+/// of a tree has room for eleven.
+enum Rows {
+    Few(Vec<Record>),
+    Many(BTreeMap<Vec<u8>, Vec<u8>>),
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+/// The most entries that lie in one piece.
+const FEW: usize = 64;
+
+impl Rows {
+    fn put(&mut self, record: Record) {
+        match self {
+            Self::Few(rows) => match rows.binary_search_by(|row| row.key.cmp(&record.key)) {
+                Ok(at) => rows[at] = record,
+                Err(at) if rows.len() < FEW => {
+                    if rows.is_empty() {
+                        rows.reserve_exact(1);
+                    }
+                    rows.insert(at, record);
+                }
+                Err(_) => {
+                    let rows = core::mem::take(rows).into_iter().chain([record]);
+                    *self = Self::Many(rows.map(|row| (row.key, row.value)).collect());
+                }
+            },
+            Self::Many(rows) => {
+                rows.insert(record.key, record.value);
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        match self {
+            Self::Few(rows) => {
+                if let Ok(at) = rows.binary_search_by(|row| row.key.as_slice().cmp(key)) {
+                    rows.remove(at);
+                }
+            }
+            Self::Many(rows) => {
+                rows.remove(key);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Record> {
+        match self {
+            Self::Few(rows) => rows.clone(),
+            Self::Many(rows) => {
+                rows.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 struct Journal {
-    table: BTreeMap<Vec<u8>, Vec<u8>>,
+    table: Rows,
     waiting: VecDeque<Waiting>,
     /// Flushes end in the order of the writes: none is due before this.
     last_due: Instant,
@@ -35,12 +96,8 @@ impl Journal {
     fn apply(&mut self, batch: Batch) {
         for operation in batch.0 {
             match operation {
-                Operation::Put(record) => {
-                    self.table.insert(record.key, record.value);
-                }
-                Operation::Delete(key) => {
-                    self.table.remove(&key);
-                }
+                Operation::Put(record) => self.table.put(record),
+                Operation::Delete(key) => self.table.delete(&key),
             }
         }
     }
@@ -111,7 +168,7 @@ impl Disk {
         while let Some(waiting) = journal.waiting.pop_front() {
             journal.apply(waiting.batch);
         }
-        journal.table.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
+        journal.table.all()
     }
 
     /// A process ends without warning: of its batches on their way only a prefix, as long as chance wants, is kept.
@@ -137,8 +194,8 @@ impl Disk {
             if owner == slot {
                 let journal = &mut self.journals[number as usize];
                 journal.epoch += 1;
-                journal.table.clear();
-                journal.waiting.clear();
+                journal.table = Rows::default();
+                journal.waiting = VecDeque::new();
             }
         }
     }
@@ -181,6 +238,23 @@ mod tests {
             lengths[kept - 1] = true;
         }
         assert_eq!(lengths, [true; 4], "every prefix occurs");
+    }
+
+    #[test]
+    fn a_large_table_is_as_a_small_one() {
+        let mut disk = Disk::default();
+        for number in (0..200_u8).rev() {
+            let written = disk.write(ActorKind::Agent, 0, at(), Ticket(number.into()), batch(number), Instant(0));
+            disk.flush(written.0, written.1);
+        }
+        let mut last = Batch::default();
+        last.put([7], [99]);
+        last.delete([9, 1]);
+        disk.write(ActorKind::Agent, 0, at(), Ticket(999), last, Instant(0));
+        let records = disk.replay(0, ActorKind::Agent, 0);
+        assert!(records.is_sorted_by(|one, two| one.key < two.key));
+        assert_eq!(records.len(), 399);
+        assert!(records.contains(&Record { key: vec![7], value: vec![99] }));
     }
 
     #[test]

@@ -127,8 +127,9 @@ impl Machine {
                 Effect::Send(frame) => self.send(at.slot, frame, lane),
                 Effect::Arm { timer, at: due } => self.arm(at, timer, due, lane),
                 Effect::Disarm { timer } => {
-                    if let Some(seat) = self.processes[at.slot as usize].seat(at) {
-                        seat.timers.swap_remove(&timer);
+                    let seat = self.processes[at.slot as usize].seat(at);
+                    if let Some(waiting) = seat.and_then(|seat| seat.timers.remove(timer)) {
+                        lane.queue.cancel(waiting);
                     }
                 }
                 Effect::Persist { ticket, batch } => self.persist(at, ticket, batch, lane),
@@ -138,9 +139,9 @@ impl Machine {
                 Effect::Close { stream } => self.close(at.slot, stream, lane),
                 Effect::Spawn { child, spec } => self.spawn(at, child, spec, lane),
                 Effect::Stop { child } => self.stop(at, child, lane),
-                Effect::Record(Measure::Add(name, more)) => *self.metrics.entry(name).or_default() += more as f64,
+                Effect::Record(Measure::Add(name, more)) => lane.count(name, more),
                 Effect::Record(Measure::Set(name, value)) => {
-                    self.metrics.insert(name, value);
+                    self.gauges.insert(name, value);
                 }
                 Effect::Finish { code } => finish = Some(code),
             }
@@ -197,19 +198,19 @@ impl Machine {
 
     fn arm(&mut self, at: At, timer: u64, due: Instant, lane: &mut Lane) {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
-        seat.armings += 1;
-        let generation = seat.armings;
-        seat.timers.insert(timer, generation);
+        if let Some(waiting) = seat.timers.remove(timer) {
+            lane.queue.cancel(waiting);
+        }
         // What is due before the lookahead's end is at most "at once": the next instant, never the past.
-        let due = due.max(lane.now());
-        lane.push(&mut self.stamp, self.index, due, Happening::Timer { at, timer, generation });
+        let key = self.stamp.key(due.max(lane.now()));
+        let waiting = lane.queue.push(key, self.index, Happening::Timer { at, timer });
+        seat.timers.insert(timer, waiting);
     }
 
-    /// A timer is due, unless it was disarmed or armed anew.
-    pub(crate) fn fire(&mut self, at: At, timer: u64, generation: u32, lane: &mut Lane) {
+    /// A timer is due. One that was disarmed or armed anew was cancelled; one of an earlier incarnation is void.
+    pub(crate) fn fire(&mut self, at: At, timer: u64, lane: &mut Lane) {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
-        if seat.timers.get(&timer) == Some(&generation) {
-            seat.timers.swap_remove(&timer);
+        if seat.timers.remove(timer).is_some() {
             self.drive(at, Event::Timer(timer), lane);
         }
     }

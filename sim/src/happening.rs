@@ -17,7 +17,7 @@ pub(crate) struct Badge {
     pub(crate) identity: Arc<str>,
 }
 
-/// An event of the world, for one machine.
+/// An event of the world, for one machine. What is large and rare lies in a box: a million events wait at once.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     /// The machine has power again.
@@ -89,8 +89,6 @@ pub(crate) enum Happening {
         at: At,
         /// The packed timer.
         timer: u64,
-        /// Which arming of it.
-        generation: u32,
     },
     /// An effect has come back.
     Done {
@@ -99,7 +97,7 @@ pub(crate) enum Happening {
         /// Its ticket.
         ticket: Ticket,
         /// What became of it.
-        outcome: Outcome,
+        outcome: Box<Outcome>,
     },
     /// A child has ended.
     Exit {
@@ -135,7 +133,7 @@ pub(crate) enum Happening {
         /// The session's number.
         session: u64,
         /// Who it is.
-        badge: Badge,
+        badge: Box<Badge>,
     },
     /// The answer to a hello.
     Welcome {
@@ -146,7 +144,7 @@ pub(crate) enum Happening {
         /// The session's number.
         session: u64,
         /// Who answers.
-        badge: Badge,
+        badge: Box<Badge>,
     },
     /// A process notices that a session is gone.
     Lost {
@@ -200,3 +198,5 @@ pub(crate) enum Happening {
         status: ExitStatus,
     },
 }
+
+const _: () = assert!(size_of::<Happening>() <= 40, "a waiting event is small");

@@ -7,6 +7,7 @@ use crate::queue::{Key, Queue, Stamp};
 use crate::story::{Note, Ring};
 use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::actor::{Effect, Moment};
+use kaon_kernel::table::Table;
 use kaon_kernel::time::{Duration, Instant, WallTime};
 use std::sync::Arc;
 
@@ -121,6 +122,8 @@ pub(crate) struct Lane {
     pub(crate) ring: Ring,
     pub(crate) found: Vec<Found>,
     pub(crate) counts: Counts,
+    /// What the actors of all its machines count.
+    pub(crate) counters: Table<&'static str, u64>,
 }
 
 impl Lane {
@@ -137,6 +140,7 @@ impl Lane {
             ring: Ring::default(),
             found: Vec::new(),
             counts: Counts::default(),
+            counters: Table::default(),
         }
     }
 
@@ -171,6 +175,11 @@ impl Lane {
     pub(crate) fn push_near(&mut self, stamp: &mut Stamp, machine: u32, happening: Happening) {
         let key = stamp.key(self.now() + NEAR);
         self.queue.push_near(key, machine, happening);
+    }
+
+    /// Counts `more` of `name`.
+    pub(crate) fn count(&mut self, name: &'static str, more: u64) {
+        *self.counters.entry(name).or_default() += more;
     }
 
     /// Says that a claim does not hold. The run ends with the present window.

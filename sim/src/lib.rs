@@ -5,7 +5,7 @@
 //! disks, containers and faults are simulated; all chance comes from the seed. Two runs of one seed deliver the same
 //! events in the same order and end with the same trace hash, with any number of workers (laws L1, L9).
 //!
-//! Inside: `world` (build, time, end), `crew` (workers), `queue` (the order of events), `machine` with `drive` (actors
+//! Inside: `world` (build, time, end), `crew` (workers), `queue` with `wheel` (the order of events), `machine` with `drive` (actors
 //! and supervision), `network`, `disk`, `containers`, `program` (what simulated commands do), `client` (frameworks),
 //! `faults` (the swarm), `check` (the claims), `story` (a failure in words). It leaves workload models, traces of real
 //! clusters and the v1 API in virtual time to later.
@@ -36,6 +36,8 @@ mod report;
 mod story;
 #[cfg(test)]
 mod tests;
+mod timers;
+mod wheel;
 mod workload;
 mod world;
 

@@ -54,8 +54,8 @@ pub(crate) struct Machine {
     pub(crate) hash: u64,
     /// Counts what was delivered here.
     pub(crate) events: u64,
-    /// What its actors record.
-    pub(crate) metrics: Table<&'static str, f64>,
+    /// What its actors set; what they count is in the lane.
+    pub(crate) gauges: Table<&'static str, f64>,
     /// The checker of the master's view, on a master's machine.
     pub(crate) view: Option<Box<View>>,
     /// The checker of what a framework is told, on a client's machine.
@@ -78,7 +78,7 @@ impl Machine {
             cuts: Table::default(),
             hash: 0,
             events: 0,
-            metrics: Table::default(),
+            gauges: Table::default(),
             view: None,
             ledger: None,
         }
@@ -93,8 +93,8 @@ impl Machine {
     pub(crate) fn happen(&mut self, happening: Happening, lane: &mut Lane) {
         match happening {
             Happening::Frame { frame, session } => self.arrive(frame, session, lane),
-            Happening::Timer { at, timer, generation } => self.fire(at, timer, generation, lane),
-            Happening::Done { at, ticket, outcome } => self.drive(at, Event::Done(ticket, outcome), lane),
+            Happening::Timer { at, timer } => self.fire(at, timer, lane),
+            Happening::Done { at, ticket, outcome } => self.drive(at, Event::Done(ticket, *outcome), lane),
             Happening::Event { to, session, stream, frame } => self.hear(to, session, stream, Some(frame), lane),
             Happening::StreamEnd { to, session, stream } => self.hear(to, session, stream, None, lane),
             Happening::Flush { journal, epoch } => self.flush(journal, epoch, lane),
@@ -102,8 +102,8 @@ impl Machine {
             Happening::Wake { at } => self.drain_mailbox(at, lane),
             Happening::Exit { at, child, reason } => self.drive(at, Event::Exit(child, reason), lane),
             Happening::Dial { from, peer, attempt } => self.dial(from, peer, attempt, lane),
-            Happening::Hello { from, to, session, badge } => self.hello(from, to, session, badge, lane),
-            Happening::Welcome { from, to, session, badge } => self.welcome(from, to, session, badge, lane),
+            Happening::Hello { from, to, session, badge } => self.hello(from, to, session, *badge, lane),
+            Happening::Welcome { from, to, session, badge } => self.welcome(from, to, session, *badge, lane),
             Happening::Lost { to, peer, session } => self.lose(to.slot, peer, session, lane),
             Happening::Started { container, generation } => self.container_started(container, generation, lane),
             Happening::Ended { container, generation, status } => {
@@ -198,9 +198,13 @@ impl Machine {
                 lane.push(&mut self.stamp, place.machine, due, lost);
             }
         }
-        process.peers.clear();
+        process.peers = Table::default();
         process.streams.clear();
-        process.seats.clear();
+        for mut seat in core::mem::take(&mut process.seats) {
+            for waiting in seat.timers.take() {
+                lane.queue.cancel(waiting);
+            }
+        }
         process.forget_children();
         self.disk.crash(slot, &mut self.chance);
         match (process.role, manner) {

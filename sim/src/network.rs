@@ -203,12 +203,16 @@ impl Machine {
         }
         let session = self.stamp.unique();
         let unknown = Badge { role: None, identity: "".into() };
+        if process.peers.is_empty() {
+            // An executor has one peer in its life; a table that grows by itself begins with room for four.
+            process.peers.reserve_exact(1);
+        }
         let peer = process.peers.entry(place).or_insert_with(|| Peer::new(place.host(0), unknown));
         if peer.session != 0 {
             return;
         }
         peer.pending = session;
-        let badge = process.badge.clone();
+        let badge = Box::new(process.badge.clone());
         let mut wait = DIAL_FIRST;
         for _ in 0..attempt.min(8) {
             wait = wait.doubled(DIAL_LAST);
@@ -249,7 +253,7 @@ impl Machine {
             self.hang_up(to, place, old, due, lane);
             self.lose(to.slot, place, old, lane);
         }
-        let welcome = Happening::Welcome { from: host, to: from, session, badge: mine };
+        let welcome = Happening::Welcome { from: host, to: from, session, badge: Box::new(mine) };
         lane.push(&mut self.stamp, place.machine, due, welcome);
         let mut peer = Peer::new(from, badge);
         peer.session = session;

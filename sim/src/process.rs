@@ -2,6 +2,7 @@
 
 use crate::happening::Badge;
 use crate::place::{At, Place};
+use crate::timers::Timers;
 use kaon_kernel::actor::supervision::{self, Restarts, Tree};
 use kaon_kernel::actor::{ActorKind, Address, Cell, ChildSpec, HostId, StreamId};
 use kaon_kernel::frame::Frame;
@@ -76,9 +77,7 @@ pub(crate) struct Seat {
     pub(crate) gone: bool,
     pub(crate) incarnation: u32,
     pub(crate) started: Instant,
-    /// The newest arming of each timer that is not due yet.
-    pub(crate) timers: Table<u64, u32>,
-    pub(crate) armings: u32,
+    pub(crate) timers: Timers,
     pub(crate) mailbox: VecDeque<Frame>,
     pub(crate) busy_until: Instant,
     /// The restarts of its children.
@@ -108,25 +107,37 @@ pub(crate) struct Stream {
     pub(crate) proxy: Option<Address>,
 }
 
-/// The environment of a process in one piece of memory: a hundred thousand executors have thirty strings each.
+/// The environment of a process in one piece of memory: a hundred thousand executors have seventeen variables each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Environment(Box<str>);
+pub(crate) struct Environment {
+    /// All names and values in turn.
+    text: Box<str>,
+    /// Where each of them ends.
+    ends: Box<[u32]>,
+}
 
 impl Environment {
     /// Folds variables. As on a real machine a NUL ends a text.
     pub(crate) fn fold(variables: &[(String, String)]) -> Self {
-        let mut text = String::with_capacity(1024);
+        let (mut text, mut ends) = (String::with_capacity(1024), Vec::with_capacity(2 * variables.len()));
         for part in variables.iter().flat_map(|(name, value)| [name, value]) {
             text.push_str(part.split('\0').next().unwrap_or_default());
-            text.push('\0');
+            ends.push(text.len() as u32);
         }
-        Self(text.into())
+        Self { text: text.into(), ends: ends.into() }
     }
 
     /// The variables in their order.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        let mut parts = self.0.split_terminator('\0').map(str::to_owned);
-        core::iter::from_fn(|| parts.next().zip(parts.next())).collect()
+        let mut begin = 0;
+        let mut parts = self.ends.iter().map(|&end| {
+            let part = self.text[begin..end as usize].to_owned();
+            begin = end as usize;
+            part
+        });
+        let mut variables = Vec::with_capacity(self.ends.len() / 2);
+        variables.extend(core::iter::from_fn(|| parts.next().zip(parts.next())));
+        variables
     }
 }
 
@@ -218,8 +229,7 @@ impl Process {
             gone: false,
             incarnation: 1,
             started: Instant(0),
-            timers: Table::default(),
-            armings: 0,
+            timers: Timers::default(),
             mailbox: VecDeque::new(),
             busy_until: Instant(0),
             restarts: Restarts::default(),
@@ -244,7 +254,7 @@ impl Process {
         let seat = &mut self.seats[actor as usize];
         seat.cell = None;
         seat.incarnation += 1;
-        seat.timers.clear();
+        seat.timers = Timers::default();
         seat.busy_until = Instant(0);
         if for_good {
             seat.gone = true;

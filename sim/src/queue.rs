@@ -4,9 +4,9 @@
 //! nothing but the history of the machines themselves, so it is the same however they are split over workers.
 
 use crate::happening::Happening;
+use crate::wheel::{Entry, Wheel};
 use kaon_kernel::time::Instant;
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 /// Bits of a machine's own event counter: 10^12 events.
 const COUNT_BITS: u32 = 40;
@@ -45,56 +45,53 @@ impl Stamp {
     }
 }
 
-struct Entry {
+/// Names an event that waits, for as long as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting(u32);
+
+/// A place in the slab. The event of a cancelled entry is gone at once; the entry is passed over when it is due.
+struct Slot {
     key: Key,
-    machine: u32,
-    slab: u32,
+    happening: Option<Happening>,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.key.cmp(&self.key)
-    }
-}
-
-/// The queue of one shard: a heap of small entries over a slab of events, and a line for what goes to a neighbour.
+/// The queue of one shard: a wheel of small entries over a slab of events, and a line for what goes to a neighbour.
 ///
-/// All near events wait equally long, so they line up by themselves and cost no heap. Between two machines of one shard
-/// the line may hold equal times in another order than the heap would; on each machine the order is exact, and only
+/// All near events wait equally long, so they line up by themselves and cost no wheel. Between two machines of one shard
+/// the line may hold equal times in another order than the wheel would; on each machine the order is exact, and only
 /// that one is visible.
 #[derive(Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Entry>,
-    slab: Vec<Option<Happening>>,
+    wheel: Wheel,
+    slab: Vec<Slot>,
     free: Vec<u32>,
     near: VecDeque<(Key, u32, Happening)>,
 }
 
 impl Queue {
     /// Adds an event.
-    pub(crate) fn push(&mut self, key: Key, machine: u32, happening: Happening) {
-        let slab = match self.free.pop() {
-            Some(slab) => {
-                self.slab[slab as usize] = Some(happening);
-                slab
+    pub(crate) fn push(&mut self, key: Key, machine: u32, happening: Happening) -> Waiting {
+        let slot = Slot { key, happening: Some(happening) };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.slab[place as usize] = slot;
+                place
             }
             None => {
-                self.slab.push(Some(happening));
+                self.slab.push(slot);
                 (self.slab.len() - 1) as u32
             }
         };
-        self.heap.push(Entry { key, machine, slab });
+        self.wheel.push(Entry { key, machine, place });
+        Waiting(place)
+    }
+
+    /// Takes back an event that waits: most timers are disarmed long before they are due, and a hundred thousand
+    /// executors have a dozen each.
+    pub(crate) fn cancel(&mut self, waiting: Waiting) {
+        let taken = self.slab[waiting.0 as usize].happening.take();
+        assert!(taken.is_some(), "an event is taken back that does not wait");
+        self.free.push(waiting.0);
     }
 
     /// Adds an event that is due one near delay after now.
@@ -103,10 +100,22 @@ impl Queue {
         self.near.push_back((key, machine, happening));
     }
 
+    /// The next entry of the wheel that was not cancelled.
+    fn far(&mut self) -> Option<Entry> {
+        loop {
+            let entry = self.wheel.first()?;
+            let slot = &self.slab[entry.place as usize];
+            if slot.key == entry.key && slot.happening.is_some() {
+                return Some(entry);
+            }
+            self.wheel.pop();
+        }
+    }
+
     /// When the next event is due.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&mut self) -> Option<Instant> {
+        let far = self.far().map(|entry| entry.key.due);
         let near = self.near.front().map(|(key, _, _)| key.due);
-        let far = self.heap.peek().map(|entry| entry.key.due);
         match (near, far) {
             (Some(near), Some(far)) => Some(near.min(far)),
             (near, far) => near.or(far),
@@ -116,20 +125,18 @@ impl Queue {
     /// Takes the next event that is due before `end`, with the machine that it is for.
     pub(crate) fn pop(&mut self, end: Instant) -> Option<(Key, u32, Happening)> {
         let near = self.near.front().map(|(key, _, _)| *key);
-        let far = self.heap.peek().map(|entry| entry.key);
+        let far = self.far();
         let from_near = match (near, far) {
-            (Some(near), Some(far)) => near < far,
+            (Some(near), Some(far)) => near < far.key,
             (near, _) => near.is_some(),
         };
         if from_near {
             return if near?.due < end { self.near.pop_front() } else { None };
         }
-        if far?.due >= end {
-            return None;
-        }
-        let entry = self.heap.pop()?;
-        let happening = self.slab[entry.slab as usize].take();
-        self.free.push(entry.slab);
+        let entry = far.filter(|entry| entry.key.due < end)?;
+        self.wheel.pop();
+        let happening = self.slab[entry.place as usize].happening.take();
+        self.free.push(entry.place);
         Some((entry.key, entry.machine, happening.expect("each entry owns its place in the slab")))
     }
 }
@@ -154,6 +161,18 @@ mod tests {
         }
         assert_eq!(seen, keys);
         assert!(queue.next_due().is_none());
+    }
+
+    #[test]
+    fn what_is_cancelled_does_not_happen_and_its_place_is_used_again() {
+        let (mut queue, mut stamp) = (Queue::default(), Stamp::new(3));
+        let early = queue.push(stamp.key(Instant(5)), 0, Happening::Boot { slot: 0 });
+        queue.cancel(early);
+        let again = queue.push(stamp.key(Instant(7)), 0, Happening::Boot { slot: 1 });
+        assert_eq!(again, early, "the place is free");
+        assert_eq!(queue.next_due(), Some(Instant(7)));
+        assert!(matches!(queue.pop(Instant(8)), Some((_, 0, Happening::Boot { slot: 1 }))));
+        assert!(queue.pop(Instant(u64::MAX)).is_none());
     }
 
     #[test]

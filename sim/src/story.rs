@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 
 /// How many events each worker remembers.
-const RING: usize = 64;
+const RING: usize = TOLD;
 /// How many of them a story tells.
 const TOLD: usize = 40;
 /// The longest text of one message, in bytes.

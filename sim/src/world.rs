@@ -153,12 +153,15 @@ impl World {
         for shard in &shards {
             counts.add(&shard.lane.counts);
             found.extend(shard.lane.found.iter().cloned());
+            for (&name, &count) in &shard.lane.counters {
+                *metrics.entry(name.to_owned()).or_default() += count as f64;
+            }
         }
         for index in 0..=options.agents + options.frameworks {
             let (shard, local) = key(index);
             let machine = &shards[shard].machines[local];
             hashes.extend_from_slice(&machine.hash.to_le_bytes());
-            for (&name, &value) in &machine.metrics {
+            for (&name, &value) in &machine.gauges {
                 *metrics.entry(name.to_owned()).or_default() += value;
             }
             if let Some(client) = client(machine) {

@@ -103,28 +103,34 @@ pub(super) enum Error {
 pub(super) const AGENT_KEY: &str = "agent";
 
 pub(super) fn executor_key(container: &ContainerId) -> String {
-    format!("executor/{container}")
+    ["executor/", container.as_str()].concat()
 }
 pub(super) fn framework_key(framework: &FrameworkId) -> String {
-    format!("framework/{framework}")
+    ["framework/", framework.as_str()].concat()
 }
 pub(super) fn stream_key(framework: &FrameworkId, task: &TaskId) -> String {
-    format!("stream/{framework}/{task}")
+    ["stream/", framework.as_str(), "/", task.as_str()].concat()
 }
 pub(super) fn task_key(framework: &FrameworkId, task: &TaskId) -> String {
-    format!("task/{framework}/{task}")
+    ["task/", framework.as_str(), "/", task.as_str()].concat()
 }
 /// Sequences are written with all their digits, so that the order of keys is that of time.
 pub(super) fn update_key(framework: &FrameworkId, task: &TaskId, sequence: u64) -> String {
-    format!("update/{framework}/{task}/{sequence:016x}")
+    let digits: [u8; 16] = core::array::from_fn(|at| b"0123456789abcdef"[(sequence >> (60 - 4 * at) & 15) as usize]);
+    let digits = core::str::from_utf8(&digits).expect("hexadecimal digits are text");
+    ["update/", framework.as_str(), "/", task.as_str(), "/", digits].concat()
 }
+
+/// What is set aside for a value while it is written: most fit without growing.
+const BYTES_USUAL: usize = 1024;
 
 /// Writes a value. Cost: one pass over it.
 pub(super) fn write<T>(value: &T) -> Vec<u8>
 where
     T: for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rancor::Error>>,
 {
-    let archive = rkyv::to_bytes::<rancor::Error>(value).expect("writing to memory can't fail");
+    let room = AlignedVec::with_capacity(BYTES_USUAL);
+    let archive = rkyv::api::high::to_bytes_in::<_, rancor::Error>(value, room).expect("writing to memory can't fail");
     let mut bytes = Vec::with_capacity(archive.len() + 1);
     bytes.push(VERSION);
     bytes.extend_from_slice(&archive);

@@ -18,9 +18,14 @@ impl Names<'_> {
     /// (reference 9).
     pub(super) fn sandbox(&self) -> String {
         let Self { agent_id, framework_id, executor_id, container_id } = self;
-        format!("slaves/{agent_id}/frameworks/{framework_id}/executors/{executor_id}/runs/{container_id}")
+        let (agent, framework) = (agent_id.as_str(), framework_id.as_str());
+        let (executor, run) = (executor_id.as_str(), container_id.as_str());
+        ["slaves/", agent, "/frameworks/", framework, "/executors/", executor, "/runs/", run].concat()
     }
 }
+
+/// How many variables the agent itself sets.
+const VARIABLES: usize = 17;
 
 /// The whole environment of a built-in executor. A task's own variables are not in it: they reach the task, not the
 /// executor, whose process holds the certificate of the container.
@@ -35,10 +40,14 @@ pub(super) fn executor_environment(
     role: &RoleName,
 ) -> Vec<(String, String)> {
     let sandbox = names.sandbox();
-    let directory = format!("{}/{sandbox}", config.work_dir.trim_end_matches('/'));
-    let mut all = config.executor_environment.clone();
+    let directory = [config.work_dir.trim_end_matches('/'), "/", &sandbox].concat();
+    let given = config.executor_environment.len();
+    let mut all = Vec::with_capacity(given + VARIABLES);
+    all.extend_from_slice(&config.executor_environment);
     let mut set = |name: &str, value: String| {
-        all.retain(|(present, _)| present != name);
+        if given > 0 {
+            all.retain(|(present, _)| present != name);
+        }
         all.push((name.to_owned(), value));
     };
     set("MESOS_FRAMEWORK_ID", names.framework_id.to_string());

@@ -65,7 +65,7 @@ impl Agent {
         let Some(framework_id) = framework.id.clone() else { return context.count(metric::IGNORED, 1) };
         let is_nameless = id::check(framework_id.as_str()).is_err() || id::check(task.task_id.as_str()).is_err();
         let known = self.state.framework(&framework_id);
-        let has_no_room = self.state.tasks().count() >= TASKS_MAX + REFUSED_TASKS_MAX
+        let has_no_room = self.state.task_count() >= TASKS_MAX + REFUSED_TASKS_MAX
             || (known.is_none() && self.state.frameworks().count() >= FRAMEWORKS_MAX);
         let is_ending = known.is_some_and(|framework| framework.is_ending);
         let is_known = self.state.task_named(&framework_id, &task.task_id).is_some();
@@ -136,7 +136,7 @@ impl Agent {
         }
         let agent_id = self.state.agent_id().filter(|id| **id == task.agent_id);
         let agent_id = agent_id.ok_or_else(|| Refusal::Elsewhere(task.agent_id.to_string()))?;
-        if self.state.tasks().count() >= TASKS_MAX {
+        if self.state.task_count() >= TASKS_MAX {
             return Err(Refusal::Full);
         }
         if task.executor.is_some() {
@@ -172,7 +172,7 @@ impl Agent {
         for (framework_id, task_id) in tasks {
             let is_known = self.state.task_named(&framework_id, &task_id).is_some();
             let agent_id = self.state.agent_id().cloned();
-            let has_room = self.state.tasks().count() < TASKS_MAX + REFUSED_TASKS_MAX;
+            let has_room = self.state.task_count() < TASKS_MAX + REFUSED_TASKS_MAX;
             let is_nameless = id::check(framework_id.as_str()).is_err() || id::check(task_id.as_str()).is_err();
             let (Some(agent_id), true) = (agent_id, has_room && !is_known && !is_nameless) else {
                 context.count(metric::IGNORED, 1);

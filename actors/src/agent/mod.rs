@@ -118,7 +118,7 @@ impl Agent {
 
     /// The numbers of executors and of tasks that it holds.
     pub fn load(&self) -> (usize, usize) {
-        (self.state.containers().count(), self.state.tasks().count())
+        (self.state.containers().count(), self.state.task_count())
     }
 
     fn end(&mut self, code: i32, context: &mut Context<'_, Self>) {

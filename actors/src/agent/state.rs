@@ -92,9 +92,10 @@ pub(super) struct State {
     term: Term,
     leader: Option<Leader>,
     frameworks: BTreeMap<FrameworkId, FrameworkEntry>,
-    containers: BTreeMap<u64, Container>,
+    // Boxed: a node of the map has room for eleven.
+    containers: BTreeMap<u64, Box<Container>>,
     container_numbers: BTreeMap<ContainerId, u64>,
-    tasks: BTreeMap<u64, TaskEntry>,
+    tasks: BTreeMap<u64, Box<TaskEntry>>,
     task_numbers: BTreeMap<FrameworkId, BTreeMap<TaskId, u64>>,
     links: BTreeMap<HostId, Peer>,
     waiting: BTreeMap<Ticket, Waiting>,
@@ -225,17 +226,17 @@ impl State {
         self.last_number += 1;
         let before = self.container_numbers.insert(container.id().clone(), self.last_number);
         assert!(before.is_none(), "two containers of one name");
-        self.containers.insert(self.last_number, container);
+        self.containers.insert(self.last_number, Box::new(container));
         self.last_number
     }
     pub(super) fn container(&self, number: u64) -> Option<&Container> {
-        self.containers.get(&number)
+        self.containers.get(&number).map(Box::as_ref)
     }
     pub(super) fn container_mut(&mut self, number: u64) -> Option<&mut Container> {
-        self.containers.get_mut(&number)
+        self.containers.get_mut(&number).map(Box::as_mut)
     }
     pub(super) fn containers(&self) -> impl Iterator<Item = (u64, &Container)> {
-        self.containers.iter().map(|(number, container)| (*number, container))
+        self.containers.iter().map(|(number, container)| (*number, container.as_ref()))
     }
     pub(super) fn container_named(&self, id: &str) -> Option<u64> {
         self.container_numbers.get(id).copied()
@@ -253,7 +254,7 @@ impl State {
         for entry in self.tasks.values_mut().filter(|entry| entry.container == Some(number)) {
             entry.container = None;
         }
-        Some(container)
+        Some(*container)
     }
 
     pub(super) fn add_task(&mut self, entry: TaskEntry) -> u64 {
@@ -261,17 +262,20 @@ impl State {
         let of_framework = self.task_numbers.entry(entry.framework_id.clone()).or_default();
         let before = of_framework.insert(entry.task.info.task_id.clone(), self.last_number);
         assert!(before.is_none(), "two tasks of one name");
-        self.tasks.insert(self.last_number, entry);
+        self.tasks.insert(self.last_number, Box::new(entry));
         self.last_number
     }
     pub(super) fn task(&self, number: u64) -> Option<&TaskEntry> {
-        self.tasks.get(&number)
+        self.tasks.get(&number).map(Box::as_ref)
     }
     pub(super) fn task_mut(&mut self, number: u64) -> Option<&mut TaskEntry> {
-        self.tasks.get_mut(&number)
+        self.tasks.get_mut(&number).map(Box::as_mut)
     }
     pub(super) fn tasks(&self) -> impl Iterator<Item = (u64, &TaskEntry)> {
-        self.tasks.iter().map(|(number, entry)| (*number, entry))
+        self.tasks.iter().map(|(number, entry)| (*number, entry.as_ref()))
+    }
+    pub(super) fn task_count(&self) -> usize {
+        self.tasks.len()
     }
     pub(super) fn task_named(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<u64> {
         self.task_numbers.get(framework_id)?.get(task_id).copied()
@@ -293,7 +297,7 @@ impl State {
                 self.task_numbers.remove(&entry.framework_id);
             }
         }
-        Some(entry)
+        Some(*entry)
     }
 
     /// Asserts what must hold between two events.

@@ -139,7 +139,8 @@ impl Stream {
         self.pending.iter().map(|one| one.sequence)
     }
 
-    fn accept(&mut self, status: TaskStatus, newest: TaskState) -> Result<u64, Error> {
+    /// Whether a status is taken after `newest`, and its sequence; [`Stream::push`] follows.
+    fn admit(&mut self, status: &TaskStatus, newest: TaskState) -> Result<u64, Error> {
         let uuid = status.uuid.ok_or(Error::Nameless)?;
         if self.seen.contains(&uuid) {
             return Err(Error::Known { uuid, is_stored: !self.is_unwritten(uuid) });
@@ -156,8 +157,13 @@ impl Stream {
         self.seen.push_back(uuid);
         let sequence = self.next;
         self.next += 1;
-        self.pending.push_back(Pending { sequence, status, is_stored: false });
         Ok(sequence)
+    }
+
+    fn push(&mut self, sequence: u64, status: TaskStatus) {
+        // Most often it is the only one; a queue that grows by itself begins with four.
+        self.pending.reserve_exact(1);
+        self.pending.push_back(Pending { sequence, status, is_stored: false });
     }
 
     fn store(&mut self, sequence: u64) -> Option<&TaskStatus> {
@@ -177,7 +183,12 @@ impl Stream {
         self.is_settling = false;
         self.in_flight = false;
         self.backoff = Duration::ZERO;
-        self.pending.pop_front().map(|oldest| oldest.status.state)
+        let settled = self.pending.pop_front().map(|oldest| oldest.status.state);
+        if self.pending.is_empty() {
+            // A task that runs is silent for long.
+            self.pending = VecDeque::new();
+        }
+        settled
     }
 
     fn rest(&mut self) {
@@ -232,24 +243,25 @@ impl Agent {
     /// Takes a status into the stream of its task, and what must be written into `batch`.
     pub(super) fn accept(&mut self, number: u64, status: TaskStatus, batch: &mut Batch) -> Result<u64, Error> {
         let entry = self.state.task_mut(number).expect("callers have just found the task");
-        let sequence = entry.stream.accept(status.clone(), entry.task.state)?;
+        let sequence = entry.stream.admit(&status, entry.task.state)?;
         entry.task.state = status.state;
         entry.task.remember(&status);
         let framework_id = entry.framework_id.clone();
-        let task_id = status.task_id.clone();
-        batch.put(
-            checkpoint::stream_key(&framework_id, &task_id),
-            checkpoint::write(&StreamRecord {
-                framework_id: framework_id.clone(),
-                task_id: task_id.clone(),
-                next: entry.stream.next,
-                seen: entry.stream.seen.iter().copied().collect(),
-                state: entry.task.state,
-                statuses: entry.task.statuses.clone(),
-            }),
-        );
-        let key = checkpoint::update_key(&framework_id, &task_id, sequence);
-        batch.put(key, checkpoint::write(&UpdateRecord { framework_id, sequence, status }));
+        // What is written is lent to its record, not copied.
+        let history = StreamRecord {
+            framework_id: framework_id.clone(),
+            task_id: status.task_id.clone(),
+            next: entry.stream.next,
+            seen: entry.stream.seen.iter().copied().collect(),
+            state: entry.task.state,
+            statuses: core::mem::take(&mut entry.task.statuses),
+        };
+        batch.put(checkpoint::stream_key(&framework_id, &status.task_id), checkpoint::write(&history));
+        entry.task.statuses = history.statuses;
+        let key = checkpoint::update_key(&framework_id, &status.task_id, sequence);
+        let update = UpdateRecord { framework_id, sequence, status };
+        batch.put(key, checkpoint::write(&update));
+        entry.stream.push(sequence, update.status);
         Ok(sequence)
     }
 

@@ -44,6 +44,37 @@ pub enum Error {
     },
 }
 
+/// Variables in one piece of memory: a simulated cluster has a hundred thousand executors with seventeen each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// All names and values in turn.
+    text: Arc<str>,
+    /// Where each of them ends.
+    ends: Arc<[u32]>,
+}
+
+impl Inherited {
+    fn new<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let (mut text, mut ends) = (String::with_capacity(1024), Vec::with_capacity(64));
+        for part in variables.flat_map(|(name, value)| [name, value]) {
+            text.push_str(part);
+            ends.push(u32::try_from(text.len()).expect("the environment of a process is far below 4 GiB"));
+        }
+        Self { text: text.into(), ends: ends.into() }
+    }
+
+    /// The variables in their order.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut begin = 0;
+        let mut parts = self.ends.iter().map(move |&end| {
+            let part = &self.text[begin..end as usize];
+            begin = end as usize;
+            part
+        });
+        core::iter::from_fn(move || parts.next().zip(parts.next()))
+    }
+}
+
 /// What an executor is told at its start. Every interval that it waits is here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExecutorConfig {
@@ -57,8 +88,8 @@ pub struct ExecutorConfig {
     pub container_id: ContainerId,
     /// The sandbox below the work directory; the task runs in it too.
     pub sandbox: String,
-    /// What its task inherits. Shared: a host keeps the configuration to begin afresh from.
-    pub environment: Arc<[(String, String)]>,
+    /// What its task inherits.
+    pub environment: Inherited,
     /// The first wait for an answer to a registration.
     pub register_backoff: Duration,
     /// The longest (`MESOS_SUBSCRIPTION_BACKOFF_MAX`, else 2 s).
@@ -100,7 +131,7 @@ impl ExecutorConfig {
             agent_id: AgentId::parse(text("MESOS_SLAVE_ID")?).map_err(named("MESOS_SLAVE_ID"))?,
             container_id: ContainerId::parse(text("KAON_CONTAINER_ID")?).map_err(named("KAON_CONTAINER_ID"))?,
             sandbox: text("KAON_SANDBOX")?.to_owned(),
-            environment: inherited.cloned().collect(),
+            environment: Inherited::new(inherited.map(|(name, value)| (name.as_str(), value.as_str()))),
             register_backoff: Duration::millis(100),
             register_backoff_max: duration("MESOS_SUBSCRIPTION_BACKOFF_MAX")?.unwrap_or(REGISTER_BACKOFF_MAX),
             first_contact_timeout: Duration::secs(60),

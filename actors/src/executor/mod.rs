@@ -17,7 +17,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Error, ExecutorConfig};
+pub use config::{Error, ExecutorConfig, Inherited};
 
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Link, LinkState, Outcome, Record, Ticket, TimerKey};
 use kaon_kernel::frame::{Envelope, copy};

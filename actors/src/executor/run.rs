@@ -1,5 +1,6 @@
 //! The life of the one task: written down, started, watched, killed, ended.
 
+use crate::executor::config::Inherited;
 use crate::executor::status::Outbox;
 use crate::executor::{Executor, IGNORED, Timer, Waiting};
 use kaon_kernel::actor::{Batch, Context, Record};
@@ -15,6 +16,9 @@ const KEY: &str = "run";
 
 /// The layout of its value; raise it with every change of [`Run`].
 const VERSION: u8 = 1;
+
+/// What is set aside for the value while it is written: most fit without growing.
+const BYTES_USUAL: usize = 1024;
 
 /// Where the task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -235,9 +239,14 @@ impl Executor {
 
     /// Writes down the task as it is, with the statuses that the agent does not have for certain.
     pub(super) fn note(&mut self, context: &mut Context<'_, Self>) {
-        let Some(run) = &self.run else { return };
-        let record = RunRecord { run: run.clone(), statuses: self.outbox.all() };
-        let archive = rkyv::to_bytes::<rancor::Error>(&record).expect("writing to memory can't fail");
+        // What is written is lent to the record, not copied.
+        let Some(run) = self.run.take() else { return };
+        let record = RunRecord { run, statuses: self.outbox.lend() };
+        let room = AlignedVec::<16>::with_capacity(BYTES_USUAL);
+        let archive = rkyv::api::high::to_bytes_in::<_, rancor::Error>(&record, room);
+        let archive = archive.expect("writing to memory can't fail");
+        self.run = Some(record.run);
+        self.outbox.take_back(record.statuses);
         let mut value = Vec::with_capacity(archive.len() + 1);
         value.push(VERSION);
         value.extend_from_slice(&archive);
@@ -275,8 +284,8 @@ fn program(command: Option<&CommandInfo>) -> Option<Program> {
 }
 
 /// What the task inherits, and over it what the task itself sets.
-fn environment(inherited: &[(String, String)], command: Option<&CommandInfo>) -> Vec<(String, String)> {
-    let mut all = inherited.to_vec();
+fn environment(inherited: &Inherited, command: Option<&CommandInfo>) -> Vec<(String, String)> {
+    let mut all: Vec<_> = inherited.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     for (name, value) in command.iter().flat_map(|command| &command.environment) {
         all.retain(|(present, _)| present != name);
         all.push((name.clone(), value.clone()));

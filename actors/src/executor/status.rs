@@ -37,11 +37,17 @@ impl Outbox {
     pub(super) fn made(&self) -> u64 {
         self.made
     }
-    pub(super) fn all(&self) -> Vec<TaskStatus> {
-        self.waiting.iter().cloned().collect()
+    /// All that wait, until [`Outbox::take_back`].
+    pub(super) fn lend(&mut self) -> Vec<TaskStatus> {
+        core::mem::take(&mut self.waiting).into()
+    }
+    pub(super) fn take_back(&mut self, statuses: Vec<TaskStatus>) {
+        self.waiting = statuses.into();
     }
     fn push(&mut self, status: TaskStatus) {
         self.made += 1;
+        // Most often it is the only one; a queue that grows by itself begins with four.
+        self.waiting.reserve_exact(1);
         self.waiting.push_back(status);
     }
     /// Those that are in the journal.
@@ -126,6 +132,10 @@ impl Executor {
             return;
         }
         self.outbox.waiting.pop_front();
+        if self.outbox.is_empty() {
+            // A task that runs is silent for long.
+            self.outbox.waiting = VecDeque::new();
+        }
         self.outbox.rest();
         context.disarm(Timer::Resend);
         self.note(context);

@@ -40,18 +40,18 @@ impl Master {
                 context.emit(Self::VIEW, &ViewEvent::Executor { agent_id, executor });
             }
         }
-        let entry = Task {
-            info: task.clone(),
-            executor_id,
-            state: TaskState::Staging,
-            statuses: Vec::new(),
-            unacknowledged: None,
-        };
-        let view = ViewEvent::Task { framework_id, role: basket.role.clone(), task: entry.clone() };
+        // The task is lent to what is told of it, not copied.
+        let task =
+            Task { info: task, executor_id, state: TaskState::Staging, statuses: Vec::new(), unacknowledged: None };
+        let view = ViewEvent::Task { framework_id, role: basket.role.clone(), task };
         context.emit(Self::VIEW, &view);
-        self.state.add_task(basket.framework, basket.agent, basket.role.clone(), entry);
+        let ViewEvent::Task { task, .. } = view else { unreachable!("it was made above") };
         context.count("master/tasks_launched", 1);
-        let run = ToAgent::RunTask { framework: Box::new(framework_info), task: Box::new(task) };
-        context.send(self.state.agents[&basket.agent].address, &AgentMessage::Master(run));
+        let run = ToAgent::RunTask { framework: Box::new(framework_info), task: Box::new(task.info) };
+        let run = AgentMessage::Master(run);
+        context.send(self.state.agents[&basket.agent].address, &run);
+        let AgentMessage::Master(ToAgent::RunTask { task: info, .. }) = run else { unreachable!("it was made above") };
+        let task = Task { info: *info, ..task };
+        self.state.add_task(basket.framework, basket.agent, basket.role.clone(), task);
     }
 }

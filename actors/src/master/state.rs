@@ -78,7 +78,8 @@ pub(super) struct Framework {
     pub(super) recovered: bool,
     pub(super) registered_time: WallTime,
     pub(super) reregistered_time: Option<WallTime>,
-    pub(super) tasks: Table<TaskId, HeldTask>,
+    // Boxed: the table moves its entries when it grows, and whenever one is taken out.
+    pub(super) tasks: Table<TaskId, Box<HeldTask>>,
     /// Tasks on agents out of reach, at most [`UNREACHABLE_TASKS_MAX`], oldest first.
     pub(super) unreachable_tasks: Table<TaskId, (RoleName, Task)>,
     pub(super) offers: Set<OfferId>,
@@ -315,7 +316,7 @@ impl State {
             self.charge(agent, &task.info.resources);
         }
         self.agents[&agent].tasks.insert((framework, task_id.clone()));
-        let before = self.frameworks[&framework].tasks.insert(task_id, HeldTask { task, agent, role, freed });
+        let before = self.frameworks[&framework].tasks.insert(task_id, Box::new(HeldTask { task, agent, role, freed }));
         assert!(before.is_none(), "a task is entered twice");
     }
 
@@ -342,7 +343,7 @@ impl State {
         if let Some(agent) = self.agents.get_mut(&held.agent) {
             agent.tasks.swap_remove(&(framework, task_id.clone()));
         }
-        Some(held)
+        Some(*held)
     }
 
     /// Keeps a task whose agent is out of reach for those who ask.

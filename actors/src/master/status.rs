@@ -49,8 +49,12 @@ impl Master {
             if latest.is_terminal() {
                 self.free(framework, &status.task_id, context);
             }
-            let shown = TaskStatus { data: None, ..status.clone() };
-            context.emit(Self::VIEW, &ViewEvent::TaskUpdated { framework_id, agent_id, status: shown, latest });
+            // Shown without data; the status is lent to the event, not copied.
+            let data = status.data.take();
+            let shown = ViewEvent::TaskUpdated { framework_id, agent_id, status, latest };
+            context.emit(Self::VIEW, &shown);
+            let ViewEvent::TaskUpdated { status: lent, .. } = shown else { unreachable!("it was made above") };
+            status = TaskStatus { data, ..lent };
         }
         self.tell(framework, FrameworkEvent::Update { status }, context);
     }

@@ -2,12 +2,12 @@
 
 use super::Violation;
 use super::ledger::state_of;
+use kaon_kernel::frame::copy;
 use kaon_kernel::id::{AgentId, FrameworkId, TaskId};
 use kaon_kernel::message::view::{ArchivedViewEvent, ViewEvent};
 use kaon_kernel::resource::Resources;
 use kaon_kernel::table::Table;
 use kaon_kernel::task::TaskState;
-use rkyv::rancor;
 
 /// The claims of the master's view:
 /// what is offered and what runs on an agent fits into it, at every step; an offer is in one place; and at the end no
@@ -16,7 +16,7 @@ use rkyv::rancor;
 pub(crate) struct View {
     agents: Table<AgentId, Book>,
     offers: Table<u64, (AgentId, Resources)>,
-    tasks: Table<(FrameworkId, TaskId), Held>,
+    tasks: Table<FrameworkId, Table<TaskId, Held>>,
     executors: Table<(AgentId, FrameworkId, kaon_kernel::id::ExecutorId), Resources>,
     /// Frameworks that were shown and are gone.
     pub(crate) frameworks_removed: u64,
@@ -46,14 +46,34 @@ fn counts(state: TaskState) -> bool {
 impl View {
     /// The master shows a change.
     pub(crate) fn observe(&mut self, event: &ArchivedViewEvent) -> Result<(), Violation> {
-        // Frequent, and needs nothing of the status but its words on the state.
-        if let ArchivedViewEvent::TaskUpdated { framework_id, status, latest, .. } = event {
-            let key = (FrameworkId::trusted(framework_id.as_str()), TaskId::trusted(status.task_id.as_str()));
-            return self.task_is(&key, state_of(*latest));
-        }
-        let event = rkyv::deserialize::<ViewEvent, rancor::Error>(event);
-        let event = event.map_err(|error| Violation::new("the view can be read", error.to_string()))?;
+        // The frequent ones are read in place; of a task no more is copied than what is checked.
         match event {
+            ArchivedViewEvent::TaskUpdated { framework_id, status, latest, .. } => {
+                return self.task_is(framework_id.as_str(), status.task_id.as_str(), state_of(*latest));
+            }
+            ArchivedViewEvent::TaskCompleted { framework_id, task_id } => {
+                return self.task_over(framework_id.as_str(), task_id.as_str());
+            }
+            ArchivedViewEvent::Task { framework_id, task, .. } => {
+                let task_id = task.info.task_id.as_str();
+                self.task_over(framework_id.as_str(), task_id)?;
+                let (agent, resources): (AgentId, Resources) = (copy(&task.info.agent_id), copy(&task.info.resources));
+                let state = state_of(task.state);
+                let counted = counts(state) && self.agents.contains_key(&agent);
+                let away = state == TaskState::Unreachable;
+                let held = Held { agent, resources, counted, away };
+                if counted {
+                    take(self.agents.get_mut(&held.agent), &held.agent, &held.resources)?;
+                }
+                if !self.tasks.contains_key(framework_id.as_str()) {
+                    self.tasks.insert(copy(framework_id), Table::default());
+                }
+                self.tasks[framework_id.as_str()].insert(TaskId::trusted(task_id), held);
+                return Ok(());
+            }
+            _ => {}
+        }
+        match copy::<ViewEvent, _>(event) {
             ViewEvent::Reset { .. } | ViewEvent::Following => {
                 *self = Self { frameworks_removed: self.frameworks_removed, ..Self::default() };
             }
@@ -66,9 +86,8 @@ impl View {
             }
             ViewEvent::AgentRemoved { agent_id, .. } => {
                 self.agents.swap_remove(&agent_id);
-                for held in self.tasks.values_mut().filter(|held| held.agent == agent_id) {
-                    held.counted = false;
-                }
+                let held = self.tasks.values_mut().flat_map(|tasks| tasks.values_mut());
+                held.filter(|held| held.agent == agent_id).for_each(|held| held.counted = false);
                 self.executors.retain(|(agent, _, _), _| *agent != agent_id);
                 if let Some((number, _)) = self.offers.iter().find(|(_, (agent, _))| *agent == agent_id) {
                     return Err(Violation::new(ONE_PLACE, format!("offer {number} outlives {agent_id}")));
@@ -78,46 +97,36 @@ impl View {
                 if self.offers.contains_key(&offer_id.0) {
                     return Err(Violation::new(ONE_PLACE, format!("offer {} is made twice", offer_id.0)));
                 }
-                self.take(&agent_id, &resources)?;
+                take(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
                 self.offers.insert(offer_id.0, (agent_id, resources));
             }
             ViewEvent::OfferRemoved { offer_id } => {
                 let Some((agent_id, resources)) = self.offers.swap_remove(&offer_id.0) else {
                     return Err(Violation::new(ONE_PLACE, format!("offer {} ends twice", offer_id.0)));
                 };
-                self.give(&agent_id, &resources)?;
+                give(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
             }
-            ViewEvent::Task { framework_id, task, .. } => {
-                let key = (framework_id, task.info.task_id.clone());
-                self.task_over(&key)?;
-                let counted = counts(task.state) && self.agents.contains_key(&task.info.agent_id);
-                let away = task.state == TaskState::Unreachable;
-                let held = Held { agent: task.info.agent_id, resources: task.info.resources, counted, away };
-                if counted {
-                    self.take(&held.agent, &held.resources)?;
-                }
-                self.tasks.insert(key, held);
-            }
-            ViewEvent::TaskCompleted { framework_id, task_id } => self.task_over(&(framework_id, task_id))?,
             ViewEvent::Executor { agent_id, executor } => {
                 let key = (agent_id.clone(), executor.framework_id, executor.info.executor_id);
                 if !self.executors.contains_key(&key) {
-                    self.take(&agent_id, &executor.info.resources)?;
+                    take(self.agents.get_mut(&agent_id), &agent_id, &executor.info.resources)?;
                     self.executors.insert(key, executor.info.resources);
                 }
             }
             ViewEvent::ExecutorRemoved { agent_id, framework_id, executor_id } => {
                 if let Some(resources) = self.executors.swap_remove(&(agent_id.clone(), framework_id, executor_id)) {
-                    self.give(&agent_id, &resources)?;
+                    give(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
                 }
             }
-            ViewEvent::TaskUpdated { .. } | ViewEvent::Framework(_) => {}
+            ViewEvent::Framework(_) => {}
+            ViewEvent::Task { .. } | ViewEvent::TaskUpdated { .. } | ViewEvent::TaskCompleted { .. } => {
+                unreachable!("read in place above")
+            }
             ViewEvent::FrameworkRemoved { framework_id, .. } => {
                 self.frameworks_removed += 1;
-                let keys: Vec<_> =
-                    self.tasks.keys().filter(|(framework, _)| *framework == framework_id).cloned().collect();
-                for key in keys {
-                    self.task_over(&key)?;
+                let tasks = self.tasks.swap_remove(&framework_id).unwrap_or_default();
+                for held in tasks.into_values().filter(|held| held.counted) {
+                    give(self.agents.get_mut(&held.agent), &held.agent, &held.resources)?;
                 }
             }
         }
@@ -126,7 +135,8 @@ impl View {
 
     /// What must hold when all is done.
     pub(crate) fn at_the_end(&self) -> Result<(), Violation> {
-        let mut left = self.tasks.iter().filter(|(_, held)| !held.away).map(|(key, _)| key);
+        let all = self.tasks.iter().flat_map(|(framework, tasks)| tasks.iter().map(move |task| (framework, task)));
+        let mut left = all.filter(|(_, (_, held))| !held.away).map(|(framework, (task, _))| (framework, task));
         match left.next() {
             None => Ok(()),
             Some((framework, task)) => {
@@ -136,39 +146,39 @@ impl View {
         }
     }
 
-    fn task_is(&mut self, key: &(FrameworkId, TaskId), state: TaskState) -> Result<(), Violation> {
-        let Some(held) = self.tasks.get_mut(key) else { return Ok(()) };
-        let known = self.agents.contains_key(&held.agent);
-        let counted = counts(state) && known;
+    fn task_is(&mut self, framework: &str, task: &str, state: TaskState) -> Result<(), Violation> {
+        let Some(held) = self.tasks.get_mut(framework).and_then(|tasks| tasks.get_mut(task)) else { return Ok(()) };
+        let book = self.agents.get_mut(&held.agent);
+        let counted = counts(state) && book.is_some();
         let before = core::mem::replace(&mut held.counted, counted);
         held.away = state == TaskState::Unreachable;
-        let (agent, resources) = (held.agent.clone(), held.resources.clone());
         match (before, counted) {
-            (true, false) if known => self.give(&agent, &resources),
-            (false, true) => self.take(&agent, &resources),
+            (true, false) => give(book, &held.agent, &held.resources),
+            (false, true) => take(book, &held.agent, &held.resources),
             _ => Ok(()),
         }
     }
 
-    fn task_over(&mut self, key: &(FrameworkId, TaskId)) -> Result<(), Violation> {
-        match self.tasks.swap_remove(key) {
-            Some(held) if held.counted => self.give(&held.agent, &held.resources),
+    fn task_over(&mut self, framework: &str, task: &str) -> Result<(), Violation> {
+        match self.tasks.get_mut(framework).and_then(|tasks| tasks.swap_remove(task)) {
+            Some(held) if held.counted => give(self.agents.get_mut(&held.agent), &held.agent, &held.resources),
             _ => Ok(()),
         }
     }
+}
 
-    fn take(&mut self, agent_id: &AgentId, resources: &Resources) -> Result<(), Violation> {
-        let Some(book) = self.agents.get_mut(agent_id) else {
-            return Err(Violation::new(CONSERVED, format!("{resources} of {agent_id}, which is not there")));
-        };
-        let fits = book.held.add(resources).is_ok() && book.total.contains(&book.held);
-        let words = || format!("{agent_id} has {}, of which {} are held with {resources}", book.total, book.held);
-        if fits { Ok(()) } else { Err(Violation::new(CONSERVED, words())) }
-    }
+fn take(book: Option<&mut Book>, agent_id: &AgentId, resources: &Resources) -> Result<(), Violation> {
+    let Some(book) = book else {
+        return Err(Violation::new(CONSERVED, format!("{resources} of {agent_id}, which is not there")));
+    };
+    let fits = book.held.add(resources).is_ok() && book.total.contains(&book.held);
+    let words = || format!("{agent_id} has {}, of which {} are held with {resources}", book.total, book.held);
+    if fits { Ok(()) } else { Err(Violation::new(CONSERVED, words())) }
+}
 
-    fn give(&mut self, agent_id: &AgentId, resources: &Resources) -> Result<(), Violation> {
-        let Some(book) = self.agents.get_mut(agent_id) else { return Ok(()) };
-        let words = |error| format!("{agent_id} gives back {resources}: {error}");
-        book.held.subtract(resources).map_err(|error| Violation::new(CONSERVED, words(error)))
-    }
+/// What is given back to an agent that is gone is gone with it.
+fn give(book: Option<&mut Book>, agent_id: &AgentId, resources: &Resources) -> Result<(), Violation> {
+    let Some(book) = book else { return Ok(()) };
+    let words = |error| format!("{agent_id} gives back {resources}: {error}");
+    book.held.subtract(resources).map_err(|error| Violation::new(CONSERVED, words(error)))
 }

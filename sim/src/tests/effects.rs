@@ -152,8 +152,8 @@ fn every_effect_is_carried_out() {
     assert_eq!(log.count("link agent-1 Up"), 6, "each standing actor of the master, for both lives of the agent");
     assert_eq!(log.count("link agent-1 Down"), 3);
     let shard = world.crew.shard(0);
-    let metrics = &shard.machines[1].metrics;
-    assert_eq!((metrics.get("counted"), metrics.get("set")), (Some(&5.0), Some(&7.0)));
+    let gauges = &shard.machines[1].gauges;
+    assert_eq!((shard.lane.counters.get("counted"), gauges.get("set")), (Some(&5), Some(&7.0)));
     assert!(shard.lane.found.is_empty());
 }
 
