@@ -24,6 +24,7 @@ pub mod filter;
 mod frameworks;
 mod invariants;
 pub mod scenario;
+mod settings;
 pub mod sorter;
 pub mod tables;
 
@@ -32,6 +33,7 @@ mod tests;
 
 pub use explain::RoleSummary;
 pub use feasible::Reason;
+pub use settings::{InverseOffer, Minimums};
 
 use crate::allocator::engine::amounts::{Amounts, ScalarNames};
 use arrangement::{AgentOrder, Arrangement};
@@ -101,6 +103,24 @@ pub enum Error {
     /// No agent has this index.
     #[error("{0:?} is not there")]
     UnknownAgent(AgentIndex),
+    /// Quota is of top-level roles only.
+    #[error("only top-level roles have quota")]
+    NotTopLevel,
+    /// A guarantee above the limit of the same resource.
+    #[error("a guarantee is above its limit")]
+    GuaranteeAboveLimit,
+    /// A weight of zero.
+    #[error("a weight of zero")]
+    NoWeight,
+    /// An expression that is too long, too large or not well formed, or more constraints than are taken.
+    #[error("offer constraints that can't be taken")]
+    BadConstraints,
+    /// What is to be converted is not there, or what it becomes can't be beside the rest.
+    #[error("what is to be converted is not there")]
+    NotConvertible,
+    /// This engine does not do it yet.
+    #[error("not supported yet")]
+    Unsupported,
 }
 
 /// How far a master has told what there is.
