@@ -1,106 +1,89 @@
-//! What operators and frameworks set: quota, weights, whitelist, constraints, minimum sizes, maintenance.
+//! What operators and frameworks set: weights, whitelist, constraints, minimum sizes.
 
-use super::{Engine, Error};
+use super::constraint::Constrained;
+use super::sorter::Client;
+use super::{Engine, Error, Minimums};
 use kaon_kernel::constraint::OfferConstraints;
-use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
-use kaon_kernel::maintenance::{InverseAnswer, Unavailability};
-use kaon_kernel::offer::Refusal;
-use kaon_kernel::quantity::Quantity;
-use kaon_kernel::quota::Quota;
-use kaon_kernel::resource::{ResourceName, Resources};
-use kaon_kernel::time::Instant;
-
-/// An offer must hold at least one of these sets of quantities; with no set there is no minimum.
-pub type Minimums = Vec<Vec<(ResourceName, Quantity)>>;
-
-/// A framework that holds something of an agent is to be asked to leave before the agent goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InverseOffer {
-    /// Whom to ask.
-    pub framework: FrameworkIndex,
-    /// Of which agent.
-    pub agent: AgentIndex,
-    /// When it goes.
-    pub unavailability: Unavailability,
-}
+use kaon_kernel::id::{FrameworkIndex, RoleName};
 
 impl Engine {
-    /// Sets the quota of a top-level role; the default quota removes it.
-    pub fn set_quota(&mut self, _role: &RoleName, _quota: &Quota) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
-
     /// Sets the weight of a role, in thousandths and above zero.
-    pub fn set_weight(&mut self, _role: &RoleName, _thousandths: u32) -> Result<(), Error> {
-        Err(Error::Unsupported)
+    pub fn set_weight(&mut self, role: &RoleName, thousandths: u32) -> Result<(), Error> {
+        self.check_begun()?;
+        if thousandths == 0 {
+            return Err(Error::NoWeight);
+        }
+        self.sorter.set_weight(role, thousandths);
+        self.mark_everyone();
+        Ok(())
     }
 
-    /// Offers only agents with one of these hostnames; `None` offers all.
-    pub fn set_whitelist(&mut self, _hostnames: Option<&[String]>) -> Result<(), Error> {
-        Err(Error::Unsupported)
+    /// Offers only agents with one of these hostnames; `None` offers all (Mesos `--whitelist`). Cost: a pass over all
+    /// agents.
+    pub fn set_whitelist(&mut self, hostnames: Option<&[String]>) -> Result<(), Error> {
+        self.check_begun()?;
+        self.whitelist = hostnames.map(|hostnames| hostnames.iter().cloned().collect());
+        for at in 0..self.agents.len() {
+            let (&agent, found) = self.agents.get_index(at).expect("a place in the table");
+            let is_listed = self.lists(&found.facts.hostname);
+            if is_listed != found.is_listed {
+                self.agents[at].is_listed = is_listed;
+                self.touch(agent);
+            }
+        }
+        Ok(())
     }
 
-    /// Replaces the offer constraints of a framework in a role; those without a group remove them.
+    /// Whether agents of a hostname may be offered.
+    pub(super) fn lists(&self, hostname: &str) -> bool {
+        self.whitelist.as_ref().is_none_or(|listed| listed.contains(hostname))
+    }
+
+    /// Replaces the offer constraints of a framework in a role; those without a group remove them. They go with its
+    /// subscription in the role.
     pub fn set_constraints(
         &mut self,
-        _framework: FrameworkIndex,
-        _role: &RoleName,
-        _constraints: &OfferConstraints,
+        framework: FrameworkIndex,
+        role: &RoleName,
+        constraints: &OfferConstraints,
     ) -> Result<(), Error> {
-        Err(Error::Unsupported)
+        let at = self.subscription(framework, role)?;
+        let constrained = Constrained::new(constraints)?;
+        self.clients.at_mut(at).constrained = constrained.map(Box::new);
+        self.mark_everyone();
+        Ok(())
     }
 
-    /// Replaces the minimum size of offers to a framework in a role; `None` is that of the rules.
+    /// Replaces the minimum size of offers to a framework in a role; `None` is that of the rules
+    /// (`FrameworkInfo.offer_filters`, reference 3.5). It goes with its subscription in the role.
     pub fn set_minimums(
         &mut self,
-        _framework: FrameworkIndex,
-        _role: &RoleName,
-        _minimums: Option<Minimums>,
+        framework: FrameworkIndex,
+        role: &RoleName,
+        minimums: Option<Minimums>,
     ) -> Result<(), Error> {
-        Err(Error::Unsupported)
+        let at = self.subscription(framework, role)?;
+        self.put_minimums(at, minimums);
+        self.mark_everyone();
+        Ok(())
     }
 
-    /// Says when an agent will not be there. Every framework that holds something of it is asked anew.
-    pub fn set_unavailability(&mut self, _agent: AgentIndex, _when: Option<Unavailability>) -> Result<(), Error> {
-        Err(Error::Unsupported)
+    pub(super) fn put_minimums(&mut self, at: u32, minimums: Option<Minimums>) {
+        let member = self.clients.at_mut(at);
+        let (top, is) = (member.top, minimums.is_some());
+        let was = core::mem::replace(&mut member.minimums, minimums.map(Box::new)).is_some();
+        if was != is {
+            self.particular = if is { self.particular + 1 } else { self.particular - 1 };
+            self.quotas.particular(top, is);
+            self.classify(top);
+        }
     }
 
-    /// Whom to ask to leave which agent, at `now`: each that holds something of an agent with an unavailability, was not
-    /// asked yet or answered, and against whom no filter stands.
-    pub fn inverse_offers(&mut self, _now: Instant, _offers: &mut Vec<InverseOffer>) {}
-
-    /// A framework answered an inverse offer, or it was taken back (`None`). It is asked again when its filter expires.
-    pub fn answer_inverse(
-        &mut self,
-        _now: Instant,
-        _framework: FrameworkIndex,
-        _agent: AgentIndex,
-        _answer: Option<InverseAnswer>,
-        _refusal: Option<Refusal>,
-    ) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
-
-    /// So many agents are known from before: with any quota set, nothing is granted before 80 % of them are back or 10
-    /// minutes have passed since the master began.
-    pub fn expect_agents(&mut self, _known: u32) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
-
-    /// What a framework holds of an agent becomes something else (RESERVE, UNRESERVE, CREATE, DESTROY ..).
-    pub fn convert(
-        &mut self,
-        _framework: FrameworkIndex,
-        _role: &RoleName,
-        _agent: AgentIndex,
-        _from: &Resources,
-        _to: &Resources,
-    ) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
-
-    /// What is free on an agent becomes something else, by an operator's order.
-    pub fn convert_free(&mut self, _agent: AgentIndex, _from: &Resources, _to: &Resources) -> Result<(), Error> {
-        Err(Error::Unsupported)
+    /// The place of a framework in a role in which it is subscribed.
+    fn subscription(&self, framework: FrameworkIndex, role: &RoleName) -> Result<u32, Error> {
+        self.check_known(framework)?;
+        let client = self.roles.find(role).map(|role| Client { framework, role });
+        let at = client.and_then(|client| self.clients.find(client));
+        at.filter(|&at| self.clients.at(at).is_subscribed).ok_or(Error::NotSubscribed)
     }
 }
