@@ -1,6 +1,20 @@
 //! Offer constraints: which agents a framework wants offers of, in one of its roles (reference 3.6).
 
+use crate::id::RoleName;
+use crate::quantity::Quantity;
+use crate::resource::ResourceName;
 use rkyv::{Archive, Deserialize, Serialize};
+
+/// What a framework says about the offers that it wants, by role. A role that is not named has no constraints and the
+/// cluster's minimum size.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct OfferRules {
+    /// Constraints (`offer_constraints` of SUBSCRIBE).
+    pub constraints: Vec<(RoleName, OfferConstraints)>,
+    /// Sets of quantities of which an offer must hold at least one, none for no minimum
+    /// (`FrameworkInfo.offer_filters`).
+    pub minimums: Vec<(RoleName, Vec<Vec<(ResourceName, Quantity)>>)>,
+}
 
 /// The constraints of one framework in one role: an agent is offered when all constraints of any group hold. Without a
 /// group every agent is.

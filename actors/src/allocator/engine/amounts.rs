@@ -144,11 +144,16 @@ impl Amounts {
     /// The resource of the dominant share, and the share divided by a weight in thousandths.
     pub(super) fn dominant(&self, total: &Self, weight: u32) -> Dominant {
         let mut best = Dominant { at: 0, share: Share::ZERO };
+        let mut part = 0.0;
         let mut consider = |at: usize, amount: u128, whole: u128| {
             if amount > 0 && whole > 0 {
-                let share = Share::new(amount, whole, weight);
-                if share.cmp(&best.share).is_gt() {
-                    best = Dominant { at, share };
+                let own = float(amount) / float(whole);
+                // What is smaller beyond all rounding needs no fraction.
+                if own >= part * (1.0 - ROUNDING) {
+                    let share = Share::new(amount, whole, weight);
+                    if share.cmp(&best.share).is_gt() {
+                        (best, part) = (Dominant { at, share }, own);
+                    }
                 }
             }
         };
@@ -208,6 +213,9 @@ impl PartialEq for Amounts {
     }
 }
 
+/// Three roundings on each side of a comparison are far below this.
+const ROUNDING: f64 = 1e-14;
+
 /// A dominant share and whose it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dominant {
@@ -240,8 +248,6 @@ impl Share {
 
     /// Exact: floats that differ by more than their rounding decide, and the fractions otherwise.
     pub(super) fn cmp(&self, other: &Self) -> Ordering {
-        /// Three roundings on each side are far below this.
-        const ROUNDING: f64 = 1e-14;
         let difference = self.float - other.float;
         if difference.abs() > ROUNDING * self.float.max(other.float) {
             return if difference < 0.0 { Ordering::Less } else { Ordering::Greater };
@@ -263,5 +269,8 @@ impl Share {
 
 /// The conversion of 64 bits is one instruction, that of 128 a call.
 fn float(amount: u128) -> f64 {
-    u64::try_from(amount).map_or(amount as f64, |small| small as f64)
+    match u64::try_from(amount) {
+        Ok(small) => small as f64,
+        Err(_) => amount as f64,
+    }
 }

@@ -92,48 +92,49 @@ impl Engine {
         arranged.clear();
         arranged.extend_from_slice(candidates);
         self.arrangement.arrange(&mut arranged, chance);
-        for &agent in arranged.iter().chain(candidates) {
-            let round = self.rounds;
-            let found = self.agents.get_mut(&agent);
-            if found.is_some_and(|found| core::mem::replace(&mut found.visited_in, round) != round) {
-                self.offer(agent, stage, grants);
+        for agent in arranged.iter().chain(candidates) {
+            let Some(place) = self.agents.get_index_of(agent) else { continue };
+            if core::mem::replace(&mut self.agents[place].visited_in, self.rounds) != self.rounds {
+                self.offer(place, stage, grants);
             }
         }
         self.arranged = arranged;
     }
 
-    /// Holds one agent out until nobody takes anything more of it.
-    fn offer(&mut self, agent: AgentIndex, stage: Stage, grants: &mut Vec<Grant>) {
+    /// Holds the agent at a place in the table out until nobody takes anything more of it.
+    fn offer(&mut self, place: usize, stage: Stage, grants: &mut Vec<Grant>) {
         let mut without_shared = false;
         self.marks.visit += 1;
         let mut is_first_look = true;
-        while let Some(choice) = self.choose(agent, stage, without_shared, is_first_look) {
+        while let Some(choice) = self.choose(place, stage, without_shared, is_first_look) {
             is_first_look = false;
             let Choice { at, client, resources, is_all } = choice;
-            let Some(found) = self.agents.get_mut(&agent) else { return };
+            let found = &mut self.agents[place];
             let is_first = found.holding(client).is_none();
             self.quotas.headroom.subtract(&found.open);
-            if is_all && !found.has_shared {
-                if found.is_plain {
-                    self.measured.shares.clone_from(&found.open);
-                    self.measured.open.clone_from(&found.open);
-                    self.names.silence(&mut self.measured.shares);
-                } else {
-                    self.measure(&resources);
-                }
-                let Some(found) = self.agents.get_mut(&agent) else { return };
-                found.take_all(client);
+            let takes_all = is_all && !found.has_shared;
+            if takes_all && found.is_plain {
+                self.measured.shares.clone_from(&found.open);
+                self.measured.open.clone_from(&found.open);
+                self.names.silence(&mut self.measured.shares);
             } else {
                 without_shared |= found.has_shared;
                 self.measure(&resources);
-                let Some(found) = self.agents.get_mut(&agent) else { return };
+            }
+            let found = &mut self.agents[place];
+            if takes_all {
+                found.take_all(client);
+            } else {
                 found.take(client, &resources, &mut self.names);
                 self.quotas.headroom.add(&found.open);
             }
-            self.recount(agent);
+            let is_counted = found.is_available();
+            let was_counted = core::mem::replace(&mut found.is_counted, is_counted);
+            self.available -= usize::from(was_counted && !is_counted);
             self.book(at, is_first);
             self.grants += 1;
             let role = self.roles.name(client.role).clone();
+            let (&agent, _) = self.agents.get_index(place).expect("a place in the table");
             let grant = Grant { framework: client.framework, role, agent, resources };
             if self.plants_double_grant && self.grants.is_multiple_of(PLANT_EVERY) {
                 grants.push(grant.clone());
@@ -143,9 +144,9 @@ impl Engine {
     }
 
     /// The first client in order against whom nothing speaks, and what it gets.
-    fn choose(&mut self, index: AgentIndex, stage: Stage, without_shared: bool, is_first_look: bool) -> Option<Choice> {
+    fn choose(&mut self, place: usize, stage: Stage, without_shared: bool, is_first_look: bool) -> Option<Choice> {
         let Self { sorter, agents, clients, roles, filters, rules, quotas, names, marks, .. } = self;
-        let agent = agents.get(&index).filter(|found| found.is_available())?;
+        let (&index, agent) = agents.get_index(place).filter(|(_, found)| found.is_available())?;
         if agent.nobody_at == self.interest {
             return None;
         }
@@ -204,10 +205,7 @@ impl Engine {
             }
         }
         if chosen.is_none() && stage == Stage::Fair && !without_shared {
-            let interest = self.interest;
-            if let Some(found) = self.agents.get_mut(&index) {
-                found.nobody_at = interest;
-            }
+            self.agents[place].nobody_at = self.interest;
         }
         chosen
     }
@@ -252,7 +250,7 @@ impl Look<'_> {
         if draft.offer.is_empty() || !is_enough {
             return None;
         }
-        let facts = &self.agent.facts;
+        let facts = self.agent.facts.to_choose_by();
         if member.constrained.as_mut().is_some_and(|constrained| !constrained.allow(self.index, facts)) {
             return None;
         }

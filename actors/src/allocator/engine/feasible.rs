@@ -183,7 +183,7 @@ pub(super) const OFFER: &[Check] = &[
     |prospect| prospect.agent.free.is_empty().then_some(Reason::NothingFree),
     |prospect| {
         let constrained = prospect.member.and_then(|member| member.constrained.as_ref());
-        let is_out = constrained.is_some_and(|constrained| !constrained.holds(&prospect.agent.facts));
+        let is_out = constrained.is_some_and(|constrained| !constrained.holds(prospect.agent.facts.to_choose_by()));
         is_out.then_some(Reason::Constrained)
     },
     |prospect| lacks_gpus(prospect.rules, prospect.agent, prospect.capabilities).then_some(Reason::GpuOptIn),

@@ -21,7 +21,6 @@ pub mod amounts;
 pub mod arrangement;
 mod bags;
 mod books;
-mod constraint;
 mod cycle;
 mod draft;
 mod explain;
@@ -130,7 +129,7 @@ pub enum Error {
     /// A weight of zero.
     #[error("a weight of zero")]
     NoWeight,
-    /// An expression that is too long, too large or not well formed, or more constraints than are taken.
+    /// Offer constraints that can't be taken: the master has checked them, and says so before.
     #[error("offer constraints that can't be taken")]
     BadConstraints,
     /// What is to be converted is not there, or what it becomes can't be beside the rest.

@@ -1,8 +1,8 @@
 //! What operators and frameworks set: weights, whitelist, constraints, minimum sizes.
 
-use super::constraint::Constrained;
 use super::sorter::Client;
 use super::{Engine, Error, Minimums};
+use crate::constraints::Constrained;
 use kaon_kernel::constraint::OfferConstraints;
 use kaon_kernel::id::{FrameworkIndex, RoleName};
 
@@ -48,7 +48,7 @@ impl Engine {
         constraints: &OfferConstraints,
     ) -> Result<(), Error> {
         let at = self.subscription(framework, role)?;
-        let constrained = Constrained::new(constraints)?;
+        let constrained = Constrained::new(constraints).map_err(|_| Error::BadConstraints)?;
         self.clients.at_mut(at).constrained = constrained.map(Box::new);
         self.mark_everyone();
         Ok(())

@@ -2,9 +2,9 @@
 
 use super::Minimums;
 use super::amounts::Amounts;
-use super::constraint::Constrained;
 use super::filter::Owner;
 use super::sorter::{Client, RoleIndex};
+use crate::constraints::{Constrained, Facts};
 use kaon_kernel::agent::{Attribute, Domain};
 use kaon_kernel::framework::Capability;
 use kaon_kernel::id::{AgentId, FrameworkId, RoleName};
@@ -23,6 +23,13 @@ pub struct AgentFacts {
     pub attributes: Vec<Attribute>,
     /// Its fault domain.
     pub domain: Option<Domain>,
+}
+
+impl AgentFacts {
+    /// What constraints look at.
+    pub(super) fn to_choose_by(&self) -> Facts<'_> {
+        Facts { hostname: &self.hostname, attributes: &self.attributes, domain: self.domain.as_ref() }
+    }
 }
 
 /// What a master tells of a framework.

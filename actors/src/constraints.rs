@@ -1,10 +1,10 @@
 //! Offer constraints, made ready: expressions compiled, and each agent's verdict remembered (reference 3.6).
+//!
+//! No actor: the master checks with it what a framework says, the allocator decides by it.
 
-use super::Error;
-use super::tables::AgentFacts;
-use kaon_kernel::agent::AttributeValue;
+use kaon_kernel::agent::{Attribute, AttributeValue, Domain};
 use kaon_kernel::constraint::{
-    CONSTRAINTS_PER_GROUP_MAX, EXPRESSION_BYTES_MAX, GROUPS_MAX, OfferConstraints, Predicate, Selector,
+    CONSTRAINTS_PER_GROUP_MAX, ConstraintGroup, EXPRESSION_BYTES_MAX, GROUPS_MAX, OfferConstraints, Predicate, Selector,
 };
 use kaon_kernel::id::AgentIndex;
 use kaon_kernel::table::Table;
@@ -16,9 +16,37 @@ const COMPILED_BYTES_MAX: usize = 1 << 18;
 /// Groups of an expression may lie so deep in each other.
 const NEST_MAX: u32 = 32;
 
-/// The constraints of one client.
+/// Why constraints can't be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConstraintError {
+    /// More groups than are taken.
+    #[error("{0} groups of offer constraints, at most {GROUPS_MAX} are taken")]
+    Groups(usize),
+    /// A group with none, or with more than are taken.
+    #[error("a group of {0} offer constraints, it must have 1 to {CONSTRAINTS_PER_GROUP_MAX}")]
+    Constraints(usize),
+    /// An expression that is too long.
+    #[error("a regular expression of {0} bytes, at most {EXPRESSION_BYTES_MAX} are taken")]
+    Length(usize),
+    /// An expression that is none, or too large once it is compiled.
+    #[error("the regular expression '{0}' can't be taken")]
+    Expression(String),
+}
+
+/// What constraints look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The agent's hostname.
+    pub hostname: &'a str,
+    /// Its attributes.
+    pub attributes: &'a [Attribute],
+    /// Its fault domain.
+    pub domain: Option<&'a Domain>,
+}
+
+/// The constraints of one framework in one role.
 #[derive(Debug)]
-pub(super) struct Constrained {
+pub struct Constrained {
     groups: Vec<Vec<(Selector, Test)>>,
     /// An agent's attributes never change while it is there.
     verdicts: Table<AgentIndex, bool>,
@@ -44,46 +72,48 @@ enum Found<'a> {
 
 impl Constrained {
     /// Makes constraints ready; `None` when there are none.
-    pub(super) fn new(constraints: &OfferConstraints) -> Result<Option<Self>, Error> {
+    pub fn new(constraints: &OfferConstraints) -> Result<Option<Self>, ConstraintError> {
         if constraints.groups.is_empty() {
             return Ok(None);
         }
-        let is_bounded = |constraints: usize| (1..=CONSTRAINTS_PER_GROUP_MAX).contains(&constraints);
-        if constraints.groups.len() > GROUPS_MAX || !constraints.groups.iter().all(|group| is_bounded(group.0.len())) {
-            return Err(Error::BadConstraints);
+        if constraints.groups.len() > GROUPS_MAX {
+            return Err(ConstraintError::Groups(constraints.groups.len()));
         }
-        let ready = |group: &kaon_kernel::constraint::ConstraintGroup| {
-            group.0.iter().map(|each| Ok((each.selector.clone(), test(&each.predicate)?))).collect()
+        let ready = |ConstraintGroup(group): &ConstraintGroup| {
+            if group.is_empty() || group.len() > CONSTRAINTS_PER_GROUP_MAX {
+                return Err(ConstraintError::Constraints(group.len()));
+            }
+            group.iter().map(|each| Ok((each.selector.clone(), test(&each.predicate)?))).collect()
         };
-        let groups = constraints.groups.iter().map(ready).collect::<Result<_, Error>>()?;
+        let groups = constraints.groups.iter().map(ready).collect::<Result<_, ConstraintError>>()?;
         Ok(Some(Self { groups, verdicts: Table::default() }))
     }
 
     /// Whether an agent may be offered, remembered.
-    pub(super) fn allow(&mut self, agent: AgentIndex, facts: &AgentFacts) -> bool {
+    pub fn allow(&mut self, agent: AgentIndex, facts: Facts<'_>) -> bool {
         let Self { groups, verdicts } = self;
         *verdicts.entry(agent).or_insert_with(|| holds(groups, facts))
     }
 
     /// Whether an agent may be offered.
-    pub(super) fn holds(&self, facts: &AgentFacts) -> bool {
+    pub fn holds(&self, facts: Facts<'_>) -> bool {
         holds(&self.groups, facts)
     }
 
     /// An agent is gone.
-    pub(super) fn forget(&mut self, agent: AgentIndex) {
+    pub fn forget(&mut self, agent: AgentIndex) {
         self.verdicts.swap_remove(&agent);
     }
 }
 
-fn holds(groups: &[Vec<(Selector, Test)>], facts: &AgentFacts) -> bool {
+fn holds(groups: &[Vec<(Selector, Test)>], facts: Facts<'_>) -> bool {
     groups.iter().any(|group| group.iter().all(|(selector, test)| test.holds(find(selector, facts))))
 }
 
-fn find<'a>(selector: &Selector, facts: &'a AgentFacts) -> Found<'a> {
-    let domain = facts.domain.as_ref();
+fn find<'a>(selector: &Selector, facts: Facts<'a>) -> Found<'a> {
+    let domain = facts.domain;
     match selector {
-        Selector::Hostname => Found::Text(&facts.hostname),
+        Selector::Hostname => Found::Text(facts.hostname),
         Selector::Region => domain.map_or(Found::Nothing, |domain| Found::Text(&domain.region)),
         Selector::Zone => domain.map_or(Found::Nothing, |domain| Found::Text(&domain.zone)),
         Selector::Attribute(name) => {
@@ -112,7 +142,7 @@ impl Test {
     }
 }
 
-fn test(predicate: &Predicate) -> Result<Test, Error> {
+fn test(predicate: &Predicate) -> Result<Test, ConstraintError> {
     Ok(match predicate {
         Predicate::Exists => Test::Exists,
         Predicate::NotExists => Test::NotExists,
@@ -124,14 +154,14 @@ fn test(predicate: &Predicate) -> Result<Test, Error> {
 }
 
 /// An expression that must match all of a text. Matching is linear in the text, whatever the expression.
-fn compile(text: &str) -> Result<Regex, Error> {
+fn compile(text: &str) -> Result<Regex, ConstraintError> {
     if text.len() > EXPRESSION_BYTES_MAX {
-        return Err(Error::BadConstraints);
+        return Err(ConstraintError::Length(text.len()));
     }
-    let build = |text: &str| {
-        let mut builder = RegexBuilder::new(text);
+    let build = |anchored: &str| {
+        let mut builder = RegexBuilder::new(anchored);
         builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX);
-        builder.build().map_err(|_| Error::BadConstraints)
+        builder.build().map_err(|_| ConstraintError::Expression(text.to_owned()))
     };
     // By itself first: what only makes sense inside the anchors, such as a lone parenthesis, is no expression.
     build(text)?;
