@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod allocator;
+pub mod constraints;
 pub mod executor;
 pub mod framework;
 pub mod master;

@@ -129,18 +129,22 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
     let Some(subscribe) = call.subscribe else {
         return call_refused(call::Error::Missing("subscribe"));
     };
-    if subscribe.offer_constraints.is_some_and(|constraints| !constraints.role_constraints.is_empty()) {
-        return call_refused(call::Error::Unimplemented("SUBSCRIBE with offer_constraints"));
-    }
-    let (info, suppressed_roles) =
-        match convert::framework::from_v1(subscribe.framework_info, &subscribe.suppressed_roles) {
-            Ok(converted) => converted,
-            Err(error) => return turned_away(&edge, media, &error.to_string()),
-        };
+    let rules =
+        convert::constraint::from_v1(&subscribe.framework_info, subscribe.offer_constraints.unwrap_or_default());
+    let framework = convert::framework::from_v1(subscribe.framework_info, &subscribe.suppressed_roles);
+    let converted = framework.and_then(|(info, suppressed)| {
+        let rules = rules?;
+        convert::constraint::judge(&rules, &info.roles)?;
+        Ok((info, suppressed, Box::new(rules)))
+    });
+    let (info, suppressed_roles, offers) = match converted {
+        Ok(converted) => converted,
+        Err(error) => return turned_away(&edge, media, &error.to_string()),
+    };
     let Some(subscriber) = edge.open(media, request.hangup()) else {
         return answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many subscribers; try again later");
     };
-    let message = ToMaster::Subscribe { info: Box::new(info), suppressed_roles, stream: subscriber.stream };
+    let message = ToMaster::Subscribe { info: Box::new(info), suppressed_roles, offers, stream: subscriber.stream };
     match edge.tell_master(message, Weight::MayBeLarge { bytes_max: FRAMEWORK_BYTES_MAX }) {
         Ok(()) => {}
         Err(error) => {

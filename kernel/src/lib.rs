@@ -10,16 +10,19 @@
 pub mod actor;
 pub mod agent;
 pub mod chance;
+pub mod constraint;
 pub mod container;
 pub mod frame;
 pub mod framework;
 pub mod id;
+pub mod maintenance;
 #[allow(missing_docs, reason = "rkyv's derive leaves the fields of archived variants without the docs that ours have")]
 pub mod message;
 #[allow(missing_docs, reason = "as for `message`")]
 pub mod offer;
 pub mod port;
 pub mod quantity;
+pub mod quota;
 pub mod resource;
 pub mod table;
 pub mod task;

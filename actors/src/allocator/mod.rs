@@ -19,7 +19,9 @@ mod tests;
 use engine::tables::{AgentFacts, Capabilities, FrameworkFacts};
 use engine::{Engine, Rules, frame_bytes};
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Outcome, Record, Ticket, TimerKey};
+use kaon_kernel::constraint::{OfferConstraints, OfferRules};
 use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope, copy};
+use kaon_kernel::id::{FrameworkIndex, RoleName};
 use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
 use kaon_kernel::message::{AllocatorMessage, MasterMessage};
 use kaon_kernel::resource::ResourceName;
@@ -31,7 +33,8 @@ use rkyv::Archive;
 pub struct AllocatorConfig {
     /// What the engine decides by.
     pub rules: Rules,
-    /// How long after a change its round comes. Zero: as soon as the host gets to it, after what waits already.
+    /// Rounds come at least so far apart: at once after a change when the last one is longer ago, else when it is. At the
+    /// interval of the rules or above there are batch rounds only, as in Mesos.
     pub window: Duration,
     /// A plant for the self-test of the simulator's checkers: some grants are told twice though they are booked once.
     /// Never set in a cluster.
@@ -40,9 +43,12 @@ pub struct AllocatorConfig {
 
 impl Default for AllocatorConfig {
     fn default() -> Self {
-        Self { rules: Rules::default(), window: Duration::ZERO, plant_double_grant: false }
+        Self { rules: Rules::default(), window: WINDOW, plant_double_grant: false }
     }
 }
+
+/// The default of [`AllocatorConfig::window`]: what is freed under load waits no longer.
+pub const WINDOW: Duration = Duration::millis(1);
 
 /// What an allocator is woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +87,8 @@ pub struct Allocator {
     epoch: u64,
     /// Whether [`Timer::Cycle`] is armed.
     is_cycle_armed: bool,
+    /// When the last round was.
+    last_round: Option<Instant>,
     /// For when [`Timer::Expiry`] is armed.
     expiry_at: Option<Instant>,
     strays: u64,
@@ -102,7 +110,7 @@ impl Allocator {
         if config.plant_double_grant {
             engine.plant_double_grant();
         }
-        Self { config, engine, epoch: 0, is_cycle_armed: false, expiry_at: None, strays: 0 }
+        Self { config, engine, epoch: 0, is_cycle_armed: false, last_round: None, expiry_at: None, strays: 0 }
     }
 
     /// The engine, for explanations, checkers and tests.
@@ -127,20 +135,23 @@ impl Allocator {
             }
             ToAllocator::Resume => engine.resume(),
             ToAllocator::Pause => engine.pause(),
-            ToAllocator::AddFramework { framework, id, roles, suppressed, capabilities, active } => {
+            ToAllocator::AddFramework { framework, id, roles, suppressed, capabilities, offers, active } => {
                 let capabilities = capabilities.iter().collect();
-                engine.add_framework(framework, &FrameworkFacts { id, roles, suppressed, capabilities }, active)
+                let facts = FrameworkFacts { id, roles, suppressed, capabilities };
+                engine.add_framework(framework, &facts, active)?;
+                set_offer_rules(engine, framework, &facts.roles, offers)
             }
-            ToAllocator::UpdateFramework { framework, roles, suppressed, capabilities } => {
+            ToAllocator::UpdateFramework { framework, roles, suppressed, capabilities, offers } => {
                 let capabilities = capabilities.iter().collect::<Capabilities>();
-                engine.update_framework(framework, &roles, &suppressed, capabilities)
+                engine.update_framework(framework, &roles, &suppressed, capabilities)?;
+                set_offer_rules(engine, framework, &roles, offers)
             }
             ToAllocator::ActivateFramework { framework } => engine.activate_framework(framework),
             ToAllocator::DeactivateFramework { framework } => engine.deactivate_framework(framework),
             ToAllocator::RemoveFramework { framework } => engine.remove_framework(framework),
             ToAllocator::AddAgent { agent, id, hostname, total, attributes, domain, used } => {
                 let facts = AgentFacts { id, hostname, attributes, domain };
-                let unbooked = engine.add_agent(agent, facts, total, &used)?;
+                let unbooked = engine.add_agent(agent, facts, total, used)?;
                 if unbooked > 0 {
                     context.count("allocator/used_resources_disputed", u64::from(unbooked));
                 }
@@ -153,14 +164,27 @@ impl Allocator {
             ToAllocator::Recover { grant, refusal } => engine.recover(now, grant, refusal),
             ToAllocator::Revive { framework, roles } => engine.revive(framework, &roles),
             ToAllocator::Suppress { framework, roles } => engine.suppress(framework, &roles),
+            ToAllocator::SetQuota { role, quota } => engine.set_quota(&role, &quota),
+            ToAllocator::SetWeight { role, weight } => engine.set_weight(&role, weight),
+            ToAllocator::SetWhitelist { hostnames } => engine.set_whitelist(hostnames.as_deref()),
+            ToAllocator::ExpectAgents { known } => engine.expect_agents(known),
+            ToAllocator::SetUnavailability { agent, unavailability } => {
+                engine.set_unavailability(agent, unavailability)
+            }
+            ToAllocator::Convert { from: Grant { framework, role, agent, resources }, to } => {
+                engine.convert(framework, &role, agent, &resources, &to)
+            }
+            ToAllocator::ConvertFree { agent, from, to } => engine.convert_free(agent, &from, &to),
         }
     }
 
     /// Arms what the engine now waits for.
     fn arm(&mut self, context: &mut Context<'_, Self>) {
-        if self.engine.has_work() && !self.is_cycle_armed {
+        let is_batch_only = self.config.window >= self.config.rules.interval;
+        if self.engine.has_work() && !self.is_cycle_armed && !is_batch_only {
             self.is_cycle_armed = true;
-            context.arm(Timer::Cycle, self.config.window);
+            let since = self.last_round.map_or(Duration::MAX, |last| context.now().since(last));
+            context.arm(Timer::Cycle, Duration(self.config.window.0.saturating_sub(since.0)));
         }
         let Some(at) = self.engine.next_expiry() else { return };
         if self.expiry_at.is_none_or(|armed| at < armed) {
@@ -171,6 +195,7 @@ impl Allocator {
 
     fn cycle(&mut self, context: &mut Context<'_, Self>) {
         let mut grants = Vec::new();
+        self.last_round = Some(context.now());
         self.engine.cycle(context.now(), context.chance(), &mut grants);
         context.count("allocator/mesos/allocation_runs", 1);
         let master = Address::only(context.me().host, ActorKind::Master);
@@ -198,6 +223,24 @@ impl Allocator {
             }
         }
     }
+}
+
+/// Replaces all that a framework says about offers, role by role.
+fn set_offer_rules(
+    engine: &mut Engine,
+    framework: FrameworkIndex,
+    roles: &[RoleName],
+    offers: OfferRules,
+) -> Result<(), engine::Error> {
+    let OfferRules { constraints, mut minimums } = offers;
+    let none = OfferConstraints::default();
+    for role in roles {
+        let own = constraints.iter().find(|(own, _)| own == role).map_or(&none, |(_, constraints)| constraints);
+        engine.set_constraints(framework, role, own)?;
+        let own = minimums.iter_mut().find(|(own, _)| own == role);
+        engine.set_minimums(framework, role, own.map(|(_, minimums)| core::mem::take(minimums)))?;
+    }
+    Ok(())
 }
 
 /// Cuts grants into messages by number and by size.
@@ -252,6 +295,9 @@ impl Actor for Allocator {
             }
             Timer::Batch => {
                 self.engine.mark_batch();
+                if self.config.window >= self.config.rules.interval && self.engine.has_work() {
+                    self.cycle(context);
+                }
                 self.record(context);
                 context.arm_at(Timer::Batch, self.engine.next_round(context.now()));
             }

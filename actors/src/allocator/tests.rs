@@ -3,6 +3,7 @@
 use super::{Allocator, AllocatorConfig, messages};
 use crate::testing::{Rig, sent};
 use kaon_kernel::actor::{ActorKind, Address, Effect, HostId};
+use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
 use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
 use kaon_kernel::message::{AllocatorMessage, MasterMessage};
@@ -29,6 +30,11 @@ fn rig(config: AllocatorConfig) -> Rig<Allocator> {
     rig
 }
 
+/// Without a distance between rounds.
+fn at_once() -> AllocatorConfig {
+    AllocatorConfig { window: Duration::ZERO, ..AllocatorConfig::default() }
+}
+
 fn tell(rig: &mut Rig<Allocator>, message: ToAllocator) -> Vec<Effect> {
     rig.message(MASTER, &AllocatorMessage::Master(message))
 }
@@ -40,6 +46,7 @@ fn add_framework(framework: u32) -> ToAllocator {
         roles: vec![web()],
         suppressed: Vec::new(),
         capabilities: Vec::new(),
+        offers: OfferRules::default(),
         active: true,
     }
 }
@@ -83,12 +90,12 @@ fn recover(framework: u32, agent: u32, resources: &str, refusal: Option<Duration
 #[test]
 fn an_allocator_may_move_between_threads() {
     fn moves<T: Send>(_: &T) {}
-    moves(&Allocator::new(AllocatorConfig::default()));
+    moves(&Allocator::new(at_once()));
 }
 
 #[test]
 fn nothing_is_granted_before_resume() {
-    let mut rig = begun(AllocatorConfig::default());
+    let mut rig = begun(at_once());
     tell(&mut rig, add_framework(1));
     tell(&mut rig, add_agent(1, "cpus:1"));
     assert!(granted(&rig.pass(Duration::secs(5))).is_empty());
@@ -103,7 +110,7 @@ fn nothing_is_granted_before_resume() {
 
 #[test]
 fn what_arrives_before_a_master_begins_is_ignored_and_counted() {
-    let mut rig = rig(AllocatorConfig::default());
+    let mut rig = rig(at_once());
     tell(&mut rig, add_framework(1));
     tell(&mut rig, add_agent(1, "cpus:1"));
     tell(&mut rig, ToAllocator::Resume);
@@ -116,7 +123,7 @@ fn what_arrives_before_a_master_begins_is_ignored_and_counted() {
 
 #[test]
 fn only_the_master_of_this_host_is_heard() {
-    let mut rig = begun(AllocatorConfig::default());
+    let mut rig = begun(at_once());
     for kind in [ActorKind::Agent, ActorKind::Framework, ActorKind::Outside] {
         rig.message(Address::only(HOST, kind), &AllocatorMessage::Master(add_agent(1, "cpus:1")));
     }
@@ -127,7 +134,7 @@ fn only_the_master_of_this_host_is_heard() {
 }
 
 #[test]
-fn a_freed_resource_is_offered_within_the_window() {
+fn a_freed_resource_is_offered_at_once_and_within_the_window_under_load() {
     let config = AllocatorConfig { window: Duration::micros(300), ..AllocatorConfig::default() };
     let mut rig = begun(config);
     tell(&mut rig, add_framework(1));
@@ -135,17 +142,60 @@ fn a_freed_resource_is_offered_within_the_window() {
     tell(&mut rig, ToAllocator::Resume);
     tell(&mut rig, add_agent(1, "cpus:1"));
     tell(&mut rig, add_agent(2, "cpus:2"));
-    assert!(granted(&rig.pass(Duration::micros(299))).is_empty());
-    let grants = granted(&rig.pass(Duration::micros(1)));
-    assert_eq!((grants.len(), grants[0].len()), (1, 2), "both agents in one message");
+    let grants = granted(&rig.pass(Duration::ZERO));
+    assert_eq!((grants.len(), grants[0].len()), (1, 2), "both agents at once, in one message");
     tell(&mut rig, ToAllocator::Recover { grant: grants[0][0].clone(), refusal: None });
-    assert!(granted(&rig.pass(Duration::micros(299))).is_empty());
+    assert!(granted(&rig.pass(Duration::micros(299))).is_empty(), "the last round was just before");
     assert_eq!(granted(&rig.pass(Duration::micros(1))).concat().len(), 1);
+    rig.pass(Duration::millis(5));
+    tell(&mut rig, ToAllocator::Recover { grant: grants[0][1].clone(), refusal: None });
+    assert_eq!(granted(&rig.pass(Duration::ZERO)).concat().len(), 1);
+}
+
+#[test]
+fn a_window_of_an_interval_leaves_batch_rounds_only() {
+    let mut rig = begun(AllocatorConfig { window: Duration::secs(1), ..AllocatorConfig::default() });
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "cpus:1"));
+    tell(&mut rig, ToAllocator::Resume);
+    assert!(granted(&rig.pass(Duration::millis(999))).is_empty());
+    let grants = granted(&rig.pass(Duration::millis(1))).concat();
+    assert_eq!(grants.len(), 1);
+    tell(&mut rig, ToAllocator::Recover { grant: grants[0].clone(), refusal: None });
+    assert!(granted(&rig.pass(Duration::millis(999))).is_empty());
+    assert_eq!(granted(&rig.pass(Duration::millis(1))).concat().len(), 1);
+}
+
+#[test]
+fn what_operators_and_frameworks_set_reaches_the_engine() {
+    let mut rig = begun(at_once());
+    let scalar = |amount| vec![(kaon_kernel::resource::ResourceName::Cpus, kaon_kernel::quantity::Quantity(amount))];
+    let quota = kaon_kernel::quota::Quota { guarantees: Vec::new(), limits: scalar(1000) };
+    tell(&mut rig, ToAllocator::SetQuota { role: web(), quota });
+    tell(&mut rig, ToAllocator::SetWhitelist { hostnames: Some(vec!["machine-2".to_owned()]) });
+    tell(&mut rig, ToAllocator::SetWeight { role: web(), weight: 500 });
+    tell(&mut rig, ToAllocator::Resume);
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "cpus:4"));
+    tell(&mut rig, add_agent(2, "cpus:4"));
+    let grants = granted(&rig.pass(Duration::ZERO)).concat();
+    assert_eq!(grants.iter().map(|grant| grant.resources.clone()).collect::<Vec<_>>(), [bag("cpus:1")]);
+    let from = grants[0].clone();
+    tell(&mut rig, ToAllocator::Convert { from: Grant { ..from }, to: bag("cpus(web):1") });
+    tell(&mut rig, ToAllocator::ConvertFree { agent: AgentIndex(1), from: bag("cpus:2"), to: bag("cpus(web):2") });
+    let minimums = vec![(web(), vec![scalar(3000)])];
+    let offers = OfferRules { constraints: Vec::new(), minimums };
+    let (framework, roles) = (FrameworkIndex(1), vec![web()]);
+    let (suppressed, capabilities) = (Vec::new(), Vec::new());
+    tell(&mut rig, ToAllocator::UpdateFramework { framework, roles, suppressed, capabilities, offers });
+    tell(&mut rig, ToAllocator::SetWhitelist { hostnames: None });
+    assert!(granted(&rig.pass(Duration::ZERO)).is_empty(), "two reserved processors are less than three");
+    assert_eq!(rig.actor().strays(), 0);
 }
 
 #[test]
 fn a_declined_offer_goes_to_the_next_and_comes_back_when_the_filter_expires() {
-    let mut rig = begun(AllocatorConfig::default());
+    let mut rig = begun(at_once());
     tell(&mut rig, add_framework(1));
     tell(&mut rig, add_framework(2));
     tell(&mut rig, add_agent(1, "cpus:4;mem:64"));
@@ -160,7 +210,7 @@ fn a_declined_offer_goes_to_the_next_and_comes_back_when_the_filter_expires() {
 
 #[test]
 fn expiries_close_together_are_one_wake_up() {
-    let mut rig = begun(AllocatorConfig::default());
+    let mut rig = begun(at_once());
     tell(&mut rig, add_framework(1));
     for agent in 0..100 {
         tell(&mut rig, add_agent(agent, "cpus:1"));
@@ -179,7 +229,7 @@ fn expiries_close_together_are_one_wake_up() {
 
 #[test]
 fn a_quiet_cluster_is_left_alone() {
-    let mut rig = begun(AllocatorConfig::default());
+    let mut rig = begun(at_once());
     tell(&mut rig, add_framework(1));
     tell(&mut rig, add_agent(1, "disk:1"));
     tell(&mut rig, ToAllocator::Resume);
@@ -192,7 +242,7 @@ fn a_quiet_cluster_is_left_alone() {
 
 #[test]
 fn grants_are_cut_into_messages() {
-    let mut rig = begun(AllocatorConfig::default());
+    let mut rig = begun(at_once());
     tell(&mut rig, add_framework(1));
     for agent in 0..GRANTS_MAX as u32 + 1 {
         tell(&mut rig, add_agent(agent, "cpus:1"));
@@ -221,7 +271,7 @@ fn large_grants_are_cut_by_size() {
 
 #[test]
 fn a_master_that_begins_again_is_served_anew() {
-    let mut rig = begun(AllocatorConfig::default());
+    let mut rig = begun(at_once());
     tell(&mut rig, add_framework(1));
     tell(&mut rig, add_agent(1, "cpus:1"));
     tell(&mut rig, ToAllocator::Resume);
@@ -243,7 +293,7 @@ fn a_master_that_begins_again_is_served_anew() {
 #[test]
 fn one_script_gives_one_transcript() {
     let play = || {
-        let mut rig = begun(AllocatorConfig::default());
+        let mut rig = begun(at_once());
         let mut frames = Vec::new();
         for framework in 0..5 {
             tell(&mut rig, add_framework(framework));

@@ -1,6 +1,7 @@
 //! What a master is told when it begins.
 
 use kaon_kernel::id::RoleName;
+use kaon_kernel::quota::Quota;
 use kaon_kernel::time::Duration;
 
 /// The settings of a master. Defaults are those of Mesos (reference 15.1).
@@ -21,6 +22,10 @@ pub struct MasterConfig {
     pub roles: Vec<RoleName>,
     /// Weights by role in thousandths (`--weights`).
     pub weights: Vec<(RoleName, u32)>,
+    /// Quotas of top-level roles.
+    pub quotas: Vec<(RoleName, Quota)>,
+    /// Hostnames of the agents that may be offered; `None` is all (`--whitelist`).
+    pub whitelist: Option<Vec<String>>,
     /// A test plant: each n-th status is acknowledged to its agent and told to nobody. The simulator's checkers must
     /// find it; see `sim/`.
     pub plant_drop_status: Option<u64>,
@@ -36,6 +41,8 @@ impl Default for MasterConfig {
             heartbeat_interval: Duration::secs(15),
             roles: Vec::new(),
             weights: Vec::new(),
+            quotas: Vec::new(),
+            whitelist: None,
             plant_drop_status: None,
         }
     }

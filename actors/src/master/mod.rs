@@ -223,8 +223,10 @@ impl Actor for Master {
                 }
             },
             Message::Outside(message) => match copy::<scheduler::ToMaster, _>(message) {
-                scheduler::ToMaster::Subscribe { info, suppressed_roles, stream } => {
-                    self.on_subscribe(subscription::Subscription { info: *info, suppressed_roles, stream }, context);
+                scheduler::ToMaster::Subscribe { info, suppressed_roles, offers, stream } => {
+                    let subscription =
+                        subscription::Subscription { info: *info, suppressed_roles, offers: *offers, stream };
+                    self.on_subscribe(subscription, context);
                 }
                 scheduler::ToMaster::Teardown { framework_id } => self.teardown(&framework_id, context),
                 scheduler::ToMaster::StreamClosed { stream } => self.on_stream_closed(stream, context),

@@ -242,6 +242,7 @@ impl Master {
             roles: framework.info.roles.clone(),
             suppressed: framework.suppressed.iter().cloned().collect(),
             capabilities: framework.info.capabilities.clone(),
+            offers: framework.offer_rules.clone(),
             active: framework.is_connected(),
         };
         self.allocate(&add, context);
@@ -254,6 +255,7 @@ impl Master {
             roles: framework.info.roles.clone(),
             suppressed: framework.suppressed.iter().cloned().collect(),
             capabilities: framework.info.capabilities.clone(),
+            offers: framework.offer_rules.clone(),
         };
         self.allocate(&update, context);
         self.allocate(&ToAllocator::ActivateFramework { framework: index }, context);

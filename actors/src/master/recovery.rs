@@ -104,6 +104,14 @@ impl Master {
         self.allocator.epoch += 1;
         let begin = ToAllocator::Begin { epoch: self.allocator.epoch, weights: self.config.weights.clone() };
         self.send_allocator(&begin, context);
+        for (role, quota) in self.config.quotas.clone() {
+            self.send_allocator(&ToAllocator::SetQuota { role, quota }, context);
+        }
+        if let Some(hostnames) = &self.config.whitelist {
+            self.send_allocator(&ToAllocator::SetWhitelist { hostnames: Some(hostnames.clone()) }, context);
+        }
+        let known = self.state.recovered_agents.len() + self.state.agents.len();
+        self.send_allocator(&ToAllocator::ExpectAgents { known: known as u32 }, context);
         let frameworks: Vec<FrameworkIndex> = self.state.frameworks.keys().copied().collect();
         for index in frameworks {
             self.allocate_framework(index, context);

@@ -4,6 +4,7 @@
 use super::config::{KILLS_WAITING_MAX, UNREACHABLE_TASKS_MAX};
 use kaon_kernel::actor::{Address, HostId, StreamId};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
 use kaon_kernel::id::{AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, OfferId, RoleName, TaskId};
 use kaon_kernel::message::allocator::Grant;
@@ -70,6 +71,8 @@ pub(super) struct Framework {
     pub(super) id: FrameworkId,
     pub(super) info: FrameworkInfo,
     pub(super) suppressed: Set<RoleName>,
+    /// Which offers it wants; known again once it subscribes again.
+    pub(super) offer_rules: OfferRules,
     /// Its stream, while it is connected.
     pub(super) stream: Option<StreamId>,
     /// Whether a proxy was spawned for it, and has reported.
@@ -152,6 +155,7 @@ impl State {
             id,
             info,
             suppressed: Set::default(),
+            offer_rules: OfferRules::default(),
             stream: None,
             proxy: Proxy::None,
             recovered: true,

@@ -4,7 +4,9 @@
 
 use super::state::Proxy;
 use super::{Master, MasterContext, Pending, Timer};
+use crate::constraints::Constrained;
 use kaon_kernel::actor::{ActorKind, Address, ChildSpec, StreamId};
+use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{FrameworkId, FrameworkIndex, OfferId, RoleName};
 use kaon_kernel::message::agent_master::ToAgent;
@@ -22,6 +24,8 @@ pub(super) struct Subscription {
     pub(super) info: FrameworkInfo,
     /// The roles in which it wants nothing now.
     pub(super) suppressed_roles: Vec<RoleName>,
+    /// Which offers it wants.
+    pub(super) offers: OfferRules,
     /// Where it reads.
     pub(super) stream: StreamId,
 }
@@ -39,6 +43,10 @@ impl Master {
         if let Some(role) = subscription.info.roles.iter().find(|role| !self.may_use(role)) {
             let reason = format!("Role '{role}' is not present in the master's --roles");
             return Self::turn_away(subscription.stream, &reason, context);
+        }
+        let mut constraints = subscription.offers.constraints.iter();
+        if let Some(error) = constraints.find_map(|(_, constraints)| Constrained::new(constraints).err()) {
+            return Self::turn_away(subscription.stream, &format!("Invalid offer constraints: {error}"), context);
         }
         let id = subscription.info.id.clone().unwrap_or_else(|| {
             let waiting = self.pending.values().filter(|pending| matches!(pending, Pending::Subscribe(_))).count();
@@ -85,7 +93,7 @@ impl Master {
 
     /// The registry has the framework: it is in, on its new stream.
     pub(super) fn on_subscription_admitted(&mut self, subscription: Subscription, context: &mut MasterContext<'_>) {
-        let Subscription { info, suppressed_roles, stream } = subscription;
+        let Subscription { info, suppressed_roles, offers, stream } = subscription;
         let Some(id) = info.id.clone() else { return };
         if self.is_removing(&id) || self.state.removed_frameworks.contains(&id) {
             return Self::turn_away(stream, "Framework has been removed", context);
@@ -104,6 +112,7 @@ impl Master {
         framework.recovered = false;
         framework.info = info;
         framework.suppressed = suppressed_roles.into_iter().collect();
+        framework.offer_rules = offers;
         framework.stream = Some(stream);
         context.disarm(Timer::FrameworkReturn(index));
         if framework.proxy == Proxy::None {

@@ -1,5 +1,6 @@
 //! `kaon master`.
 
+use super::allocation;
 use super::{credentials, fresh_host_id, journal, plants, seconds};
 use crate::arguments::Master as Options;
 use anyhow::{Context, Result, bail};
@@ -34,7 +35,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let registrar = RegistrarConfig::new(number, vec![me]);
     registrar.check()?;
     let id = fresh_host_id();
-    let factory = factory(config, registrar);
+    let factory = factory(config, allocation::config(&options.allocation)?, registrar);
     let mut setup = HostConfig::new(id, super::random(), MASTER_TREE, journal(&options.dir.join("journal"))?);
     setup.plants = plants(&options.plant_panic)?;
     let host = Host::prepare(setup, factory)?;
@@ -52,6 +53,11 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
             ("agent_ping_timeout", format!("{}secs", options.agent_ping_timeout)),
             ("max_agent_ping_timeouts", options.max_agent_ping_timeouts.to_string()),
             ("agent_reregister_timeout", format!("{}secs", options.agent_reregister_timeout)),
+            ("allocation_interval", format!("{}secs", options.allocation.allocation_interval)),
+            ("min_allocatable_resources", options.allocation.min_allocatable_resources.clone()),
+            ("filter_gpu_resources", options.allocation.filter_gpu_resources.to_string()),
+            ("role_sorter", options.allocation.role_sorter.clone()),
+            ("framework_sorter", options.allocation.framework_sorter.clone()),
         ]),
         hostname,
         ip: http_address.ip(),
@@ -95,7 +101,7 @@ async fn until_leading(edge: &MasterEdge) {
     }
 }
 
-fn factory(config: MasterConfig, registrar: RegistrarConfig) -> kaon_runtime::Factory {
+fn factory(config: MasterConfig, allocation: AllocatorConfig, registrar: RegistrarConfig) -> kaon_runtime::Factory {
     Arc::new(move |birth: Birth| {
         let (address, seed) = (birth.address, birth.seed);
         match birth.origin {
@@ -105,7 +111,7 @@ fn factory(config: MasterConfig, registrar: RegistrarConfig) -> kaon_runtime::Fa
                     Registrar::new(registrar.clone()).expect("the configuration was checked before the host began");
                 cell(actor, address, seed)
             }
-            Origin::Standing(ActorKind::Allocator) => cell(Allocator::new(AllocatorConfig::default()), address, seed),
+            Origin::Standing(ActorKind::Allocator) => cell(Allocator::new(allocation.clone()), address, seed),
             Origin::Child { spec: ChildSpec::Framework { framework_id, stream }, .. } => {
                 let heartbeat_interval = config.heartbeat_interval;
                 cell(FrameworkProxy::new(FrameworkConfig { framework_id, stream, heartbeat_interval }), address, seed)
@@ -133,6 +139,7 @@ fn config(options: &Options) -> Result<MasterConfig> {
         offer_timeout,
         roles,
         weights,
+        whitelist: options.allocation.whitelist.as_deref().map(allocation::whitelist).transpose()?,
         ..MasterConfig::default()
     })
 }

@@ -1,6 +1,7 @@
 //! The composition roots: here, and nowhere else, actors meet the runtime, the transport, the isolators and http.
 
 pub(crate) mod agent;
+mod allocation;
 pub(crate) mod executor;
 pub(crate) mod master;
 

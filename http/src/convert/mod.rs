@@ -13,6 +13,7 @@
 pub mod agent;
 pub mod call;
 pub mod command;
+pub mod constraint;
 pub mod container;
 pub mod event;
 pub mod executor;

@@ -5,9 +5,12 @@
 //! master gives it back with [`ToAllocator::Recover`]. Both name agents and frameworks by their index.
 
 use crate::agent::{Attribute, Domain};
+use crate::constraint::OfferRules;
 use crate::framework::Capability;
 use crate::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
+use crate::maintenance::Unavailability;
 use crate::offer::Refusal;
+use crate::quota::Quota;
 use crate::resource::Resources;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -37,6 +40,8 @@ pub enum ToAllocator {
         suppressed: Vec<RoleName>,
         /// What it understands.
         capabilities: Vec<Capability>,
+        /// Which offers it wants.
+        offers: OfferRules,
         /// Whether it is connected.
         active: bool,
     },
@@ -50,6 +55,8 @@ pub enum ToAllocator {
         suppressed: Vec<RoleName>,
         /// What it understands.
         capabilities: Vec<Capability>,
+        /// Which offers it wants; replaces what it said before.
+        offers: OfferRules,
     },
     /// It is connected again.
     ActivateFramework {
@@ -125,6 +132,54 @@ pub enum ToAllocator {
         framework: FrameworkIndex,
         /// In these roles; never empty.
         roles: Vec<RoleName>,
+    },
+    /// What a top-level role is promised and may have.
+    SetQuota {
+        /// Which.
+        role: RoleName,
+        /// The default quota removes it.
+        quota: Quota,
+    },
+    /// A role weighs so much from now on.
+    SetWeight {
+        /// Which.
+        role: RoleName,
+        /// In thousandths, above zero.
+        weight: u32,
+    },
+    /// Offer only agents with these hostnames.
+    SetWhitelist {
+        /// All of them; `None` offers every agent.
+        hostnames: Option<Vec<String>>,
+    },
+    /// So many agents are known from before; said before [`ToAllocator::Resume`]. With any quota set most of them are
+    /// awaited.
+    ExpectAgents {
+        /// How many.
+        known: u32,
+    },
+    /// A machine will not be there for a while, or will after all.
+    SetUnavailability {
+        /// Which agent.
+        agent: AgentIndex,
+        /// When.
+        unavailability: Option<Unavailability>,
+    },
+    /// Granted resources became something else: reserved, made into a volume, or back.
+    Convert {
+        /// What they were, and who holds them.
+        from: Grant,
+        /// What they are.
+        to: Resources,
+    },
+    /// Free resources became something else, by an operator's order.
+    ConvertFree {
+        /// Of which agent.
+        agent: AgentIndex,
+        /// What they were.
+        from: Resources,
+        /// What they are.
+        to: Resources,
     },
 }
 

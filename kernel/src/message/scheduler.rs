@@ -10,6 +10,7 @@
 //! The edge has validated shapes; what the call means in the cluster's state is judged by master and proxy.
 
 use crate::actor::{Class, StreamId};
+use crate::constraint::OfferRules;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, RoleName, TaskId, Uuid};
@@ -26,6 +27,8 @@ pub enum ToMaster {
         info: Box<FrameworkInfo>,
         /// Roles for which it wants no offers now; replaces what was suppressed before.
         suppressed_roles: Vec<RoleName>,
+        /// Which offers it wants; replaces what it said before.
+        offers: Box<OfferRules>,
         /// Where it reads.
         stream: StreamId,
     },

@@ -1,5 +1,6 @@
 //! The bag and its algebra.
 
+use super::entries::Entries;
 use crate::id::RoleName;
 use crate::quantity::Quantity;
 use crate::resource::{Device, Identity, Resource, ResourceName, Value};
@@ -9,7 +10,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 /// A canonical bag of resources: sorted by (name, identity), one entry for each, none empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Resources(Vec<Resource>);
+pub struct Resources(Entries);
 
 /// Why two bags can't be added or subtracted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +37,7 @@ pub enum ResourcesError {
 impl Resources {
     /// Nothing.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(Entries::new())
     }
 
     /// The canonical bag of entries in any order; equal ones add up.

@@ -5,6 +5,7 @@
 //! All arithmetic is checked: what would overflow or go below zero is refused and changes nothing.
 
 mod bag;
+mod entries;
 pub mod parse;
 mod ranges;
 pub mod role;

@@ -205,7 +205,8 @@ impl Client {
         self.session = Session::Asked(stream);
         self.suppressed = self.queue.is_empty();
         let suppressed_roles = if self.suppressed { vec![self.config.role.clone()] } else { Vec::new() };
-        let ask = MasterMessage::Outside(ToMaster::Subscribe { info: Box::new(self.info()), suppressed_roles, stream });
+        let (info, offers) = (Box::new(self.info()), Box::default());
+        let ask = MasterMessage::Outside(ToMaster::Subscribe { info, suppressed_roles, offers, stream });
         context.send(Address::only(leader, ActorKind::Master), &ask);
         self.backoff = self.backoff.doubled(BACKOFF_LAST);
         let wait = self.backoff.times(2) + context.chance().duration_below(self.backoff);

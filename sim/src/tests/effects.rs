@@ -49,7 +49,12 @@ fn subscribe(me: Address, master: Address) -> Effect {
         labels: Vec::new(),
         rest: Vec::new(),
     };
-    let ask = ToMaster::Subscribe { info: Box::new(info), suppressed_roles: Vec::new(), stream: STREAM };
+    let ask = ToMaster::Subscribe {
+        info: Box::new(info),
+        suppressed_roles: Vec::new(),
+        offers: Box::default(),
+        stream: STREAM,
+    };
     Effect::Send(frame(me, master, &MasterMessage::Outside(ask)))
 }
 

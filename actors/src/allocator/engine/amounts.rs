@@ -1,33 +1,52 @@
-//! Sums of scalars as short rows of numbers: what shares are computed from.
+//! Sums of scalars as short rows of numbers: what shares and quotas are computed from.
 //!
 //! A share is asked for far more often than a resource changes its name, so names become positions once
 //! ([`ScalarNames`]) and every sum is a row indexed by them ([`Amounts`]). Ranges, sets and devices do not count, as in
 //! the sorter of Mesos. Sums are exact: 128 bits hold any number of agents at any quantity that the edge lets in.
 
-use kaon_kernel::resource::{ResourceName, Resources, Value};
+use kaon_kernel::resource::{Resource, ResourceName, Resources, Value};
+use std::cmp::Ordering;
 
-/// So many names of scalars can count in shares; a name that appears later does not. Bounds the rows of every client
-/// against agents that invent names.
+/// So many names of scalars can count in shares and quotas; a name that appears later does not. Bounds the rows of every
+/// client against agents that invent names.
 pub const SCALAR_NAMES_MAX: usize = 64;
 
-/// The names of scalars that count in shares, in order of appearance.
+/// Rows up to this long lie in place: processors, memory, disk and one more.
+const NEAR: usize = 4;
+
+/// The names of scalars, in order of appearance.
 #[derive(Clone, Debug, Default)]
 pub struct ScalarNames {
     names: Vec<ResourceName>,
     excluded: Vec<ResourceName>,
+    /// Whether the name at a position is excluded.
+    silent: Vec<bool>,
 }
 
 impl ScalarNames {
-    /// No names yet; those in `excluded` never count (Mesos `--fair_sharing_excluded_resource_names`).
+    /// No names yet; those in `excluded` never count in shares (Mesos `--fair_sharing_excluded_resource_names`).
     pub fn new(excluded: Vec<ResourceName>) -> Self {
-        Self { names: Vec::new(), excluded }
+        Self { names: Vec::new(), excluded, silent: Vec::new() }
     }
 
-    /// The scalars of a bag, identities added up, into `amounts`. Cost: entries times known names, both few.
+    /// The scalars of a bag that count in shares, identities added up, into `amounts`. Cost: entries times known names,
+    /// both few.
     pub fn measure(&mut self, resources: &Resources, amounts: &mut Amounts) {
-        amounts.0.fill(0);
+        self.measure_where(resources, amounts, |_| true);
+        self.silence(amounts);
+    }
+
+    /// The scalars of those entries that satisfy a condition, excluded names among them.
+    pub(super) fn measure_where(
+        &mut self,
+        resources: &Resources,
+        amounts: &mut Amounts,
+        condition: impl Fn(&Resource) -> bool,
+    ) {
+        amounts.clear();
         for entry in resources {
             if let Value::Scalar(quantity) = entry.value
+                && condition(entry)
                 && let Some(at) = self.position(&entry.name)
             {
                 *amounts.at(at) += u128::from(quantity.0);
@@ -35,35 +54,62 @@ impl ScalarNames {
         }
     }
 
-    /// The amounts by name, in thousandths.
-    pub fn named<'a>(&'a self, amounts: &'a Amounts) -> impl Iterator<Item = (&'a ResourceName, u128)> {
-        self.names.iter().zip(amounts.0.iter().copied())
+    /// Takes out of a row what doesn't count in shares.
+    pub(super) fn silence(&self, amounts: &mut Amounts) {
+        if !self.excluded.is_empty() {
+            for (at, _) in self.silent.iter().enumerate().filter(|(_, silent)| **silent) {
+                amounts.set(at, 0);
+            }
+        }
     }
 
-    fn position(&mut self, name: &ResourceName) -> Option<usize> {
+    /// The amounts by name, in thousandths.
+    pub fn named<'a>(&'a self, amounts: &'a Amounts) -> impl Iterator<Item = (&'a ResourceName, u128)> {
+        self.names.iter().enumerate().map(|(at, name)| (name, amounts.of(at)))
+    }
+
+    /// The name at a position.
+    pub(super) fn name(&self, at: usize) -> Option<&ResourceName> {
+        self.names.get(at)
+    }
+
+    /// The position of a name; `None` when there are too many.
+    pub(super) fn position(&mut self, name: &ResourceName) -> Option<usize> {
         let known = self.names.iter().position(|probe| probe == name);
-        if known.is_some() || self.excluded.contains(name) || self.names.len() >= SCALAR_NAMES_MAX {
+        if known.is_some() || self.names.len() >= SCALAR_NAMES_MAX {
             return known;
         }
         self.names.push(name.clone());
+        self.silent.push(self.excluded.contains(name));
         Some(self.names.len() - 1)
+    }
+
+    /// The position of a name that was seen before.
+    pub(super) fn find(&self, name: &ResourceName) -> Option<usize> {
+        self.names.iter().position(|probe| probe == name)
     }
 }
 
 /// Sums of scalars in thousandths, by position of their names. A position beyond the end holds zero.
 #[derive(Clone, Debug, Default)]
-pub struct Amounts(Vec<u128>);
+pub struct Amounts {
+    near: [u128; NEAR],
+    far: Vec<u128>,
+}
 
 impl Amounts {
     /// Nothing.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { near: [0; NEAR], far: Vec::new() }
     }
 
     /// Adds.
     pub fn add(&mut self, more: &Self) {
-        for (at, &amount) in more.0.iter().enumerate().filter(|(_, amount)| **amount > 0) {
-            *self.at(at) += amount;
+        for (have, more) in self.near.iter_mut().zip(&more.near) {
+            *have += more;
+        }
+        for (at, &amount) in more.far.iter().enumerate().filter(|(_, amount)| **amount > 0) {
+            *self.at(NEAR + at) += amount;
         }
     }
 
@@ -72,50 +118,159 @@ impl Amounts {
     /// # Panics
     /// When more is taken than is in: the books are wrong.
     pub fn subtract(&mut self, less: &Self) {
-        for (at, &amount) in less.0.iter().enumerate().filter(|(_, amount)| **amount > 0) {
-            let have = self.at(at);
-            *have = have.checked_sub(amount).unwrap_or_else(|| panic!("{amount} taken out of {have} at position {at}"));
+        let taken = |have: u128, amount: u128, at: usize| {
+            have.checked_sub(amount).unwrap_or_else(|| panic!("{amount} taken out of {have} at position {at}"))
+        };
+        for (at, (have, less)) in self.near.iter_mut().zip(&less.near).enumerate() {
+            *have = taken(*have, *less, at);
+        }
+        for (at, &amount) in less.far.iter().enumerate().filter(|(_, amount)| **amount > 0) {
+            let have = self.at(NEAR + at);
+            *have = taken(*have, amount, NEAR + at);
         }
     }
 
     /// Whether there is nothing.
     pub fn is_zero(&self) -> bool {
-        self.0.iter().all(|&amount| amount == 0)
+        self.near.iter().chain(&self.far).all(|&amount| amount == 0)
     }
 
     /// The dominant share: the largest part that this is of `total`, over all scalars of which `total` has any
     /// (policies 1.2). Equal fractions give equal floats, since a division rounds correctly.
     pub fn share_of(&self, total: &Self) -> f64 {
-        let parts = self.0.iter().zip(&total.0).filter(|&(&amount, &whole)| amount > 0 && whole > 0);
-        parts.fold(0.0, |share: f64, (&amount, &whole)| share.max(float(amount) / float(whole)))
+        self.dominant(total, 1000).share.float
     }
 
-    /// So many positions are in use; what lies beyond is zero.
-    pub(super) fn width(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The amounts as floats, by position.
-    pub(super) fn floats(&self) -> impl Iterator<Item = f64> {
-        self.0.iter().map(|&amount| float(amount))
-    }
-
-    fn at(&mut self, at: usize) -> &mut u128 {
-        if self.0.len() <= at {
-            self.0.resize(at + 1, 0);
+    /// The resource of the dominant share, and the share divided by a weight in thousandths.
+    pub(super) fn dominant(&self, total: &Self, weight: u32) -> Dominant {
+        let mut best = Dominant { at: 0, share: Share::ZERO };
+        let mut part = 0.0;
+        let mut consider = |at: usize, amount: u128, whole: u128| {
+            if amount > 0 && whole > 0 {
+                let own = float(amount) / float(whole);
+                // What is smaller beyond all rounding needs no fraction.
+                if own >= part * (1.0 - ROUNDING) {
+                    let share = Share::new(amount, whole, weight);
+                    if share.cmp(&best.share).is_gt() {
+                        (best, part) = (Dominant { at, share }, own);
+                    }
+                }
+            }
+        };
+        for at in 0..NEAR {
+            consider(at, self.near[at], total.near[at]);
         }
-        &mut self.0[at]
+        for (at, (&amount, &whole)) in self.far.iter().zip(&total.far).enumerate() {
+            consider(NEAR + at, amount, whole);
+        }
+        best
+    }
+
+    /// The amount at a position.
+    pub(super) fn of(&self, at: usize) -> u128 {
+        match self.near.get(at) {
+            Some(&amount) => amount,
+            None => self.far.get(at - NEAR).copied().unwrap_or(0),
+        }
+    }
+
+    /// Sets the amount at a position.
+    pub(super) fn set(&mut self, at: usize, amount: u128) {
+        if amount > 0 || at < NEAR + self.far.len() {
+            *self.at(at) = amount;
+        }
+    }
+
+    /// Empties it.
+    pub(super) fn clear(&mut self) {
+        self.near = [0; NEAR];
+        self.far.fill(0);
+    }
+
+    /// Positions that hold something, with what they hold.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u128)> + '_ {
+        self.near.iter().chain(&self.far).copied().enumerate().filter(|(_, amount)| *amount > 0)
+    }
+
+    pub(super) fn at(&mut self, at: usize) -> &mut u128 {
+        if at < NEAR {
+            return &mut self.near[at];
+        }
+        let at = at - NEAR;
+        if self.far.len() <= at {
+            self.far.resize(at + 1, 0);
+        }
+        &mut self.far[at]
     }
 }
 
 impl PartialEq for Amounts {
     fn eq(&self, other: &Self) -> bool {
-        let (short, long) = if self.0.len() < other.0.len() { (self, other) } else { (other, self) };
-        short.0 == long.0[..short.0.len()] && long.0[short.0.len()..].iter().all(|&amount| amount == 0)
+        let (short, long) = if self.far.len() < other.far.len() { (self, other) } else { (other, self) };
+        self.near == other.near
+            && short.far == long.far[..short.far.len()]
+            && long.far[short.far.len()..].iter().all(|&amount| amount == 0)
+    }
+}
+
+/// Three roundings on each side of a comparison are far below this.
+const ROUNDING: f64 = 1e-14;
+
+/// A dominant share and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dominant {
+    /// Position of the resource; 0 when nothing is held.
+    pub(super) at: usize,
+    pub(super) share: Share,
+}
+
+/// A weighted share as an exact fraction, with its float beside it: most comparisons need no more than the float.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) float: f64,
+    amount: u128,
+    whole: u128,
+    weight: u32,
+}
+
+impl Share {
+    pub(super) const ZERO: Self = Self { float: 0.0, amount: 0, whole: 1, weight: 1000 };
+
+    /// `amount` of `whole`, divided by a weight in thousandths. None of it where there is no whole.
+    pub(super) fn new(amount: u128, whole: u128, weight: u32) -> Self {
+        if amount == 0 || whole == 0 {
+            return Self::ZERO;
+        }
+        let part = float(amount) / float(whole);
+        let float = if weight == 1000 { part } else { part / (f64::from(weight) / 1000.0) };
+        Self { float, amount, whole, weight }
+    }
+
+    /// Exact: floats that differ by more than their rounding decide, and the fractions otherwise.
+    pub(super) fn cmp(&self, other: &Self) -> Ordering {
+        let difference = self.float - other.float;
+        if difference.abs() > ROUNDING * self.float.max(other.float) {
+            return if difference < 0.0 { Ordering::Less } else { Ordering::Greater };
+        }
+        if self.whole == other.whole && self.weight == other.weight {
+            return self.amount.cmp(&other.amount);
+        }
+        let cross = |one: &Self, two: &Self| {
+            let part = one.amount.checked_mul(u128::from(two.weight))?;
+            if one.whole == two.whole { Some(part) } else { part.checked_mul(two.whole) }
+        };
+        match (cross(self, other), cross(other, self)) {
+            (Some(left), Some(right)) => left.cmp(&right),
+            // Beyond 128 bits the floats have to do.
+            _ => self.float.total_cmp(&other.float),
+        }
     }
 }
 
 /// The conversion of 64 bits is one instruction, that of 128 a call.
 fn float(amount: u128) -> f64 {
-    u64::try_from(amount).map_or(amount as f64, |small| small as f64)
+    match u64::try_from(amount) {
+        Ok(small) => small as f64,
+        Err(_) => amount as f64,
+    }
 }

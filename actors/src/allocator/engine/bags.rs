@@ -4,7 +4,45 @@
 //! world, though, and must be kept in books that still balance; so here a bag is split into what fits and what does not.
 
 use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::{Device, Ranges, Resource, Resources, Value};
+use kaon_kernel::resource::{Device, DiskKind, Ranges, Resource, ResourceName, Resources, Value};
+
+/// Whether nothing in a bag has an identity.
+pub(super) fn is_plain(resources: &Resources) -> bool {
+    resources.iter().all(|entry| entry.identity.is_none())
+}
+
+/// Whether quota is about an entry: neither reserved nor revocable.
+pub(super) fn is_open(entry: &Resource) -> bool {
+    entry.identity.as_ref().is_none_or(|own| own.reservations.is_empty() && !own.revocable && !own.shared)
+}
+
+/// Parts a bag into what only one can hold and the shared volumes.
+pub(super) fn split_shared(resources: &Resources) -> (Resources, Vec<Resource>) {
+    let is_shared = |entry: &Resource| entry.identity.as_ref().is_some_and(|own| own.shared);
+    if !resources.iter().any(is_shared) {
+        return (resources.clone(), Vec::new());
+    }
+    let shared = resources.iter().filter(|entry| is_shared(entry)).cloned().collect();
+    (resources.filter(|entry| !is_shared(entry)), shared)
+}
+
+/// Cuts the open scalars of a bag down to so much of each name, entry by entry in order. A disk that is mounted whole is
+/// left out when it is too large; everything else stays.
+pub(super) fn cut(resources: &Resources, mut most: impl FnMut(&ResourceName, Quantity) -> Quantity) -> Resources {
+    let entries = resources.iter().filter_map(|entry| match entry.value {
+        Value::Scalar(have) if is_open(entry) => {
+            let take = most(&entry.name, have);
+            let disk = entry.identity.as_ref().and_then(|own| own.disk.as_ref());
+            let is_whole = disk.and_then(|disk| disk.source.as_ref()).is_some_and(|own| own.kind == DiskKind::Mount);
+            if take.is_zero() || (is_whole && take < have) {
+                return None;
+            }
+            Some(Resource { value: Value::Scalar(take), ..entry.clone() })
+        }
+        _ => Some(entry.clone()),
+    });
+    Resources::collect(entries).expect("parts of one bag add up as the bag does")
+}
 
 /// Splits `wanted` into what `have` covers and the rest, entry by entry, identity included. Their sum is `wanted`.
 pub(super) fn split(wanted: &Resources, have: &Resources) -> (Resources, Resources) {

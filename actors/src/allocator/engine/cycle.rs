@@ -1,23 +1,60 @@
 //! One round: which candidate goes to whom.
 
 use super::Engine;
-use super::feasible::{Drafts, Prospect, obstacle};
-use super::sorter::Client;
+use super::agent::Agent;
+use super::draft::{Drafts, Stage, is_enough};
+use super::feasible::{lacks_gpus, lacks_region};
+use super::quota::Quotas;
+use super::sorter::{Class, Client};
+use super::tables::{Clients, Roles};
+use super::{AgentIndex, Rules};
 use core::ops::ControlFlow;
 use kaon_kernel::chance::Chance;
-use kaon_kernel::id::AgentIndex;
 use kaon_kernel::message::allocator::Grant;
+use kaon_kernel::resource::Resources;
 use kaon_kernel::time::Instant;
 
 /// With the plant of [`Engine::plant_double_grant`] every so many grants are told twice.
 const PLANT_EVERY: u64 = 16;
+
+/// What a visit to an agent notes of clients, by their places. Numbers that are not the visit's are of no account.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    visit: u64,
+    /// The visit, and whether a filter of the client is known to cover all that is free.
+    filtered: Vec<(u64, bool)>,
+    walk: u64,
+    /// The last walk that came by.
+    seen: Vec<u64>,
+}
+
+impl Marks {
+    fn grow(&mut self, places: usize) {
+        if self.filtered.len() < places {
+            self.filtered.resize(places, (0, false));
+            self.seen.resize(places, 0);
+        }
+    }
+}
+
+/// What a client gets.
+struct Choice {
+    at: u32,
+    client: Client,
+    resources: Resources,
+    is_all: bool,
+}
 
 impl Engine {
     /// One round over the agents that changed, or over all when somebody wants more than before. Grants are appended.
     ///
     /// Coarse grained as in Mesos: for each agent, the first client in the sorter's order against whom nothing speaks
     /// gets all that it may be offered of the agent; shares are updated, and the next agent follows. What is left on an
-    /// agent then (reserved to others, or not understood) is held out once more, in the order after the grant.
+    /// agent then (reserved to others, beyond a quota, or not understood) is held out once more, in the order after the
+    /// grant. Guarantees that are not met are served before: a pass of their own over the same agents.
+    ///
+    /// Cost: the candidates times the logarithm of the siblings of who gets something; a candidate that nobody took is
+    /// passed over at once until it or somebody's interest changes.
     pub fn cycle(&mut self, now: Instant, chance: &mut Chance, grants: &mut Vec<Grant>) {
         self.expire(now);
         if !self.is_granting() {
@@ -25,33 +62,80 @@ impl Engine {
         }
         let mut candidates = core::mem::take(&mut self.candidates);
         candidates.clear();
-        match self.everyone {
-            true => candidates.extend(&self.available),
-            false => candidates.extend(&self.dirty),
+        if self.everyone {
+            candidates.extend(self.agents.iter_mut().filter_map(|(&agent, found)| {
+                found.is_dirty = false;
+                found.is_counted.then_some(agent)
+            }));
+            (self.everyone, self.changed) = (false, false);
+        } else {
+            let agents = &mut self.agents;
+            candidates.extend(self.dirty.iter().copied().filter(|agent| {
+                agents.get_mut(agent).is_some_and(|found| core::mem::take(&mut found.is_dirty) && found.is_counted)
+            }));
         }
         self.dirty.clear();
-        if self.everyone {
-            (self.everyone, self.changed) = (false, false);
-        }
         candidates.sort_unstable();
-        self.arrangement.arrange(&mut candidates, chance);
-        for &agent in &candidates {
-            self.offer(agent, grants);
+        self.marks.grow(self.clients.places());
+        self.sorter.begin_round(chance);
+        if self.quotas.any_promised() {
+            self.visit(&candidates, Stage::Promised, chance, grants);
         }
+        self.visit(&candidates, Stage::Fair, chance, grants);
         self.candidates = candidates;
     }
 
-    /// Holds one agent out until nobody takes anything more of it.
-    fn offer(&mut self, agent: AgentIndex, grants: &mut Vec<Grant>) {
-        while let Some((client, grant)) = self.choose(agent) {
-            let Some(found) = self.agents.get_mut(&agent) else { return };
-            let is_first = found.holding(client).is_none();
-            found.take(client, &grant.resources);
-            if !found.is_available() {
-                self.available.swap_remove(&agent);
+    /// Visits each candidate once, in the order of the arrangement. One that the arrangement drops comes at the end.
+    fn visit(&mut self, candidates: &[AgentIndex], stage: Stage, chance: &mut Chance, grants: &mut Vec<Grant>) {
+        self.rounds += 1;
+        let mut arranged = core::mem::take(&mut self.arranged);
+        arranged.clear();
+        arranged.extend_from_slice(candidates);
+        self.arrangement.arrange(&mut arranged, chance);
+        for agent in arranged.iter().chain(candidates) {
+            let Some(place) = self.agents.get_index_of(agent) else { continue };
+            if core::mem::replace(&mut self.agents[place].visited_in, self.rounds) != self.rounds {
+                self.offer(place, stage, grants);
             }
-            self.book(client, &grant.resources, is_first);
+        }
+        self.arranged = arranged;
+    }
+
+    /// Holds the agent at a place in the table out until nobody takes anything more of it.
+    fn offer(&mut self, place: usize, stage: Stage, grants: &mut Vec<Grant>) {
+        let mut without_shared = false;
+        self.marks.visit += 1;
+        let mut is_first_look = true;
+        while let Some(choice) = self.choose(place, stage, without_shared, is_first_look) {
+            is_first_look = false;
+            let Choice { at, client, resources, is_all } = choice;
+            let found = &mut self.agents[place];
+            let is_first = found.holding(client).is_none();
+            self.quotas.headroom.subtract(&found.open);
+            let takes_all = is_all && !found.has_shared;
+            if takes_all && found.is_plain {
+                self.measured.shares.clone_from(&found.open);
+                self.measured.open.clone_from(&found.open);
+                self.names.silence(&mut self.measured.shares);
+            } else {
+                without_shared |= found.has_shared;
+                self.measure(&resources);
+            }
+            let found = &mut self.agents[place];
+            if takes_all {
+                found.take_all(client);
+            } else {
+                found.take(client, &resources, &mut self.names);
+                self.quotas.headroom.add(&found.open);
+            }
+            let is_counted = found.is_available();
+            let was_counted = core::mem::replace(&mut found.is_counted, is_counted);
+            self.available -= usize::from(was_counted && !is_counted);
+            self.book(at, is_first);
             self.grants += 1;
+            let role = self.roles.name(client.role).clone();
+            let (&agent, _) = self.agents.get_index(place).expect("a place in the table");
+            let grant = Grant { framework: client.framework, role, agent, resources };
             if self.plants_double_grant && self.grants.is_multiple_of(PLANT_EVERY) {
                 grants.push(grant.clone());
             }
@@ -60,24 +144,121 @@ impl Engine {
     }
 
     /// The first client in order against whom nothing speaks, and what it gets.
-    fn choose(&mut self, agent: AgentIndex) -> Option<(Client, Grant)> {
-        let Self { sorter, agents, frameworks, roles, filters, rules, .. } = self;
-        let found = agents.get(&agent).filter(|found| found.is_available())?;
-        let filters = filters.on(agent);
-        let mut drafts = Drafts::new(rules, found);
+    fn choose(&mut self, place: usize, stage: Stage, without_shared: bool, is_first_look: bool) -> Option<Choice> {
+        let Self { sorter, agents, clients, roles, filters, rules, quotas, names, marks, .. } = self;
+        let (&index, agent) = agents.get_index(place).filter(|(_, found)| found.is_available())?;
+        if agent.nobody_at == self.interest {
+            return None;
+        }
+        if agent.is_plain && self.particular == 0 && !is_enough(&agent.free, &rules.minimums) {
+            return None;
+        }
+        let classes: &[Class] = match stage {
+            Stage::Promised => &[Class::Promised],
+            Stage::Fair if agent.is_plain && quotas.any_closed() => &[Class::Promised, Class::Open],
+            Stage::Fair => &Class::ALL,
+        };
+        let walked = quotas.walked_in(classes);
+        let mut blocked = 0;
+        if is_first_look && !agent.filters.is_empty() {
+            let visit = marks.visit;
+            filters.on(&agent.filters, &agent.free, |at, covers| {
+                let mark = &mut marks.filtered[at as usize];
+                let is_new = *mark != (visit, true);
+                if covers && is_new {
+                    *mark = (visit, true);
+                    let counts = classes.len() == Class::ALL.len() || {
+                        let class = quotas.top(clients.at(at).top).class;
+                        classes.contains(&class)
+                    };
+                    blocked += u32::from(clients.is_walked(at) && counts);
+                } else if is_new {
+                    *mark = (visit, false);
+                }
+            });
+        }
         let mut chosen = None;
-        sorter.walk(&mut |client| {
-            let Some(framework) = frameworks.get(&client.framework) else { return ControlFlow::Continue(()) };
-            let (role, capabilities) = (roles.name(client.role), framework.capabilities);
-            let draft = drafts.offer(role, capabilities);
-            let prospect = Prospect { rules, agent: found, filters, client, role, capabilities, draft };
-            if draft.offer.is_empty() || obstacle(&prospect).is_some() {
-                return ControlFlow::Continue(());
+        if blocked < walked {
+            marks.walk += 1;
+            let drafts = Drafts::new(rules, quotas, names, agent, stage, without_shared);
+            let mut look = Look { rules, quotas, clients, roles, marks, index, agent, stage, drafts };
+            let (mut seen, mut steps) = (0, 0);
+            // A sorter that goes round in circles is stopped.
+            let steps_max = 2 * u64::from(walked) + 64;
+            sorter.walk_classes(classes, &mut |client| {
+                steps += 1;
+                let Some(at) = look.clients.find(client).filter(|&at| look.clients.is_walked(at)) else {
+                    return if steps > steps_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                };
+                let walk = look.marks.walk;
+                seen += u32::from(core::mem::replace(&mut look.marks.seen[at as usize], walk) != walk);
+                chosen = look.weigh(at);
+                if chosen.is_some() || steps > steps_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            // Nor may a sorter leave out those whom it does not like.
+            if chosen.is_none() && seen < walked {
+                let walk = look.marks.walk;
+                let places = 0..look.clients.places() as u32;
+                let left = places.filter(|&at| look.clients.is_walked(at) && look.marks.seen[at as usize] != walk);
+                let left = left.collect::<Vec<_>>();
+                chosen = left.into_iter().find_map(|at| look.weigh(at));
             }
-            let (framework, role, resources) = (client.framework, role.clone(), draft.offer.clone());
-            chosen = Some((client, Grant { framework, role, agent, resources }));
-            ControlFlow::Break(())
-        });
+        }
+        if chosen.is_none() && stage == Stage::Fair && !without_shared {
+            self.agents[place].nobody_at = self.interest;
+        }
         chosen
+    }
+}
+
+/// A look at one agent for one client after the other.
+struct Look<'a> {
+    rules: &'a Rules,
+    quotas: &'a Quotas,
+    clients: &'a mut Clients,
+    roles: &'a Roles,
+    marks: &'a mut Marks,
+    index: AgentIndex,
+    agent: &'a Agent,
+    stage: Stage,
+    drafts: Drafts<'a>,
+}
+
+impl Look<'_> {
+    /// What a client gets of the agent, if nothing speaks against it: the questions of [`super::feasible::OFFER`], the
+    /// cheap ones first.
+    fn weigh(&mut self, at: u32) -> Option<Choice> {
+        let (visit, is_filtered) = self.marks.filtered[at as usize];
+        let has_filter = visit == self.marks.visit;
+        if has_filter && is_filtered {
+            return None;
+        }
+        let member = self.clients.at_mut(at);
+        if lacks_gpus(self.rules, self.agent, member.capabilities) || lacks_region(self.agent, member.capabilities) {
+            return None;
+        }
+        if self.stage == Stage::Promised
+            && (self.quotas.top(member.top).class != Class::Promised || !self.drafts.advances(member.top))
+        {
+            return None;
+        }
+        let draft = self.drafts.offer(self.roles.name(member.client.role), member.top, member.capabilities);
+        let is_enough = match &member.minimums {
+            None => draft.is_enough,
+            Some(minimums) => is_enough(draft.offer, minimums),
+        };
+        if draft.offer.is_empty() || !is_enough {
+            return None;
+        }
+        let facts = self.agent.facts.to_choose_by();
+        if member.constrained.as_mut().is_some_and(|constrained| !constrained.allow(self.index, facts)) {
+            return None;
+        }
+        let is_blocked = |owner| self.agent.filters.blocking(owner, draft.offer).is_some();
+        if has_filter && member.owner.is_some_and(is_blocked) {
+            return None;
+        }
+        let (client, is_all) = (member.client, draft.is_all);
+        Some(Choice { at, client, resources: draft.offer.clone(), is_all })
     }
 }

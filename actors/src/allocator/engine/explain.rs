@@ -1,8 +1,10 @@
 //! Why a framework has no offers: the reasons of the checks, asked after the fact.
 
 use super::Engine;
-use super::feasible::{Drafts, OFFER, Prospect, Reason, STANDING, Standing};
-use super::sorter::Client;
+use super::draft::{Drafts, Stage};
+use super::feasible::{Prospect, Reason, STANDING, Standing, against};
+use super::sorter::{Class, Client};
+use core::ops::ControlFlow;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
 use std::collections::BTreeMap;
 
@@ -30,6 +32,12 @@ impl Reason<'_> {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Paused => "paused",
+            Self::Recovering => "recovering",
+            Self::NotListed => "not_listed",
+            Self::Constrained => "constrained",
+            Self::QuotaLimit { .. } => "quota_limit",
+            Self::Headroom { .. } => "headroom",
+            Self::BehindOthers { .. } => "behind_others",
             Self::FrameworkUnknown => "framework_unknown",
             Self::AgentUnknown => "agent_unknown",
             Self::FrameworkInactive => "framework_inactive",
@@ -61,17 +69,53 @@ impl Engine {
         let Some((index, name)) = self.roles.find(role).map(|index| (index, self.roles.name(index))) else {
             return reasons;
         };
-        let mut drafts = Drafts::new(&self.rules, found);
-        let prospect = Prospect {
-            rules: &self.rules,
-            agent: found,
-            filters: self.filters.on(agent),
-            client: Client { framework, role: index },
-            role: name,
-            capabilities: known.capabilities,
-            draft: drafts.offer(name, known.capabilities),
+        let at = self.clients.find(Client { framework, role: index });
+        let top = at.map_or_else(|| self.quotas.find(role), |at| Some(self.clients.at(at).top));
+        let Some(top) = top else { return reasons };
+        let in_stage = |stage| {
+            let mut drafts = Drafts::new(&self.rules, &self.quotas, &self.names, found, stage, false);
+            let prospect = Prospect {
+                rules: &self.rules,
+                agent: found,
+                member: at.and_then(|at| self.clients.get(at)),
+                role: name,
+                capabilities: known.capabilities,
+                offer: Default::default(),
+                shortage: None,
+            };
+            against(prospect, &mut drafts, top, stage)
         };
-        reasons.extend(OFFER.iter().filter_map(|check| check(&prospect)));
+        // What one of the two stages would give is given.
+        let is_promised = self.quotas.top(top).class == Class::Promised;
+        if !is_promised || !in_stage(Stage::Promised).is_empty() {
+            reasons.extend(in_stage(Stage::Fair));
+        }
+        reasons
+    }
+
+    /// As [`Engine::explain`]; and when nothing speaks against an offer, who comes before in the order, if anybody does
+    /// against whom nothing speaks either. Cost: a walk, with an explanation for each who comes before.
+    pub fn explain_order(&mut self, framework: FrameworkIndex, role: &RoleName, agent: AgentIndex) -> Vec<Reason<'_>> {
+        let mut before = Vec::new();
+        if self.explain(framework, role, agent).is_empty() {
+            let me = self.roles.find(role).map(|role| Client { framework, role });
+            self.sorter.walk(&mut |client| {
+                if Some(client) == me {
+                    return ControlFlow::Break(());
+                }
+                before.push(client);
+                ControlFlow::Continue(())
+            });
+        }
+        let this = &*self;
+        let is_known = |client: &&Client| this.clients.find(**client).is_some();
+        let is_open = |client: &&Client| this.explain(client.framework, this.roles.name(client.role), agent).is_empty();
+        let first = before.iter().filter(is_known).find(is_open);
+        let mut reasons = this.explain(framework, role, agent);
+        if let Some(first) = first {
+            let role = this.roles.name(first.role);
+            reasons.push(Reason::BehindOthers { framework: first.framework, role });
+        }
         reasons
     }
 
@@ -79,8 +123,9 @@ impl Engine {
     /// Cost: one pass over all agents for each role.
     pub fn summary(&self, framework: FrameworkIndex) -> Option<Vec<RoleSummary>> {
         let known = self.frameworks.get(&framework).filter(|known| known.is_known)?;
-        let subscribed = known.memberships.iter().filter(|(_, membership)| membership.is_subscribed);
-        let summaries = subscribed.map(|(&role, _)| {
+        let members = known.memberships.iter().map(|(&role, &at)| (role, self.clients.at(at)));
+        let subscribed = members.filter(|(_, member)| member.is_subscribed);
+        let summaries = subscribed.map(|(role, member)| {
             let name = self.roles.name(role);
             let standing = self.standing(framework, name);
             let (mut agents_open, mut agents_by_reason) = (0, BTreeMap::new());
@@ -90,12 +135,12 @@ impl Engine {
                     None => agents_open += 1,
                 }
             }
-            let client = Client { framework, role };
+            let filtered = self.agents.values().filter(|found| member.owner.is_some_and(|own| found.filters.has(own)));
             RoleSummary {
                 role: name.clone(),
                 share: self.sorter.share(role),
-                allocations: self.sorter.holds(client).map_or(0, |(_, count)| count),
-                agents_filtered: self.filters.agents_of(client),
+                allocations: member.allocations,
+                agents_filtered: filtered.count(),
                 standing: standing.iter().map(ToString::to_string).collect(),
                 agents_open,
                 agents_by_reason,
@@ -107,7 +152,9 @@ impl Engine {
     fn standing(&self, framework: FrameworkIndex, role: &RoleName) -> Vec<Reason<'static>> {
         let Some(known) = self.frameworks.get(&framework) else { return vec![Reason::FrameworkUnknown] };
         let membership = self.roles.find(role).and_then(|role| known.memberships.get(&role));
-        let standing = Standing { is_granting: self.is_granting(), framework: known, membership };
+        let membership = membership.and_then(|&at| self.clients.get(at));
+        let (is_granting, is_recovering) = (self.is_granting(), self.recovery.is_some());
+        let standing = Standing { is_granting, is_recovering, framework: known, membership };
         STANDING.iter().filter_map(|check| check(&standing)).collect()
     }
 }

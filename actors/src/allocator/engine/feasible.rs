@@ -4,13 +4,12 @@
 //! walk altogether; the *offer* chain is asked for each agent that a walk reaches. An explanation asks both, and every
 //! check of them, so that nobody has to guess twice.
 
-use super::Rules;
-use super::filter::{self, Filter, Memory};
-use super::sorter::Client;
+use super::draft::{Drafts, Stage, is_enough};
 use super::tables::{Agent, Capabilities, Framework, Membership};
+use super::{Minimums, Rules};
 use core::fmt;
 use kaon_kernel::framework::Capability;
-use kaon_kernel::id::RoleName;
+use kaon_kernel::id::{FrameworkIndex, RoleName};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::role::is_within;
 use kaon_kernel::resource::{Resource, ResourceName, Resources};
@@ -21,6 +20,8 @@ use kaon_kernel::time::Instant;
 pub enum Reason<'a> {
     /// The master did not yet tell everything, or ordered a pause.
     Paused,
+    /// Agents known from before are awaited, so that guarantees can be met.
+    Recovering,
     /// No framework has this index.
     FrameworkUnknown,
     /// No agent has this index.
@@ -33,6 +34,10 @@ pub enum Reason<'a> {
     Suppressed,
     /// The agent is deactivated.
     AgentInactive,
+    /// The agent's hostname is not on the whitelist.
+    NotListed,
+    /// The framework's constraints in this role leave the agent out.
+    Constrained,
     /// Nobody can be offered anything on the agent: all of it is held.
     NothingFree,
     /// What is free is reserved to other roles, such as this one.
@@ -51,6 +56,27 @@ pub enum Reason<'a> {
     OtherRegion {
         /// The agent's region.
         region: &'a str,
+    },
+    /// The top-level role may have no more than so much of what is free, by its quota.
+    QuotaLimit {
+        /// Of what.
+        name: &'a ResourceName,
+        /// How much it still may have, in thousandths.
+        left: u128,
+    },
+    /// What is free is kept for guarantees of other roles.
+    Headroom {
+        /// What.
+        name: &'a ResourceName,
+        /// How much of it may be given away, in thousandths.
+        left: u128,
+    },
+    /// Somebody else is asked before, and nothing keeps him from taking it.
+    BehindOthers {
+        /// Who is first.
+        framework: FrameworkIndex,
+        /// In which role.
+        role: &'a RoleName,
     },
     /// What could be offered is below every minimum.
     BelowMinimum {
@@ -72,12 +98,26 @@ impl fmt::Display for Reason<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Paused => formatter.write_str("allocation is paused"),
+            Self::Recovering => formatter.write_str("agents known from before are awaited"),
             Self::FrameworkUnknown => formatter.write_str("the framework is not known"),
             Self::AgentUnknown => formatter.write_str("the agent is not known"),
             Self::FrameworkInactive => formatter.write_str("the framework is not connected"),
             Self::NotSubscribed => formatter.write_str("the framework is not subscribed in this role"),
             Self::Suppressed => formatter.write_str("the framework has suppressed offers in this role"),
             Self::AgentInactive => formatter.write_str("the agent is deactivated"),
+            Self::NotListed => formatter.write_str("the agent is not on the whitelist"),
+            Self::Constrained => formatter.write_str("the framework's offer constraints leave the agent out"),
+            Self::QuotaLimit { name, left } => {
+                let left = Quantity(u64::try_from(*left).unwrap_or(u64::MAX));
+                write!(formatter, "by its quota the role may have {left} more of {}", name.as_str())
+            }
+            Self::Headroom { name, left } => {
+                let left = Quantity(u64::try_from(*left).unwrap_or(u64::MAX));
+                write!(formatter, "all but {left} of the free {} is kept for guarantees of other roles", name.as_str())
+            }
+            Self::BehindOthers { framework, role } => {
+                write!(formatter, "framework {} is first, as {role}", framework.0)
+            }
             Self::NothingFree => formatter.write_str("nothing is free on the agent"),
             Self::ReservedToOthers { role } => write!(formatter, "what is free is reserved to role {role}"),
             Self::NotUnderstood { capability } => write!(formatter, "what is free needs the capability {capability:?}"),
@@ -96,13 +136,15 @@ impl fmt::Display for Reason<'_> {
 /// What the checks of a client's standing look at.
 pub(super) struct Standing<'a> {
     pub(super) is_granting: bool,
+    pub(super) is_recovering: bool,
     pub(super) framework: &'a Framework,
     pub(super) membership: Option<&'a Membership>,
 }
 
 /// What keeps a client out of every walk, in the order in which it is told.
 pub(super) const STANDING: &[fn(&Standing<'_>) -> Option<Reason<'static>>] = &[
-    |standing| (!standing.is_granting).then_some(Reason::Paused),
+    |standing| (!standing.is_granting && !standing.is_recovering).then_some(Reason::Paused),
+    |standing| standing.is_recovering.then_some(Reason::Recovering),
     |standing| (!standing.framework.is_known).then_some(Reason::FrameworkUnknown),
     |standing| (!standing.framework.active).then_some(Reason::FrameworkInactive),
     |standing| (!standing.membership.is_some_and(|member| member.is_subscribed)).then_some(Reason::NotSubscribed),
@@ -110,33 +152,47 @@ pub(super) const STANDING: &[fn(&Standing<'_>) -> Option<Reason<'static>>] = &[
 ];
 
 /// What the checks of an offer look at: one agent, one client, and what the one could be offered of the other.
-pub(super) struct Prospect<'a, 'o> {
+pub(super) struct Prospect<'a> {
     pub(super) rules: &'a Rules,
     pub(super) agent: &'a Agent,
-    pub(super) filters: &'a [Filter],
-    pub(super) client: Client,
+    pub(super) member: Option<&'a Membership>,
     pub(super) role: &'a RoleName,
     pub(super) capabilities: Capabilities,
-    pub(super) draft: Draft<'o>,
+    pub(super) offer: Resources,
+    pub(super) shortage: Option<(&'a ResourceName, u128, bool)>,
 }
 
-type Check = for<'a, 'o> fn(&Prospect<'a, 'o>) -> Option<Reason<'a>>;
+impl Prospect<'_> {
+    fn is_enough(&self) -> bool {
+        is_enough(&self.offer, minimums(self.rules, self.member))
+    }
+}
 
-/// What keeps one agent from one client. The cheap ones come first, and the one that says no most often before the rest.
+/// The minimum sizes that count for a client.
+pub(super) fn minimums<'a>(rules: &'a Rules, member: Option<&'a Membership>) -> &'a Minimums {
+    member.and_then(|member| member.minimums.as_deref()).unwrap_or(&rules.minimums)
+}
+
+type Check = for<'a> fn(&Prospect<'a>) -> Option<Reason<'a>>;
+
+/// What keeps one agent from one client, in the order in which it is told. A round asks the same questions in another
+/// order and without words (`cycle`); a property test holds the two against each other.
 pub(super) const OFFER: &[Check] = &[
     |prospect| (!prospect.agent.active).then_some(Reason::AgentInactive),
+    |prospect| (!prospect.agent.is_listed).then_some(Reason::NotListed),
     |prospect| prospect.agent.free.is_empty().then_some(Reason::NothingFree),
     |prospect| {
-        let lacks = prospect.agent.has_gpus && !prospect.capabilities.has(Capability::GpuResources);
-        (lacks && prospect.rules.filter_gpu_resources).then_some(Reason::GpuOptIn)
+        let constrained = prospect.member.and_then(|member| member.constrained.as_ref());
+        let is_out = constrained.is_some_and(|constrained| !constrained.holds(prospect.agent.facts.to_choose_by()));
+        is_out.then_some(Reason::Constrained)
     },
+    |prospect| lacks_gpus(prospect.rules, prospect.agent, prospect.capabilities).then_some(Reason::GpuOptIn),
     |prospect| {
-        let lacks = prospect.agent.is_remote && !prospect.capabilities.has(Capability::RegionAware);
         let region = prospect.agent.facts.domain.as_ref().map_or("", |domain| domain.region.as_str());
-        lacks.then_some(Reason::OtherRegion { region })
+        lacks_region(prospect.agent, prospect.capabilities).then_some(Reason::OtherRegion { region })
     },
     |prospect| {
-        if !prospect.draft.offer.is_empty() || prospect.agent.free.is_empty() {
+        if !prospect.offer.is_empty() || prospect.agent.free.is_empty() || prospect.shortage.is_some() {
             return None;
         }
         let understood = |entry: &&Resource| missing(entry, prospect.capabilities).is_none();
@@ -147,34 +203,38 @@ pub(super) const OFFER: &[Check] = &[
         reserved.or_else(|| missing().map(|capability| Reason::NotUnderstood { capability }))
     },
     |prospect| {
-        if prospect.draft.is_enough || prospect.draft.offer.is_empty() {
+        let (name, left, is_limit) = prospect.shortage?;
+        if prospect.is_enough() && !prospect.offer.is_empty() {
             return None;
         }
-        let (cpus, mem) =
-            (prospect.draft.offer.scalar(&ResourceName::Cpus), prospect.draft.offer.scalar(&ResourceName::Mem));
+        Some(if is_limit { Reason::QuotaLimit { name, left } } else { Reason::Headroom { name, left } })
+    },
+    |prospect| {
+        if prospect.is_enough() || prospect.offer.is_empty() {
+            return None;
+        }
+        let (cpus, mem) = (prospect.offer.scalar(&ResourceName::Cpus), prospect.offer.scalar(&ResourceName::Mem));
         Some(Reason::BelowMinimum { cpus, mem })
     },
     |prospect| {
-        let filter = filter::blocking(prospect.filters, prospect.client, prospect.draft.offer, prospect.draft.memory)?;
-        Some(Reason::Filtered { refused: &filter.refused, until: filter.until })
+        let owner = prospect.member?.owner?;
+        let (refused, until) = prospect.agent.filters.blocking(owner, &prospect.offer)?;
+        Some(Reason::Filtered { refused, until })
     },
 ];
 
-/// The first reason against an offer.
-pub(super) fn obstacle<'a>(prospect: &Prospect<'a, '_>) -> Option<Reason<'a>> {
-    OFFER.iter().find_map(|check| check(prospect))
+/// Whether a framework that did not opt in to GPUs is kept from an agent that has some.
+pub(super) fn lacks_gpus(rules: &Rules, agent: &Agent, capabilities: Capabilities) -> bool {
+    agent.has_gpus && rules.filter_gpu_resources && !capabilities.has(Capability::GpuResources)
 }
 
-/// What of `free` a framework in `role` may be offered: the unreserved and what is reserved to the role or an ancestor,
-/// without what it does not understand (reference 3.2).
-pub(super) fn offerable(free: &Resources, role: &RoleName, capabilities: Capabilities) -> Resources {
-    free.filter(|entry| {
-        missing(entry, capabilities).is_none() && entry.reservation_role().is_none_or(|holder| is_within(role, holder))
-    })
+/// Whether a framework that does not know of regions is kept from an agent of another one.
+pub(super) fn lacks_region(agent: &Agent, capabilities: Capabilities) -> bool {
+    agent.is_remote && !capabilities.has(Capability::RegionAware)
 }
 
-/// The capability that a framework lacks for an entry.
-fn missing(entry: &Resource, capabilities: Capabilities) -> Option<Capability> {
+/// The capability that a framework lacks for an entry (reference 3.2).
+pub(super) fn missing(entry: &Resource, capabilities: Capabilities) -> Option<Capability> {
     let identity = entry.identity.as_ref()?;
     let needs = [
         (identity.revocable, Capability::RevocableResources),
@@ -185,45 +245,16 @@ fn missing(entry: &Resource, capabilities: Capabilities) -> Option<Capability> {
     needed.into_iter().find(|&capability| !capabilities.has(capability))
 }
 
-/// What one client would be offered of one agent.
-#[derive(Clone, Copy)]
-pub(super) struct Draft<'o> {
-    pub(super) offer: &'o Resources,
-    /// Whether that reaches a minimum.
-    pub(super) is_enough: bool,
-    /// What is remembered of this very offer.
-    pub(super) memory: &'o Memory,
-}
-
-/// What offers of one agent look like, each shape made once: frameworks of one role that understand the same are
-/// offered the same, and when nothing has an identity all are.
-pub(super) struct Drafts<'a> {
-    rules: &'a Rules,
-    agent: &'a Agent,
-    plain: Option<bool>,
-    last: Option<(RoleName, Capabilities, Resources, bool)>,
-    memory: Memory,
-}
-
-impl<'a> Drafts<'a> {
-    pub(super) fn new(rules: &'a Rules, agent: &'a Agent) -> Self {
-        Self { rules, agent, plain: None, last: None, memory: Memory::default() }
+/// Every reason of the offer chain against a prospect in one of the two stages.
+pub(super) fn against<'a>(
+    mut prospect: Prospect<'a>,
+    drafts: &mut Drafts<'a>,
+    top: u32,
+    stage: Stage,
+) -> Vec<Reason<'a>> {
+    if stage == Stage::Fair || drafts.advances(top) {
+        prospect.offer = drafts.offer(prospect.role, top, prospect.capabilities).offer.clone();
     }
-
-    /// What a framework in `role` would be offered.
-    pub(super) fn offer(&mut self, role: &RoleName, capabilities: Capabilities) -> Draft<'_> {
-        let (agent, rules) = (self.agent, self.rules);
-        if agent.is_plain {
-            let is_enough = *self.plain.get_or_insert_with(|| rules.is_enough(&agent.free));
-            return Draft { offer: &agent.free, is_enough, memory: &self.memory };
-        }
-        let last = self.last.take().filter(|(last, understood, ..)| last == role && *understood == capabilities);
-        let (.., offer, is_enough) = self.last.insert(last.unwrap_or_else(|| {
-            self.memory.clear();
-            let offer = offerable(&agent.free, role, capabilities);
-            let is_enough = rules.is_enough(&offer);
-            (role.clone(), capabilities, offer, is_enough)
-        }));
-        Draft { offer, is_enough: *is_enough, memory: &self.memory }
-    }
+    prospect.shortage = drafts.shortage(top);
+    OFFER.iter().filter_map(|check| check(&prospect)).collect()
 }

@@ -1,6 +1,6 @@
 //! Frameworks come, change, fall silent and go.
 
-use super::sorter::{Client, RoleIndex};
+use super::sorter::Client;
 use super::tables::{Capabilities, Framework, FrameworkFacts};
 use super::{Engine, Error};
 use kaon_kernel::id::{FrameworkIndex, RoleName};
@@ -24,6 +24,7 @@ impl Engine {
         for &role in known.memberships.keys() {
             self.sorter.add_framework(Client { framework, role }, &facts.id);
         }
+        known.capabilities = facts.capabilities;
         self.subscribe(framework, &facts.roles, &facts.suppressed, facts.capabilities);
         Ok(())
     }
@@ -49,8 +50,8 @@ impl Engine {
     /// A framework is not connected; what it holds stays with it. Its filters are dropped.
     pub fn deactivate_framework(&mut self, framework: FrameworkIndex) -> Result<(), Error> {
         self.set_framework_active(framework, false)?;
-        for role in self.roles_of(framework) {
-            self.filters.drop_client(Client { framework, role });
+        for at in self.places_of(framework) {
+            self.drop_filters(at);
         }
         Ok(())
     }
@@ -61,16 +62,18 @@ impl Engine {
     pub fn remove_framework(&mut self, framework: FrameworkIndex) -> Result<(), Error> {
         let known = self.frameworks.get_mut(&framework).ok_or(Error::UnknownFramework(framework))?;
         known.is_known = false;
-        let holds = known.memberships.values().any(|membership| membership.holdings > 0);
-        for role in self.roles_of(framework) {
-            self.filters.drop_client(Client { framework, role });
-            self.set_subscription(Client { framework, role }, false, false);
+        let places = self.places_of(framework);
+        let holds = places.iter().any(|&at| self.clients.at(at).holdings > 0);
+        for at in places {
+            self.drop_filters(at);
+            self.set_subscription(at, false, false);
         }
         if holds {
             for at in 0..self.agents.len() {
                 self.release_all(framework, at);
             }
         }
+        self.maintenance.forget_framework(framework);
         self.frameworks.swap_remove(&framework);
         self.changed = true;
         Ok(())
@@ -79,10 +82,11 @@ impl Engine {
     /// A framework wants offers again in some of its roles, whatever it declined before.
     pub fn revive(&mut self, framework: FrameworkIndex, roles: &[RoleName]) -> Result<(), Error> {
         self.check_known(framework)?;
-        for client in self.subscriptions(framework, roles) {
-            self.filters.drop_client(client);
-            self.set_subscription(client, true, false);
+        for at in self.subscriptions(framework, roles) {
+            self.drop_filters(at);
+            self.set_subscription(at, true, false);
         }
+        self.maintenance.lift_filters(framework);
         self.mark_everyone();
         Ok(())
     }
@@ -90,47 +94,64 @@ impl Engine {
     /// A framework wants no offers in some of its roles. Its filters stay.
     pub fn suppress(&mut self, framework: FrameworkIndex, roles: &[RoleName]) -> Result<(), Error> {
         self.check_known(framework)?;
-        for client in self.subscriptions(framework, roles) {
-            self.set_subscription(client, true, true);
+        for at in self.subscriptions(framework, roles) {
+            self.set_subscription(at, true, true);
         }
         self.changed = true;
         Ok(())
     }
 
-    /// Makes sure that a client is in the books, and answers it.
-    pub(super) fn join(&mut self, framework: FrameworkIndex, role: &RoleName) -> Client {
+    /// Makes sure that a client is in the books, and answers its place.
+    pub(super) fn join(&mut self, framework: FrameworkIndex, role: &RoleName) -> u32 {
         let known = self.frameworks.entry(framework).or_insert_with(Framework::expected);
-        if let Some(index) = self.roles.find(role).filter(|index| known.memberships.contains_key(index)) {
-            return Client { framework, role: index };
+        let index = self.roles.find(role);
+        if let Some(at) = index.and_then(|index| known.memberships.get(&index)) {
+            return *at;
         }
         let (index, is_new) = self.roles.acquire(role);
+        let top = self.quotas.enter(role);
         if is_new {
             self.sorter.add_role(index, role);
+            self.quotas.add_role(top);
         }
-        known.memberships.insert(index, Default::default());
         let client = Client { framework, role: index };
+        let at = self.clients.insert(client, top, known.capabilities);
+        known.memberships.insert(index, at);
         self.sorter.add_framework(client, &known.id);
-        client
+        at
     }
 
     /// Brings the sorter and the tables to what a membership says: whether it is in the walk, and whether it is at all.
-    pub(super) fn settle_membership(&mut self, client: Client) {
+    pub(super) fn settle_membership(&mut self, at: u32) {
+        let member = self.clients.at_mut(at);
+        let (client, top) = (member.client, member.top);
         let Some(known) = self.frameworks.get_mut(&client.framework) else { return };
-        let Some(membership) = known.memberships.get(&client.role).copied() else { return };
-        let wants = membership.is_subscribed && !membership.is_suppressed;
-        self.sorter.set_active(client, known.is_known && known.active && wants);
-        if membership.is_subscribed || membership.holdings > 0 {
+        let wants = member.is_subscribed && !member.is_suppressed;
+        let is_walked = known.is_known && known.active && wants;
+        let (subscribed, holdings) = (member.is_subscribed, member.holdings);
+        if self.clients.walk(at, is_walked) {
+            self.quotas.walked(top, is_walked);
+            self.sorter.set_active(client, is_walked);
+        }
+        if !subscribed {
+            self.put_minimums(at, None);
+            self.clients.at_mut(at).constrained = None;
+        }
+        if subscribed || holdings > 0 {
             return;
         }
-        self.filters.drop_client(client);
-        known.memberships.swap_remove(&client.role);
-        let is_forgotten = !known.is_known && known.memberships.is_empty();
+        self.drop_filters(at);
+        self.clients.remove(at);
         self.sorter.remove_framework(client);
         if self.roles.release(client.role) {
             self.sorter.remove_role(client.role);
+            self.quotas.remove_role(top);
         }
-        if is_forgotten {
-            self.frameworks.swap_remove(&client.framework);
+        if let Some(known) = self.frameworks.get_mut(&client.framework) {
+            known.memberships.swap_remove(&client.role);
+            if !known.is_known && known.memberships.is_empty() {
+                self.frameworks.swap_remove(&client.framework);
+            }
         }
     }
 
@@ -146,25 +167,22 @@ impl Engine {
         }
         let joined = roles.iter().map(|role| (self.join(framework, role), suppressed.contains(role)));
         let joined = joined.collect::<Vec<_>>();
-        for role in self.roles_of(framework) {
-            let client = Client { framework, role };
-            let subscription = joined.iter().find(|(other, _)| *other == client).map(|(_, suppressed)| *suppressed);
-            let known = self.frameworks.get(&framework);
-            let was_suppressed = known.is_some_and(|known| known.memberships[&role].is_suppressed);
-            if subscription.is_none() || (was_suppressed && subscription == Some(false)) {
-                self.filters.drop_client(client);
+        for at in self.places_of(framework) {
+            let subscription = joined.iter().find(|(other, _)| *other == at).map(|(_, suppressed)| *suppressed);
+            let member = self.clients.at_mut(at);
+            member.capabilities = capabilities;
+            if subscription.is_none() || (member.is_suppressed && subscription == Some(false)) {
+                self.drop_filters(at);
             }
-            self.set_subscription(client, subscription.is_some(), subscription == Some(true));
+            self.set_subscription(at, subscription.is_some(), subscription == Some(true));
         }
         self.mark_everyone();
     }
 
-    fn set_subscription(&mut self, client: Client, is_subscribed: bool, is_suppressed: bool) {
-        let known = self.frameworks.get_mut(&client.framework);
-        if let Some(membership) = known.and_then(|known| known.memberships.get_mut(&client.role)) {
-            (membership.is_subscribed, membership.is_suppressed) = (is_subscribed, is_suppressed);
-            self.settle_membership(client);
-        }
+    fn set_subscription(&mut self, at: u32, is_subscribed: bool, is_suppressed: bool) {
+        let member = self.clients.at_mut(at);
+        (member.is_subscribed, member.is_suppressed) = (is_subscribed, is_suppressed);
+        self.settle_membership(at);
     }
 
     fn set_framework_active(&mut self, framework: FrameworkIndex, active: bool) -> Result<(), Error> {
@@ -172,8 +190,8 @@ impl Engine {
         if let Some(known) = self.frameworks.get_mut(&framework) {
             known.active = active;
         }
-        for role in self.roles_of(framework) {
-            self.settle_membership(Client { framework, role });
+        for at in self.places_of(framework) {
+            self.settle_membership(at);
         }
         self.mark_everyone();
         Ok(())
@@ -183,32 +201,43 @@ impl Engine {
     fn release_all(&mut self, framework: FrameworkIndex, at: usize) {
         let Some((&agent, found)) = self.agents.get_index_mut(at) else { return };
         let holdings = found.holdings.iter().filter(|(client, _)| client.framework == framework);
-        let holdings = holdings.map(|(client, holding)| (*client, holding.whole())).collect::<Vec<_>>();
-        for (client, whole) in &holdings {
-            found.give_back(*client, whole, false);
-        }
+        let holdings = holdings.map(|(client, holding)| (*client, holding.whole(), holding.exclusive()));
+        let holdings = holdings.collect::<Vec<_>>();
         if holdings.is_empty() {
             return;
         }
+        self.quotas.headroom.subtract(&found.open);
+        for (client, whole, _) in &holdings {
+            found.give_back(*client, whole, true, &mut self.names);
+        }
+        self.quotas.headroom.add(&found.open);
         self.touch(agent);
-        for (client, whole) in &holdings {
-            self.unbook(*client, whole, true);
+        for (client, _, exclusive) in &holdings {
+            self.measure(exclusive);
+            self.unbook(self.place(*client), true);
         }
     }
 
-    fn roles_of(&self, framework: FrameworkIndex) -> Vec<RoleIndex> {
-        self.frameworks.get(&framework).map_or_else(Vec::new, |known| known.memberships.keys().copied().collect())
+    /// Drops all filters of a client.
+    fn drop_filters(&mut self, at: u32) {
+        if let Some(owner) = self.clients.at_mut(at).owner.take() {
+            self.filters.give_up(owner);
+            self.interest += 1;
+        }
     }
 
-    /// The clients of a framework among `roles` in which it is subscribed.
-    fn subscriptions(&self, framework: FrameworkIndex, roles: &[RoleName]) -> Vec<Client> {
+    fn places_of(&self, framework: FrameworkIndex) -> Vec<u32> {
+        self.frameworks.get(&framework).map_or_else(Vec::new, |known| known.memberships.values().copied().collect())
+    }
+
+    /// The places of a framework among `roles` in which it is subscribed.
+    fn subscriptions(&self, framework: FrameworkIndex, roles: &[RoleName]) -> Vec<u32> {
         let Some(known) = self.frameworks.get(&framework) else { return Vec::new() };
-        let subscribed = |role: &RoleIndex| known.memberships.get(role).is_some_and(|member| member.is_subscribed);
-        let found = roles.iter().filter_map(|role| self.roles.find(role)).filter(subscribed);
-        found.map(|role| Client { framework, role }).collect()
+        let places = roles.iter().filter_map(|role| known.memberships.get(&self.roles.find(role)?).copied());
+        places.filter(|&at| self.clients.at(at).is_subscribed).collect()
     }
 
-    fn check_known(&self, framework: FrameworkIndex) -> Result<(), Error> {
+    pub(super) fn check_known(&self, framework: FrameworkIndex) -> Result<(), Error> {
         let known = self.frameworks.get(&framework).is_some_and(|known| known.is_known);
         if known { Ok(()) } else { Err(Error::UnknownFramework(framework)) }
     }

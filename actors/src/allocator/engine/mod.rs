@@ -10,20 +10,28 @@
 //! them again for whoever wonders.
 //!
 //! What it leaves to others: making offers of grants and taking them back (master), messages and timers
-//! ([`super::Allocator`]). Quota, headroom and offer constraints are not in it. Shared volumes are granted to one client
-//! at a time, like everything else. Behaviour: Mesos `src/master/allocator/mesos/hierarchical.cpp`, reference 3.2, 3.5
-//! and 11.2, policies 1.3.
+//! ([`super::Allocator`]). Behaviour: Mesos `src/master/allocator/mesos/hierarchical.cpp`, reference 3.2, 3.5, 3.6 and
+//! 11, policies 1.3. What it does otherwise: rounds are for agents that changed, at once; what is left of an agent after a
+//! grant is held out anew in the order after it; a refusal of no length lasts until the next batch round; equal shares are
+//! equal as fractions, without rounding; copies of shared volumes don't count in shares.
 
+mod agent;
+mod agents;
 pub mod amounts;
 pub mod arrangement;
 mod bags;
+mod books;
 mod cycle;
+mod draft;
 mod explain;
 mod feasible;
 pub mod filter;
 mod frameworks;
 mod invariants;
+mod inverse;
+mod quota;
 pub mod scenario;
+mod settings;
 pub mod sorter;
 pub mod tables;
 
@@ -32,21 +40,25 @@ mod tests;
 
 pub use explain::RoleSummary;
 pub use feasible::Reason;
+pub use inverse::InverseOffer;
 
-use crate::allocator::engine::amounts::{Amounts, ScalarNames};
+use amounts::{Amounts, ScalarNames};
 use arrangement::{AgentOrder, Arrangement};
 use filter::Filters;
+use inverse::Maintenance;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
-use kaon_kernel::message::allocator::Grant;
-use kaon_kernel::offer::Refusal;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::table::{Set, Table};
 use kaon_kernel::time::{Duration, Instant};
-use sorter::{Client, Drf, Sorter};
-use tables::{Agent, AgentFacts, Framework, Roles};
+use quota::Quotas;
+use sorter::{Client, Hierarchy, Order, Sorter};
+use tables::{Agent, Clients, Framework, Roles};
 
 pub(in crate::allocator) use bags::frame_bytes;
+
+/// Sets of quantities of which an offer must hold at least one; with no set there is no minimum.
+pub type Minimums = Vec<Vec<(ResourceName, Quantity)>>;
 
 /// What an engine decides by, beside its seats.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +67,7 @@ pub struct Rules {
     pub interval: Duration,
     /// An offer must hold at least one of these sets of quantities; with no set there is no minimum (Mesos
     /// `--min_allocatable_resources`, 0.01 processors or 32 MiB).
-    pub minimums: Vec<Vec<(ResourceName, Quantity)>>,
+    pub minimums: Minimums,
     /// Names of resources that don't count in shares (Mesos `--fair_sharing_excluded_resource_names`, none).
     pub excluded_from_shares: Vec<ResourceName>,
     /// Whether agents with GPUs are kept for frameworks that opted in (Mesos `--filter_gpu_resources`, true).
@@ -64,6 +76,15 @@ pub struct Rules {
     pub region: Option<String>,
     /// In which order a round visits agents.
     pub order: AgentOrder,
+    /// By what roles are ordered among their siblings (Mesos `--role_sorter`).
+    pub roles_by: Order,
+    /// By what frameworks are ordered in their role (Mesos `--framework_sorter`).
+    pub frameworks_by: Order,
+    /// With any quota set, this part of the agents known from before must be back before anything is granted, in
+    /// hundredths (Mesos `--allocator_agent_recovery_factor`, 0.8).
+    pub recovery_percent: u32,
+    /// The longest wait for them (Mesos `--allocator_recovery_timeout`, 10 minutes).
+    pub recovery_timeout: Duration,
 }
 
 impl Default for Rules {
@@ -75,16 +96,11 @@ impl Default for Rules {
             filter_gpu_resources: true,
             region: None,
             order: AgentOrder::Random,
+            roles_by: Order::Drf,
+            frameworks_by: Order::Drf,
+            recovery_percent: 80,
+            recovery_timeout: Duration::secs(600),
         }
-    }
-}
-
-impl Rules {
-    /// Whether a bag is large enough to be an offer.
-    fn is_enough(&self, resources: &Resources) -> bool {
-        let reached =
-            |set: &Vec<(ResourceName, Quantity)>| set.iter().all(|(name, minimum)| resources.scalar(name) >= *minimum);
-        self.minimums.is_empty() || self.minimums.iter().any(reached)
     }
 }
 
@@ -101,6 +117,24 @@ pub enum Error {
     /// No agent has this index.
     #[error("{0:?} is not there")]
     UnknownAgent(AgentIndex),
+    /// The framework is not subscribed in the role.
+    #[error("the framework is not subscribed in this role")]
+    NotSubscribed,
+    /// Quota is of top-level roles only.
+    #[error("only top-level roles have quota")]
+    NotTopLevel,
+    /// A guarantee above the limit of the same resource.
+    #[error("a guarantee is above its limit")]
+    GuaranteeAboveLimit,
+    /// A weight of zero.
+    #[error("a weight of zero")]
+    NoWeight,
+    /// Offer constraints that can't be taken: the master has checked them, and says so before.
+    #[error("offer constraints that can't be taken")]
+    BadConstraints,
+    /// What is to be converted is not there, or what it becomes can't be beside the rest.
+    #[error("what is to be converted is not there")]
+    NotConvertible,
 }
 
 /// How far a master has told what there is.
@@ -114,43 +148,70 @@ enum Phase {
     Granting,
 }
 
+/// The scalars of a bag: those that count in shares, and those that quota is about.
+#[derive(Debug, Default)]
+struct Measured {
+    shares: Amounts,
+    open: Amounts,
+}
+
+/// A wait for agents that are known from before.
+#[derive(Clone, Copy, Debug)]
+struct Recovery {
+    /// So many must be back.
+    needed: usize,
+    until: Instant,
+}
+
 /// The engine.
 pub struct Engine {
     rules: Rules,
     sorter: Box<dyn Sorter>,
     arrangement: Box<dyn Arrangement>,
     phase: Phase,
+    recovery: Option<Recovery>,
     agents: Table<AgentIndex, Agent>,
     frameworks: Table<FrameworkIndex, Framework>,
+    clients: Clients,
     roles: Roles,
     filters: Filters,
+    quotas: Quotas,
     names: ScalarNames,
+    whitelist: Option<Set<String>>,
+    maintenance: Maintenance,
     /// Of all agents together.
     total: Amounts,
     /// Held of all agents together.
     held: Amounts,
-    /// Agents on which something can be offered at all.
-    available: Set<AgentIndex>,
+    /// How many agents there are on which something can be offered at all.
+    available: usize,
     /// Agents that changed since the last round.
-    dirty: Set<AgentIndex>,
+    dirty: Vec<AgentIndex>,
     /// Whether the next round must visit all agents: somebody wants more than before.
     everyone: bool,
     /// Whether anything changed since a round last visited all agents.
     changed: bool,
+    /// Counts the changes after which somebody might take what nobody took before.
+    interest: u64,
+    /// Clients with minimum sizes of their own.
+    particular: u32,
     /// When the master began: batch rounds are counted from here.
     begun: Instant,
+    rounds: u64,
     /// Scratch space of rounds and measurements.
     candidates: Vec<AgentIndex>,
-    measured: Amounts,
+    arranged: Vec<AgentIndex>,
+    marks: cycle::Marks,
+    measured: Measured,
     plants_double_grant: bool,
     grants: u64,
 }
 
 impl Engine {
-    /// An engine with the seats of Mesos: hierarchical DRF, and the agent order of the rules.
+    /// An engine with the seats of Mesos: the sorter and the agent order of the rules.
     pub fn new(rules: Rules) -> Self {
-        let order = rules.order;
-        Self::with_seats(rules, Box::<Drf>::default(), Box::new(order))
+        let (order, sorter) = (rules.order, Hierarchy::new(rules.roles_by, rules.frameworks_by));
+        Self::with_seats(rules, Box::new(sorter), Box::new(order))
     }
 
     /// An engine with other seats.
@@ -161,20 +222,30 @@ impl Engine {
             sorter,
             arrangement,
             phase: Phase::Waiting,
+            recovery: None,
             agents: Table::default(),
             frameworks: Table::default(),
+            clients: Clients::default(),
             roles: Roles::default(),
             filters: Filters::default(),
+            quotas: Quotas::default(),
             names,
+            whitelist: None,
+            maintenance: Maintenance::default(),
             total: Amounts::new(),
             held: Amounts::new(),
-            available: Set::default(),
-            dirty: Set::default(),
+            available: 0,
+            dirty: Vec::new(),
             everyone: false,
             changed: false,
+            interest: 1,
+            particular: 0,
             begun: Instant::default(),
+            rounds: 0,
             candidates: Vec::new(),
-            measured: Amounts::new(),
+            arranged: Vec::new(),
+            marks: cycle::Marks::default(),
+            measured: Measured::default(),
             plants_double_grant: false,
             grants: 0,
         }
@@ -190,21 +261,41 @@ impl Engine {
     pub fn begin(&mut self, now: Instant, weights: &[(RoleName, u32)]) {
         self.sorter.reset(weights);
         self.phase = Phase::Held;
+        self.recovery = None;
         self.agents.clear();
         self.frameworks.clear();
+        self.clients = Clients::default();
         self.roles = Roles::default();
         self.filters = Filters::default();
+        self.quotas = Quotas::default();
         self.names = ScalarNames::new(self.rules.excluded_from_shares.clone());
+        self.whitelist = None;
+        self.maintenance = Maintenance::default();
         (self.total, self.held) = (Amounts::new(), Amounts::new());
-        self.available.clear();
+        self.available = 0;
         self.dirty.clear();
         (self.everyone, self.changed) = (false, false);
+        self.particular = 0;
         self.begun = now;
+    }
+
+    /// So many agents are known from before. To be told before [`Engine::resume`]: with any quota set, nothing is
+    /// granted until [`Rules::recovery_percent`] of them are back or [`Rules::recovery_timeout`] has passed since the
+    /// master began, so that guarantees are not given away while the agents that could meet them are on their way.
+    pub fn expect_agents(&mut self, known: u32) -> Result<(), Error> {
+        self.check_begun()?;
+        let needed = (u64::from(known) * u64::from(self.rules.recovery_percent)).div_ceil(100) as usize;
+        let until = self.begun + self.rules.recovery_timeout;
+        self.recovery = (needed > self.agents.len()).then_some(Recovery { needed, until });
+        Ok(())
     }
 
     /// Starts to grant.
     pub fn resume(&mut self) -> Result<(), Error> {
         self.check_begun()?;
+        if !self.quotas.any() {
+            self.recovery = None;
+        }
         self.phase = Phase::Granting;
         self.mark_everyone();
         Ok(())
@@ -217,127 +308,26 @@ impl Engine {
         Ok(())
     }
 
-    /// An agent is there, with what is in use on it, by frameworks that may not be known yet. Used resources beyond
-    /// `total` are kept as excess, see [`Agent`]. Answers how many of `used` could not be booked, since they contradict
-    /// each other.
-    ///
-    /// # Panics
-    /// When the agent is there already.
-    pub fn add_agent(
-        &mut self,
-        agent: AgentIndex,
-        facts: AgentFacts,
-        total: Resources,
-        used: &[Grant],
-    ) -> Result<u32, Error> {
-        self.check_begun()?;
-        assert!(!self.agents.contains_key(&agent), "{agent:?} is added twice");
-        self.names.measure(&total, &mut self.measured);
-        self.total.add(&self.measured);
-        self.sorter.set_total(&self.total);
-        self.agents.insert(agent, Agent::new(facts, total, self.rules.region.as_deref()));
-        let mut unbooked = 0;
-        for grant in used.iter().filter(|grant| !grant.resources.is_empty()) {
-            let client = self.join(grant.framework, &grant.role);
-            let Some(found) = self.agents.get_mut(&agent) else { break };
-            let is_first = found.holding(client).is_none();
-            if found.take_used(client, &grant.resources) {
-                self.book(client, &grant.resources, is_first);
-            } else {
-                unbooked += 1;
-            }
-        }
-        self.touch(agent);
-        Ok(unbooked)
-    }
-
-    /// An agent's total has changed. Filters on it are dropped.
-    pub fn update_agent(&mut self, agent: AgentIndex, total: Resources) -> Result<(), Error> {
-        let found = self.agents.get_mut(&agent).ok_or(Error::UnknownAgent(agent))?;
-        self.names.measure(&found.total, &mut self.measured);
-        self.total.subtract(&self.measured);
-        self.names.measure(&total, &mut self.measured);
-        self.total.add(&self.measured);
-        self.sorter.set_total(&self.total);
-        found.resize(total);
-        self.filters.drop_agent(agent);
-        self.touch(agent);
-        Ok(())
-    }
-
-    /// Whether an agent may be offered.
-    pub fn set_agent_active(&mut self, agent: AgentIndex, active: bool) -> Result<(), Error> {
-        self.agents.get_mut(&agent).ok_or(Error::UnknownAgent(agent))?.active = active;
-        self.touch(agent);
-        Ok(())
-    }
-
-    /// An agent is gone with all that was held of it.
-    pub fn remove_agent(&mut self, agent: AgentIndex) -> Result<(), Error> {
-        let found = self.agents.swap_remove(&agent).ok_or(Error::UnknownAgent(agent))?;
-        self.filters.drop_agent(agent);
-        self.available.swap_remove(&agent);
-        self.dirty.swap_remove(&agent);
-        for (client, holding) in &found.holdings {
-            self.unbook(*client, &holding.whole(), true);
-        }
-        self.names.measure(&found.total, &mut self.measured);
-        self.total.subtract(&self.measured);
-        self.sorter.set_total(&self.total);
-        self.changed = true;
-        Ok(())
-    }
-
-    /// What was granted comes back. With a refusal the framework is not offered the same again for a while: at least
-    /// [`Rules::interval`] (reference 3.5). A refusal of no length is no filter in Mesos, but there the next offer comes
-    /// with the next batch round, since what comes back starts none. Here it would come at once, and a framework that
-    /// declines everything could keep the master busy; so it lasts until the next batch round would be due.
-    ///
-    /// # Panics
-    /// When a framework that is there gives back more than it holds: the books of master and allocator differ.
-    pub fn recover(&mut self, now: Instant, grant: Grant, refusal: Option<Refusal>) -> Result<(), Error> {
-        let Grant { framework, role, agent, resources } = grant;
-        self.check_begun()?;
-        let found = self.agents.get_mut(&agent).ok_or(Error::UnknownAgent(agent))?;
-        let Some(known) = self.frameworks.get(&framework) else { return Err(Error::UnknownFramework(framework)) };
-        let index = self.roles.find(&role).filter(|index| known.memberships.contains_key(index));
-        let client = index.map(|role| Client { framework, role });
-        let client = client.filter(|&client| found.holding(client).is_some());
-        let is_lenient = found.is_disputed || self.plants_double_grant;
-        let Some(client) = client else {
-            let id = &found.facts.id;
-            assert!(is_lenient, "{resources} come back to agent {id} of {framework:?}, who holds nothing as {role}");
-            return Err(Error::UnknownFramework(framework));
-        };
-        let back = found.give_back(client, &resources, is_lenient);
-        let is_last = found.holding(client).is_none();
-        let subscribed = known.memberships.get(&client.role).is_some_and(|membership| membership.is_subscribed);
-        if let Some(Refusal(length)) = refusal.filter(|_| subscribed && known.active) {
-            let until = match length {
-                Duration::ZERO => self.next_round(now),
-                length => now + length.max(self.rules.interval),
-            };
-            self.filters.insert(agent, client, resources, until);
-        }
-        self.touch(agent);
-        self.unbook(client, &back, is_last);
-        Ok(())
-    }
-
     /// Lets filters fall that have expired at `now`; their agents are visited by the next round.
     pub fn expire(&mut self, now: Instant) {
-        let Self { filters, dirty, available, changed, .. } = self;
-        filters.expire(now, |agent| {
-            *changed = true;
-            if available.contains(&agent) {
-                dirty.insert(agent);
+        while let Some((tick, due)) = self.filters.due(now) {
+            for agent in due {
+                let Some(found) = self.agents.get_mut(&agent) else { continue };
+                if self.filters.expire_on(&mut found.filters, agent, tick, now) {
+                    self.touch(agent);
+                }
             }
-        });
+        }
+        if self.recovery.is_some_and(|recovery| recovery.until <= now) {
+            self.recovery = None;
+            self.mark_everyone();
+        }
     }
 
-    /// When the next filter expires.
+    /// When the next filter expires, or the wait for agents is over.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.filters.next_expiry()
+        let recovery = self.recovery.map(|recovery| recovery.until);
+        self.filters.next_expiry().into_iter().chain(recovery).min()
     }
 
     /// When the batch round after `now` is due: whole intervals after the master began.
@@ -353,12 +343,12 @@ impl Engine {
 
     /// Whether a round would visit any agent.
     pub fn has_work(&self) -> bool {
-        self.is_granting() && ((self.everyone && !self.available.is_empty()) || !self.dirty.is_empty())
+        self.is_granting() && self.available > 0 && (self.everyone || !self.dirty.is_empty())
     }
 
     /// Whether grants are made at all.
     pub fn is_granting(&self) -> bool {
-        self.phase == Phase::Granting
+        self.phase == Phase::Granting && self.recovery.is_none()
     }
 
     /// Whether a master has begun.
@@ -375,12 +365,12 @@ impl Engine {
     pub fn held(&self, framework: FrameworkIndex, role: &RoleName, agent: AgentIndex) -> Resources {
         let client = self.roles.find(role).map(|role| Client { framework, role });
         let holding = client.and_then(|client| self.agents.get(&agent)?.holding(client));
-        holding.map_or_else(Resources::new, tables::Holding::whole)
+        holding.map_or_else(Resources::new, |holding| holding.whole())
     }
 
-    /// The cluster's scalars by name in thousandths: all of it, and what is held.
+    /// The cluster's scalars by name in thousandths, those that count in shares: all of it, and what is held.
     pub fn totals(&self) -> impl Iterator<Item = (&ResourceName, u128, u128)> {
-        let held = self.names.named(&self.held).map(|(_, held)| held).chain(core::iter::repeat(0));
+        let held = self.names.named(&self.held).map(|(_, held)| held);
         self.names.named(&self.total).zip(held).map(|((name, total), held)| (name, total, held))
     }
 
@@ -395,38 +385,6 @@ impl Engine {
 
     fn mark_everyone(&mut self) {
         (self.everyone, self.changed) = (true, true);
-    }
-
-    /// Notes that what can be offered on an agent may have changed.
-    fn touch(&mut self, agent: AgentIndex) {
-        self.changed = true;
-        if self.agents.get(&agent).is_some_and(Agent::is_available) {
-            self.available.insert(agent);
-            self.dirty.insert(agent);
-        } else {
-            self.available.swap_remove(&agent);
-            self.dirty.swap_remove(&agent);
-        }
-    }
-
-    /// Counts what a client took, after the agent's books did.
-    fn book(&mut self, client: Client, resources: &Resources, is_first: bool) {
-        self.names.measure(resources, &mut self.measured);
-        self.held.add(&self.measured);
-        self.sorter.allocated(client, &self.measured);
-        if is_first && let Some(framework) = self.frameworks.get_mut(&client.framework) {
-            framework.memberships.entry(client.role).or_default().holdings += 1;
-        }
-    }
-
-    /// Counts what a client gave back, after the agent's books did.
-    fn unbook(&mut self, client: Client, resources: &Resources, is_last: bool) {
-        self.names.measure(resources, &mut self.measured);
-        self.held.subtract(&self.measured);
-        self.sorter.unallocated(client, &self.measured);
-        if is_last && let Some(framework) = self.frameworks.get_mut(&client.framework) {
-            framework.memberships.entry(client.role).or_default().holdings -= 1;
-            self.settle_membership(client);
-        }
+        self.interest += 1;
     }
 }

@@ -199,6 +199,7 @@ impl Play {
         let subscribe = scheduler::ToMaster::Subscribe {
             info: Box::new(info),
             suppressed_roles: Vec::new(),
+            offers: Box::default(),
             stream: StreamId(stream),
         };
         self.send(ActorKind::Outside, HOST, MasterMessage::Outside(subscribe));

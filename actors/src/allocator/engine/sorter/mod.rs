@@ -1,15 +1,18 @@
 //! The seat of "who is next": the order in which roles and their frameworks are asked.
 //!
 //! A sorter is told of everything that can change its order, and is then walked. It knows amounts and names, nothing of
-//! agents, filters or feasibility: whoever walks it decides whom to skip.
+//! agents, filters or feasibility: whoever walks it decides whom to skip. The engine believes no walk: whoever is visited
+//! is checked, and whoever is left out is asked after the others, so that a bad policy can be unfair and nothing worse.
 
-mod drf;
+mod hierarchy;
+mod ring;
 mod tree;
 
-pub use drf::Drf;
+pub use hierarchy::{Drf, Hierarchy, Order};
 
 use super::amounts::Amounts;
 use core::ops::ControlFlow;
+use kaon_kernel::chance::Chance;
 use kaon_kernel::id::{FrameworkId, FrameworkIndex, RoleName};
 
 /// Position of a role in the engine's tables. Used again once nobody is in the role and nothing is held under it.
@@ -23,6 +26,22 @@ pub struct Client {
     pub framework: FrameworkIndex,
     /// In which role.
     pub role: RoleIndex,
+}
+
+/// What quota says of a top-level role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Class {
+    /// A guarantee is not met.
+    Promised,
+    /// Nothing special.
+    #[default]
+    Open,
+    /// A limit is reached: only what is reserved to it can still be its.
+    Closed,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 3] = [Self::Promised, Self::Open, Self::Closed];
 }
 
 /// Decides who is next. Pure: the same calls give the same walk.
@@ -54,4 +73,22 @@ pub trait Sorter: Send {
     fn share(&self, role: RoleIndex) -> f64;
     /// What a client holds by the sorter's books, and how many allocations it was given.
     fn holds(&self, client: Client) -> Option<(&Amounts, u64)>;
+
+    /// What a client holds became something else, without an allocation: more or less of it.
+    fn adjusted(&mut self, client: Client, amounts: &Amounts, is_more: bool) {
+        match is_more {
+            true => self.allocated(client, amounts),
+            false => self.unallocated(client, amounts),
+        }
+    }
+    /// The weight of a role, in thousandths and above zero. A sorter without weights has nothing to do.
+    fn set_weight(&mut self, _role: &RoleName, _thousandths: u32) {}
+    /// A round begins: for sorters that draw lots, from the chance of the round.
+    fn begin_round(&mut self, _chance: &mut Chance) {}
+    /// What quota says of a top-level role. Only of use to sorters that answer [`Sorter::walk_classes`] faster for it.
+    fn set_class(&mut self, _top: &RoleName, _class: Class) {}
+    /// As [`Sorter::walk`], where clients of top-level roles of other classes need not be visited.
+    fn walk_classes(&mut self, _classes: &[Class], visit: &mut dyn FnMut(Client) -> ControlFlow<()>) {
+        self.walk(visit);
+    }
 }

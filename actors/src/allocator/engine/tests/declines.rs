@@ -1,8 +1,7 @@
 //! Filters: what a refusal keeps away, how long, and what lifts it.
 
 use super::{Play, bag, grant, role};
-use crate::allocator::engine::filter::{FILTERS_PER_AGENT_MAX, Filters};
-use crate::allocator::engine::sorter::{Client, RoleIndex};
+use crate::allocator::engine::filter::{AgentFilters, FILTERS_PER_AGENT_MAX, Filters};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex};
 use kaon_kernel::time::{Duration, Instant};
 
@@ -115,24 +114,63 @@ fn suppression_ends_with_revive_and_with_an_update_that_does_not_name_it() {
     assert!(play.round().is_empty(), "a role that was not suppressed keeps its filters");
 }
 
+/// Filters of one owner on one agent, and how many there are.
+fn count(filters: &Filters, on: &AgentFilters) -> usize {
+    let mut count = 0;
+    filters.on(on, &bag("cpus:1"), |_, _| count += 1);
+    count
+}
+
 #[test]
 fn filters_are_bounded_and_say_nothing_twice() {
-    let mut filters = Filters::default();
-    let client = Client { framework: FrameworkIndex(1), role: RoleIndex(0) };
+    let (mut filters, mut on) = (Filters::default(), AgentFilters::default());
+    let owner = filters.own(0, FrameworkIndex(1)).expect("there is room");
     let (agent, at) = (AgentIndex(1), |seconds| Instant(Duration::secs(seconds).0));
-    filters.insert(agent, client, bag("cpus:2"), at(10));
-    filters.insert(agent, client, bag("cpus:1"), at(5));
-    assert_eq!(filters.on(agent).len(), 1, "the first says as much, and longer");
-    filters.insert(agent, client, bag("cpus:3"), at(10));
-    assert_eq!(filters.on(agent).len(), 1, "the third says more");
+    let refuse = |filters: &mut Filters, on: &mut AgentFilters, refused: &str, until: Instant| {
+        filters.insert(on, agent, owner, bag(refused), until);
+        filters.invariants([(agent, &*on)].into_iter());
+    };
+    refuse(&mut filters, &mut on, "cpus:2", at(10));
+    refuse(&mut filters, &mut on, "cpus:1", at(5));
+    assert_eq!(count(&filters, &on), 1, "the first says as much, and longer");
+    refuse(&mut filters, &mut on, "cpus:3", at(10));
+    assert_eq!(count(&filters, &on), 1, "the third says more");
     for place in 0..2 * FILTERS_PER_AGENT_MAX as u64 {
-        filters.insert(agent, client, bag(&format!("ports:[{place}-{place}]")), at(20 + place));
+        refuse(&mut filters, &mut on, &format!("ports:[{place}-{place}]"), at(20 + place));
     }
-    assert_eq!(filters.on(agent).len(), FILTERS_PER_AGENT_MAX);
-    assert!(filters.on(agent).iter().all(|filter| filter.until >= at(20 + FILTERS_PER_AGENT_MAX as u64)));
-    filters.invariants(|_| true, |_| true);
-    let mut expired = 0;
-    filters.expire(at(99), |_| expired += 1);
-    assert_eq!((expired, filters.next_expiry()), (FILTERS_PER_AGENT_MAX, None));
-    filters.invariants(|_| false, |_| false);
+    assert_eq!(count(&filters, &on), FILTERS_PER_AGENT_MAX);
+    let mut expiries = Vec::new();
+    while let Some(next) = filters.next_expiry() {
+        let (tick, agents) = filters.due(next).expect("something is due");
+        assert_eq!(agents, [agent]);
+        if filters.expire_on(&mut on, agent, tick, next) {
+            expiries.push(next);
+        }
+        filters.invariants([(agent, &on)].into_iter());
+    }
+    assert_eq!((count(&filters, &on), expiries.len()), (0, FILTERS_PER_AGENT_MAX));
+    assert!(expiries[0] >= at(20 + FILTERS_PER_AGENT_MAX as u64), "those that lasted longest were kept");
+}
+
+#[test]
+fn filters_given_up_are_swept_up_and_their_owners_used_again() {
+    let (mut filters, mut on) = (Filters::default(), AgentFilters::default());
+    let agent = AgentIndex(1);
+    let mut owners = std::collections::BTreeSet::new();
+    for round in 0..1000u64 {
+        let owner = filters.own(0, FrameworkIndex(1)).expect("there is room");
+        owners.insert(format!("{owner:?}"));
+        filters.insert(&mut on, agent, owner, bag("cpus:1"), Instant(Duration::secs(1_000_000 - round).0));
+        assert_eq!(count(&filters, &on), 1);
+        filters.give_up(owner);
+        assert_eq!(count(&filters, &on), 0);
+        filters.invariants([(agent, &on)].into_iter());
+    }
+    assert!(owners.len() < 20, "{} owners for one client", owners.len());
+    assert!(
+        !filters.is_cluttered(1) || {
+            filters.requeue([(agent, &on)].into_iter());
+            !filters.is_cluttered(1)
+        }
+    );
 }

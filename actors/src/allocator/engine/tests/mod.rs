@@ -5,6 +5,8 @@ mod declines;
 mod feasibility;
 mod flat;
 mod properties;
+mod quota;
+mod settings;
 mod sorter;
 
 use super::tables::{AgentFacts, FrameworkFacts};

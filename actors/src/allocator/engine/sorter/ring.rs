@@ -1,0 +1,299 @@
+//! Rings: those who compete with each other, in an order that is worked out only as far as somebody looks.
+//!
+//! The share of a competitor is the largest of its parts over all resources, and every part changes when the total does.
+//! To sort anew after each grant would be quadratic. So a ring keeps one list for each resource, in which those stand for
+//! whom it was the dominant one when they last moved, ordered by how much they hold of it (by weight): an order that no
+//! change of the total disturbs. What stands at the head of a list bounds the shares of all behind it from below; a walk
+//! merges the lists by these bounds and puts aside for a moment whose share turns out larger, since another resource has
+//! become the dominant one. It then moves to the list of that one.
+
+use super::super::amounts::{Amounts, Share};
+use super::{Class, Client};
+use core::ops::ControlFlow;
+use kaon_kernel::chance::Chance;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::collections::btree_set;
+
+/// Who a competitor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The subtree of a node.
+    Node(u32),
+    /// The frameworks of a node's very role, beside its children (`.` in Mesos).
+    Leaf(u32),
+    /// A framework in a role.
+    Member(Client),
+}
+
+/// What a competitor holds, and what else orders it.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) who: Who,
+    pub(super) amounts: Amounts,
+    /// Allocations ever made; not reset by what comes back.
+    pub(super) count: u64,
+    /// Orders as the names in the ring do. Labels have gaps, so that a new name seldom moves others.
+    pub(super) rank: u64,
+    /// In thousandths.
+    pub(super) weight: u32,
+    pub(super) class: Class,
+    /// The list it stands in, when it stands in one.
+    pub(super) list: Option<u16>,
+}
+
+impl Tally {
+    pub(super) fn new(who: Who, weight: u32) -> Self {
+        Self { who, amounts: Amounts::new(), count: 0, rank: 0, weight, class: Class::Open, list: None }
+    }
+
+    fn key(&self, at: u32, list: u16) -> Key {
+        let amount = self.amounts.of(usize::from(list));
+        Key { amount, weight: self.weight, at, count: self.count, rank: self.rank }
+    }
+}
+
+/// A place in a list: ascending by amount over weight, then fewer allocations, then name.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    amount: u128,
+    weight: u32,
+    at: u32,
+    count: u64,
+    rank: u64,
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_amount = match self.weight == other.weight {
+            true => self.amount.cmp(&other.amount),
+            // An amount has far less than 96 bits.
+            false => (self.amount * u128::from(other.weight)).cmp(&(other.amount * u128::from(self.weight))),
+        };
+        by_amount.then(self.count.cmp(&other.count)).then(self.rank.cmp(&other.rank)).then(self.at.cmp(&other.at))
+    }
+}
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Key {}
+
+/// The competitors that take part, by class and list.
+#[derive(Debug, Default)]
+pub(super) struct Ring {
+    lists: [Vec<BTreeSet<Key>>; 3],
+    /// The order of all, once a walk went to the end, with the version of the total by which it is one.
+    order: Vec<u32>,
+    ordered_at: Option<u64>,
+}
+
+/// So many competitors change their list after one walk.
+const MOVES_MAX: usize = 64;
+
+impl Ring {
+    /// Takes a competitor in, where it belongs by `total`.
+    pub(super) fn insert(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
+        let list = tally.amounts.dominant(total, tally.weight).at as u16;
+        tally.list = Some(list);
+        let lists = &mut self.lists[tally.class as usize];
+        if lists.len() <= usize::from(list) {
+            lists.resize_with(usize::from(list) + 1, BTreeSet::new);
+        }
+        lists[usize::from(list)].insert(tally.key(at, list));
+        self.ordered_at = None;
+    }
+
+    /// Takes a competitor out, if it is in.
+    pub(super) fn remove(&mut self, at: u32, tally: &mut Tally) -> bool {
+        let Some(list) = tally.list.take() else { return false };
+        let was_there = self.lists[tally.class as usize][usize::from(list)].remove(&tally.key(at, list));
+        assert!(was_there, "{tally:?} is not in the list that should hold it");
+        self.ordered_at = None;
+        true
+    }
+
+    /// Puts a competitor in the list where it belongs now.
+    pub(super) fn relist(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
+        if self.remove(at, tally) {
+            self.insert(at, tally, total);
+        }
+    }
+
+    /// The total has changed without another version.
+    pub(super) fn unsettle(&mut self) {
+        self.ordered_at = None;
+    }
+
+    fn lists(&self, classes: &[Class]) -> impl Iterator<Item = (usize, &BTreeSet<Key>)> {
+        let lists = classes.iter().flat_map(|class| self.lists[*class as usize].iter().enumerate());
+        lists.filter(|(_, list)| !list.is_empty())
+    }
+
+    /// Visits those of some classes in order. Who should change its list afterwards is noted in `moves`.
+    pub(super) fn walk(
+        &mut self,
+        tallies: &[Tally],
+        (total, version): (&Amounts, u64),
+        classes: &[Class],
+        moves: &mut Vec<u32>,
+        visit: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let is_whole = classes.len() == Class::ALL.len();
+        if self.ordered_at == Some(version) && is_whole {
+            return self.order.iter().try_for_each(|&at| visit(at));
+        }
+        let mut order = core::mem::take(&mut self.order);
+        order.clear();
+        let mut merge = Merge::new(self.lists(classes), tallies, total);
+        let mut flow = ControlFlow::Continue(());
+        while let Some(at) = merge.next(moves) {
+            if is_whole {
+                order.push(at);
+            }
+            flow = visit(at);
+            if flow.is_break() {
+                break;
+            }
+        }
+        (self.order, self.ordered_at) = (order, (is_whole && flow.is_continue()).then_some(version));
+        flow
+    }
+
+    /// Visits those of some classes in an order drawn by lot, each next one with a chance by its weight.
+    pub(super) fn draw(
+        &self,
+        tallies: &[Tally],
+        classes: &[Class],
+        mut chance: Chance,
+        visit: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut rest = self.lists(classes).flat_map(|(_, list)| list.iter().map(|key| key.at)).collect::<Vec<_>>();
+        rest.sort_unstable_by_key(|&at| tallies[at as usize].rank);
+        let weight = |at: u32| u64::from(tallies[at as usize].weight);
+        let mut sum = rest.iter().map(|&at| weight(at)).sum::<u64>();
+        let is_even = rest.windows(2).all(|pair| weight(pair[0]) == weight(pair[1]));
+        while !rest.is_empty() {
+            let lot = chance.below(sum);
+            let place = match is_even {
+                true => (lot / weight(rest[0])) as usize,
+                false => {
+                    let mut beyond = lot;
+                    let hit = rest.iter().position(|&at| match beyond.checked_sub(weight(at)) {
+                        Some(left) => {
+                            beyond = left;
+                            false
+                        }
+                        None => true,
+                    });
+                    hit.unwrap_or(0)
+                }
+            };
+            let at = rest.swap_remove(place.min(rest.len() - 1));
+            sum -= weight(at);
+            visit(at)?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// One list under a walk.
+struct Cursor<'a> {
+    keys: btree_set::Iter<'a, Key>,
+    list: usize,
+    /// The next of the list, with what its share is at least.
+    head: Key,
+    bound: Share,
+}
+
+/// The lists of a ring, merged into one order.
+struct Merge<'a> {
+    cursors: Vec<Cursor<'a>>,
+    /// Those whose share is larger than their list says, in descending order.
+    aside: Vec<(Share, Key)>,
+    tallies: &'a [Tally],
+    total: &'a Amounts,
+}
+
+impl<'a> Merge<'a> {
+    fn new(lists: impl Iterator<Item = (usize, &'a BTreeSet<Key>)>, tallies: &'a [Tally], total: &'a Amounts) -> Self {
+        let mut merge = Self { cursors: Vec::new(), aside: Vec::new(), tallies, total };
+        for (list, keys) in lists {
+            // Of what there is nothing nobody has a part, so such a list says nothing about the order.
+            if total.of(list) == 0 && keys.last().is_some_and(|last| last.amount > 0) {
+                let exact = keys.iter().map(|key| (merge.exact(key), *key)).collect::<Vec<_>>();
+                merge.aside.extend(exact);
+                continue;
+            }
+            let mut keys = keys.iter();
+            if let Some(&head) = keys.next() {
+                merge.cursors.push(Cursor { keys, list, head, bound: merge.bound(list, &head) });
+            }
+        }
+        merge.aside.sort_unstable_by(|one, two| order(two, one));
+        merge
+    }
+
+    fn bound(&self, list: usize, head: &Key) -> Share {
+        Share::new(head.amount, self.total.of(list), head.weight)
+    }
+
+    fn exact(&self, key: &Key) -> Share {
+        self.tallies[key.at as usize].amounts.dominant(self.total, key.weight).share
+    }
+
+    fn next(&mut self, moves: &mut Vec<u32>) -> Option<u32> {
+        loop {
+            let mut best: Option<usize> = None;
+            for (place, cursor) in self.cursors.iter().enumerate() {
+                let earlier = |other: usize| {
+                    let other = &self.cursors[other];
+                    order(&(cursor.bound, cursor.head), &(other.bound, other.head)).is_lt()
+                };
+                if best.is_none_or(earlier) {
+                    best = Some(place);
+                }
+            }
+            let waiting = self.aside.last();
+            let Some(best) = best else { return self.aside.pop().map(|(_, key)| key.at) };
+            let (head, bound, list) = {
+                let cursor = &self.cursors[best];
+                (cursor.head, cursor.bound, cursor.list)
+            };
+            if waiting.is_some_and(|waiting| order(waiting, &(bound, head)).is_lt()) {
+                return self.aside.pop().map(|(_, key)| key.at);
+            }
+            match self.cursors[best].keys.next() {
+                Some(&next) => {
+                    let bound = self.bound(list, &next);
+                    let cursor = &mut self.cursors[best];
+                    (cursor.head, cursor.bound) = (next, bound);
+                }
+                None => {
+                    self.cursors.swap_remove(best);
+                }
+            }
+            let share = self.exact(&head);
+            if share.cmp(&bound).is_eq() {
+                return Some(head.at);
+            }
+            let place = self.aside.partition_point(|other| order(other, &(share, head)).is_gt());
+            self.aside.insert(place, (share, head));
+            if moves.len() < MOVES_MAX {
+                moves.push(head.at);
+            }
+        }
+    }
+}
+
+/// Ascending share, then fewer allocations, then name.
+fn order(one: &(Share, Key), two: &(Share, Key)) -> Ordering {
+    let ((share, one), (other, two)) = (one, two);
+    share.cmp(other).then(one.count.cmp(&two.count)).then(one.rank.cmp(&two.rank)).then(one.at.cmp(&two.at))
+}

@@ -1,0 +1,71 @@
+//! The flags of a master's allocator, as values.
+
+use super::seconds;
+use crate::arguments::Allocation;
+use anyhow::{Context, Result, bail};
+use kaon_actors::allocator::AllocatorConfig;
+use kaon_actors::allocator::engine::sorter::Order;
+use kaon_actors::allocator::engine::{Minimums, Rules};
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::resource::ResourceName;
+use std::path::Path;
+
+/// What an allocator is started with.
+pub(super) fn config(options: &Allocation) -> Result<AllocatorConfig> {
+    let interval = seconds("allocation-interval", options.allocation_interval)?;
+    if interval == kaon_kernel::time::Duration::ZERO {
+        bail!("--allocation-interval 0: there must be time between two looks at all agents");
+    }
+    let order = |word: &str| if word == "random" { Order::Random } else { Order::Drf };
+    let excluded = options.fair_sharing_excluded_resource_names.iter();
+    Ok(AllocatorConfig {
+        rules: Rules {
+            interval,
+            minimums: minimums(&options.min_allocatable_resources)?,
+            excluded_from_shares: excluded.map(|name| ResourceName::of(name.trim())).collect(),
+            filter_gpu_resources: options.filter_gpu_resources,
+            roles_by: order(&options.role_sorter),
+            frameworks_by: order(&options.framework_sorter),
+            ..Rules::default()
+        },
+        window: seconds("allocation-window", options.allocation_window)?,
+        ..AllocatorConfig::default()
+    })
+}
+
+/// `cpus:0.01|mem:32;disk:1` as sets of quantities.
+fn minimums(text: &str) -> Result<Minimums> {
+    let quantity = |part: &str| {
+        let whole = || format!("--min-allocatable-resources {text}: expected NAME:NUMBER, not '{part}'");
+        let (name, value) = part.split_once(':').with_context(whole)?;
+        let value = value.trim().parse().ok().and_then(Quantity::from_scalar).with_context(whole)?;
+        Ok((ResourceName::of(name.trim()), value))
+    };
+    let sets = text.split('|').filter(|set| !set.trim().is_empty());
+    sets.map(|set| set.split(';').map(str::trim).filter(|part| !part.is_empty()).map(quantity).collect()).collect()
+}
+
+/// The hostnames of a whitelist, one a line.
+pub(super) fn whitelist(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("can't read --whitelist {}", path.display()))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minimum_sizes_are_sets_of_scalars() {
+        let sets = minimums("cpus:0.01|mem:32; disk:1").expect("well formed");
+        let expected = [
+            vec![(ResourceName::Cpus, Quantity(10))],
+            vec![(ResourceName::Mem, Quantity::units(32)), (ResourceName::Disk, Quantity::units(1))],
+        ];
+        assert_eq!(sets, expected);
+        assert_eq!(minimums("").expect("nothing"), Minimums::new());
+        for bad in ["cpus", "cpus:x", "cpus:-1", "mem:32|cpus:nan"] {
+            assert!(minimums(bad).is_err(), "{bad}");
+        }
+    }
+}
