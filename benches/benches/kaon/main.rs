@@ -3,8 +3,17 @@
 mod allocator;
 mod frame;
 mod mailbox;
+mod resource;
 mod sim;
 mod transport;
 
-criterion::criterion_group!(benches, frame::bench, mailbox::bench, transport::bench, allocator::bench, sim::bench);
+criterion::criterion_group!(
+    benches,
+    resource::bench,
+    frame::bench,
+    mailbox::bench,
+    transport::bench,
+    allocator::bench,
+    sim::bench
+);
 criterion::criterion_main!(benches);
