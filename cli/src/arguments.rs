@@ -187,10 +187,14 @@ pub(crate) struct Agent {
     /// Its work directory: checkpoints, sandboxes.
     #[arg(long, env = "KAON_DIR", value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// What it shares out, such as `cpus:4;mem:2048;ports:[31000-32000]`; the rest is read from the machine.
+    /// What it shares out: `cpus:4;mem(web):2048;ports:[31000-32000]`, a JSON array of v1 resources, or `file:///PATH` of
+    /// either; what is not named is read from the machine.
     #[arg(long, env = "KAON_RESOURCES", value_name = "TEXT")]
     pub(crate) resources: Option<String>,
-    /// What frameworks may choose by, such as `rack:r1;gen:2`.
+    /// The role to which what says no role is reserved.
+    #[arg(long, env = "KAON_DEFAULT_ROLE", default_value = "*", value_name = "ROLE")]
+    pub(crate) default_role: String,
+    /// What frameworks may choose by, such as `rack:r1;gen:2`, or `file:///PATH`.
     #[arg(long, env = "KAON_ATTRIBUTES", value_name = "TEXT")]
     pub(crate) attributes: Option<String>,
     /// The machine's topology from a file exported by hwloc, in place of the live one.

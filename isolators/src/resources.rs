@@ -1,15 +1,16 @@
 //! What a machine shares out: found by looking, changed by what the operator says (reference 10).
 //!
-//! A name that the `--resources` text mentions is taken from it, with whatever it says there (a zero or an empty range
+//! A name that the `--resources` flag mentions is taken from it, with whatever it says there (a zero or an empty range
 //! switches it off); the first-class names that it does not mention are found: `cpus` from the processing units, `mem`
 //! from the memory, `disk` from the file system of the work directory, `ports` a fixed range. GPUs are not found here:
 //! they need their driver's library.
 
 use crate::topology::{Kind, Topology};
 use kaon_kernel::agent::{Attribute, AttributeValue};
+use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::parse::{self, ParseError};
-use kaon_kernel::resource::{Ranges, Resource, ResourceName, Resources, Value};
+use kaon_kernel::resource::parse::Said;
+use kaon_kernel::resource::{Ranges, Reservation, Resource, ResourceName, Resources, ResourcesError, Value, role};
 use std::io;
 use std::path::Path;
 
@@ -54,20 +55,32 @@ fn left_for_others(total: u64, kept: u64, plenty: u64, fallback: u64) -> u64 {
     }
 }
 
-/// The resources of a machine: what the operator's text says, and what is found for the first-class names (`cpus`,
-/// `mem`, `disk`, `ports`) that the text does not mention, under whatever role.
-pub fn machine(text: &str, topology: &Topology, disk_bytes: u64) -> Result<Resources, ParseError> {
-    let mut resources = parse::resources(text)?;
-    // A zero is a mention, but leaves no trace in a bag: the names are read from the text, which has just been checked.
-    let mentioned: Vec<ResourceName> = text
-        .split(';')
-        .filter_map(|token| token.split_once(':'))
-        .map(|(head, _)| ResourceName::of(head.split('(').next().unwrap_or(head).trim()))
-        .collect();
-    let found = auto_detect(topology, disk_bytes).filter(|entry| !mentioned.contains(&entry.name));
-    let overflow = |reason: String| ParseError { text: text.to_owned(), at: 0, reason };
-    resources.add(&found).map_err(|error| overflow(error.to_string()))?;
-    Ok(resources)
+/// The resources of a machine: what the operator says, and what is found for the first-class names (`cpus`, `mem`, `disk`,
+/// `ports`) that are not mentioned, under whatever role. What is reserved to nobody then becomes a static reservation of
+/// `default_role`, unless that is `*`.
+///
+/// # Errors
+/// When two entries that were under `*` and under the default role do not add up.
+pub fn machine(
+    said: &Said,
+    default_role: &RoleName,
+    topology: &Topology,
+    disk_bytes: u64,
+) -> Result<Resources, ResourcesError> {
+    let mut resources = said.resources.clone();
+    resources.add(&auto_detect(topology, disk_bytes).filter(|entry| !said.names.contains(&entry.name)))?;
+    if default_role.as_str() == role::DEFAULT {
+        return Ok(resources);
+    }
+    let reserved = resources.iter().cloned().map(|mut entry| {
+        if entry.reservation_role().is_none() {
+            let reservation =
+                Reservation { dynamic: false, role: default_role.clone(), principal: None, labels: Vec::new() };
+            entry.identity.get_or_insert_default().reservations.push(reservation);
+        }
+        entry
+    });
+    Resources::collect(reserved)
 }
 
 /// The size of the file system that holds a directory, in bytes (`statvfs(3)`). Blocks when the file system does.
@@ -114,7 +127,11 @@ mod tests {
 
     #[test]
     fn what_is_said_wins_over_what_is_found() {
-        let said = |text| machine(text, &topology(8 * GIB), 20 * GIB).unwrap().to_string();
+        let under = |role: &str, text| {
+            let said = kaon_kernel::resource::parse::said(text).unwrap();
+            machine(&said, &RoleName::trusted(role), &topology(8 * GIB), 20 * GIB)
+        };
+        let said = |text| under("*", text).unwrap().to_string();
         assert_eq!(said(""), "cpus:16; mem:7168; disk:15360; ports:[31000-32000]");
         assert_eq!(said("cpus:2.5"), "cpus:2.5; mem:7168; disk:15360; ports:[31000-32000]");
         assert_eq!(said("mem:0;disk:0;ports:[]"), "cpus:16");
@@ -122,7 +139,11 @@ mod tests {
             said(" cpus (web) : 3 ;bananas:7"),
             "cpus(web):3; mem:7168; disk:15360; ports:[31000-32000]; bananas:7"
         );
-        assert!(machine("cpus", &topology(GIB), GIB).is_err());
+        assert_eq!(
+            under("web", "cpus:1;cpus(web):2;mem(db):3;disk:0").unwrap().to_string(),
+            "cpus(web):3; mem(db):3; ports(web):[31000-32000]"
+        );
+        assert!(under("web", "ports:[1-3];ports(web):[3-4]").is_err(), "a port would be there twice");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! The laws of the ground: frames, resources, states.
 
 mod frames;
+mod operations;
 mod resources;
+mod texts;

@@ -4,11 +4,13 @@ mod allocator;
 mod frame;
 mod mailbox;
 mod placement;
+mod resource;
 mod sim;
 mod transport;
 
 criterion::criterion_group!(
     benches,
+    resource::bench,
     frame::bench,
     mailbox::bench,
     transport::bench,

@@ -4,6 +4,7 @@ use super::{credentials, executor, fresh_host_id, journal, plants, seconds};
 use crate::arguments::Agent as Options;
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
+use kaon_http::convert::resource_flag;
 use kaon_http::{AgentEdge, Limits};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
@@ -16,9 +17,11 @@ use kaon_kernel::container::ContainerRequest;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::port::Containers;
-use kaon_kernel::resource::parse;
+use kaon_kernel::resource::{parse, role};
 use kaon_runtime::{Host, HostConfig, Ports};
 use kaon_transport::{Authority, Endpoint, EndpointConfig, Request, Target, Trust};
+use std::borrow::Cow;
+use std::io::Read as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -183,14 +186,16 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<AgentInfo
         Some(file) => Topology::from_xml(file)?,
         None => Topology::discover()?,
     };
-    let text = options.resources.as_deref().unwrap_or_default();
+    let text = flag_text(options.resources.as_deref().unwrap_or_default()).context("--resources")?;
+    let said = resource_flag::said(&text).context("--resources")?;
+    let default_role = role::parse(&options.default_role).context("--default-role")?;
     let disk_bytes = resources::disk_bytes(dir)?;
-    let resources = resources::machine(text, &topology, disk_bytes).context("--resources")?;
+    let resources = resources::machine(&said, &default_role, &topology, disk_bytes).context("--resources")?;
     if resources.is_empty() {
         bail!("nothing to share out: --resources switches everything off");
     }
-    let mut attributes =
-        parse::attributes(options.attributes.as_deref().unwrap_or_default()).context("--attributes")?;
+    let text = flag_text(options.attributes.as_deref().unwrap_or_default()).context("--attributes")?;
+    let mut attributes = parse::attributes(&text).context("--attributes")?;
     attributes.extend(resources::attributes(&topology));
     Ok(AgentInfo {
         id: None,
@@ -202,6 +207,23 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<AgentInfo
         domain: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+/// The value of a flag, or of the file that it names as `file:///PATH`.
+fn flag_text(value: &str) -> Result<Cow<'_, str>> {
+    /// The largest file that a flag may name: room for some thousands of resources.
+    const FILE_BYTES_MAX: u64 = 1 << 20;
+    let Some(path) = value.strip_prefix("file://") else { return Ok(Cow::Borrowed(value)) };
+    if !path.starts_with('/') {
+        bail!("expected file:///PATH with an absolute path, not {value}");
+    }
+    let file = std::fs::File::open(path).with_context(|| format!("can't read {path}"))?;
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).with_context(|| format!("can't read {path}"))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        bail!("{path} has more than {FILE_BYTES_MAX} bytes");
+    }
+    Ok(Cow::Owned(text))
 }
 
 /// The work directory: others may pass through to their sandboxes, but list nothing.

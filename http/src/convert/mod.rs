@@ -15,6 +15,7 @@ pub mod call;
 pub mod command;
 pub mod constraint;
 pub mod container;
+mod disk;
 pub mod event;
 pub mod executor;
 pub mod framework;
@@ -22,11 +23,12 @@ pub mod health;
 pub mod labels;
 pub mod offer;
 pub mod resource;
+pub mod resource_flag;
 pub mod status;
 pub mod task;
 
 use kaon_kernel::resource::role::RoleError;
-use kaon_kernel::resource::{RangesError, ResourcesError};
+use kaon_kernel::resource::{RangesError, ReservationError, ResourcesError};
 use kaon_kernel::time::{Duration, WallTime};
 
 use crate::v1::mesos as v1;
@@ -55,6 +57,22 @@ pub enum Error {
     Resource {
         /// Which.
         name: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A stack of reservations that is none.
+    #[error("Invalid reservation of resource '{name}': {reason}")]
+    Reservation {
+        /// Of which resource.
+        name: String,
+        /// Why.
+        reason: ReservationError,
+    },
+    /// What a form of v1 can't say.
+    #[error("{entry} can't be said in this form: {reason}")]
+    Unsayable {
+        /// The entry.
+        entry: String,
         /// Why.
         reason: &'static str,
     },

@@ -2,21 +2,23 @@
 //!
 //! Before RESERVATION_REFINEMENT a resource says `role` and, when the reservation was made at run time, `reservation`.
 //! Since then it has the stack `reservations`. Either is read; both at once only when they say the same single layer.
+//!
+//! Reading loses nothing: what the kernel has no room for is refused. Two spellings of one thing become one: labels are
+//! sorted, since Mesos compares them without their order; an empty list or message says as much as none; a resource of
+//! nothing is none. Writing loses nothing with [`to_v1_whole`], which refuses what a form can't say; [`to_v1`] is the view for
+//! readers who want what they can understand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{
-    Disk, DiskKind, DiskSource, Identity, Persistence, Ranges, Reservation, Resource, ResourceName, Resources, Value,
-    Volume, role,
+    DEVICE_WHOLE, Identity, Ranges, Reservation, Resource, ResourceName, Resources, Value, role,
 };
 
-use super::{Error, labels};
+use super::{Error, disk, labels};
 use crate::v1::mesos as v1;
-use crate::v1::mesos::resource::disk_info::{self, source};
-use crate::v1::mesos::resource::{
-    AllocationInfo, DiskInfo, ReservationInfo, RevocableInfo, SharedInfo, reservation_info,
-};
+use crate::v1::mesos::resource::{AllocationInfo, ReservationInfo, RevocableInfo, SharedInfo, reservation_info};
 use crate::v1::mesos::value;
 
 /// How reservations are written.
@@ -49,6 +51,20 @@ pub fn from_v1(resources: &[v1::Resource]) -> Result<(Resources, Option<String>)
     Ok((Resources::collect(entries)?, allocation))
 }
 
+/// Resources from outside that are allocated to several roles, or to none: one bag for each.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn by_allocation(resources: &[v1::Resource]) -> Result<BTreeMap<Option<RoleName>, Resources>, Error> {
+    let mut entries: BTreeMap<Option<RoleName>, Vec<Resource>> = BTreeMap::new();
+    for resource in resources {
+        let role = resource.allocation_info.as_ref().and_then(|info| info.role.as_ref());
+        let role = role.map(|role| role::parse(role)).transpose()?;
+        entries.entry(role).or_default().push(entry(resource)?);
+    }
+    entries.into_iter().map(|(role, entries)| Ok((role, Resources::collect(entries)?))).collect()
+}
+
 fn entry(resource: &v1::Resource) -> Result<Resource, Error> {
     let bad = |reason| Error::Resource { name: resource.name.clone(), reason };
     if resource.name.is_empty() {
@@ -57,7 +73,8 @@ fn entry(resource: &v1::Resource) -> Result<Resource, Error> {
     let value = amount(resource)?;
     let reservations = reservations(resource)?;
     let revocable = resource.revocable.is_some();
-    let disk = resource.disk.as_ref().map(|disk| disk_from_v1(resource, disk, !reservations.is_empty())).transpose()?;
+    let disk =
+        resource.disk.as_ref().map(|disk| disk::from_v1(resource, disk, !reservations.is_empty())).transpose()?;
     let shared = resource.shared.is_some();
     if shared && disk.as_ref().is_none_or(|disk| disk.persistence.is_none()) {
         return Err(bad("only persistent volumes can be shared"));
@@ -70,21 +87,32 @@ fn entry(resource: &v1::Resource) -> Result<Resource, Error> {
 
 fn amount(resource: &v1::Resource) -> Result<Value, Error> {
     let bad = |reason| Error::Resource { name: resource.name.clone(), reason };
+    let of_another_type = |fields: [bool; 2]| match fields {
+        [false, false] => Ok(()),
+        _ => Err(bad("it has a value of another type")),
+    };
+    let (scalar, ranges, set) = (&resource.scalar, &resource.ranges, &resource.set);
     match value::Type::try_from(resource.r#type) {
         Ok(value::Type::Scalar) => {
-            let scalar = resource.scalar.as_ref().ok_or(bad("it is a scalar without one"))?.value;
-            let quantity = Quantity::from_scalar(scalar);
+            of_another_type([ranges.is_some(), set.is_some()])?;
+            let scalar = scalar.as_ref().ok_or(bad("it is a scalar without one"))?.value;
             let error = || Error::Quantity { name: resource.name.clone(), value: scalar };
-            quantity.map(Value::Scalar).ok_or_else(error)
+            let quantity = Quantity::from_scalar(scalar).ok_or_else(error)?;
+            match resource.name == "gpus" && !quantity.0.is_multiple_of(1000) {
+                true => Err(bad("the 'gpus' resource must be an unsigned integer")),
+                false => Ok(Value::Scalar(quantity)),
+            }
         }
         Ok(value::Type::Ranges) => {
-            let ranges = resource.ranges.as_ref().ok_or(bad("it has ranges without any"))?;
+            of_another_type([scalar.is_some(), set.is_some()])?;
+            let ranges = ranges.as_ref().ok_or(bad("it has ranges without any"))?;
             let pairs = ranges.range.iter().map(|range| (range.begin, range.end)).collect();
             let error = |reason| Error::Ranges { name: resource.name.clone(), reason };
             Ranges::new(pairs).map(Value::Ranges).map_err(error)
         }
         Ok(value::Type::Set) => {
-            let set = resource.set.as_ref().ok_or(bad("it is a set without one"))?;
+            of_another_type([scalar.is_some(), ranges.is_some()])?;
+            let set = set.as_ref().ok_or(bad("it is a set without one"))?;
             let items: BTreeSet<String> = set.item.iter().cloned().collect();
             if items.len() == set.item.len() { Ok(Value::Set(items)) } else { Err(bad("an item is in the set twice")) }
         }
@@ -94,103 +122,92 @@ fn amount(resource: &v1::Resource) -> Result<Value, Error> {
 
 fn reservations(resource: &v1::Resource) -> Result<Vec<Reservation>, Error> {
     let bad = |reason| Error::Resource { name: resource.name.clone(), reason };
+    let sorted = |info: &ReservationInfo| {
+        let mut labels = labels::take(&mut info.labels.clone());
+        labels.sort();
+        labels
+    };
     let plain = match (resource.role.as_deref().filter(|role| *role != role::DEFAULT), &resource.reservation) {
         (None, None) => None,
         (None, Some(_)) => return Err(bad("role '*' can't be reserved at run time")),
+        (Some(_), Some(info)) if info.r#type.is_some() || info.role.is_some() => {
+            return Err(bad("'reservation' says its type or role, which only 'reservations' do"));
+        }
         (Some(role), reservation) => Some(Reservation {
             dynamic: reservation.is_some(),
             role: role::parse(role)?,
             principal: reservation.as_ref().and_then(|info| info.principal.clone()),
-            labels: labels::take(&mut reservation.as_ref().and_then(|info| info.labels.clone())),
+            labels: reservation.as_ref().map(sorted).unwrap_or_default(),
         }),
     };
-    let mut stack: Vec<Reservation> = Vec::with_capacity(resource.reservations.len());
+    let mut stack = Identity::default();
     for info in &resource.reservations {
         let dynamic = match info.r#type.map(reservation_info::Type::try_from) {
             Some(Ok(reservation_info::Type::Dynamic)) => true,
-            Some(Ok(reservation_info::Type::Static)) if stack.is_empty() => false,
-            Some(Ok(reservation_info::Type::Static)) => return Err(bad("only the first reservation can be static")),
+            Some(Ok(reservation_info::Type::Static)) => false,
             _ => return Err(bad("a reservation has no type")),
         };
         let role = role::parse(info.role.as_deref().ok_or(bad("a reservation has no role"))?)?;
-        if role.as_str() == role::DEFAULT {
-            return Err(bad("role '*' can't be reserved"));
-        }
-        if stack.last().is_some_and(|outer| !role::is_below(&role, &outer.role)) {
-            return Err(bad("a refined reservation must be for a sub-role of the one before"));
-        }
-        let labels = labels::take(&mut info.labels.clone());
-        stack.push(Reservation { dynamic, role, principal: info.principal.clone(), labels });
+        let reservation = Reservation { dynamic, role, principal: info.principal.clone(), labels: sorted(info) };
+        let error = |reason| Error::Reservation { name: resource.name.clone(), reason };
+        stack.push(reservation).map_err(error)?;
     }
-    match plain {
-        None => Ok(stack),
-        Some(plain) if stack.is_empty() || stack == [plain.clone()] => Ok(vec![plain]),
-        Some(_) => Err(bad("'role' and 'reservations' do not say the same")),
+    match (plain, stack.reservations.as_slice()) {
+        (None, _) => Ok(stack.reservations),
+        (Some(plain), []) => Ok(vec![plain]),
+        // The old form has no room for what a static reservation may say besides its role.
+        (Some(plain), [only]) if plain == *only || (!plain.dynamic && !only.dynamic && plain.role == only.role) => {
+            Ok(stack.reservations)
+        }
+        _ => Err(bad("'role' and 'reservations' do not say the same")),
     }
 }
 
-fn disk_from_v1(resource: &v1::Resource, info: &DiskInfo, reserved: bool) -> Result<Disk, Error> {
-    let bad = |reason| Error::Resource { name: resource.name.clone(), reason };
-    if resource.name != "disk" {
-        return Err(bad("only 'disk' can have DiskInfo"));
-    }
-    if info.persistence.is_some() {
-        if !reserved || resource.revocable.is_some() {
-            return Err(bad("a persistent volume must be of reserved and non-revocable disk"));
-        }
-        if info.volume.is_none() {
-            return Err(bad("a persistent volume needs 'volume'"));
-        }
-    } else if info.volume.is_some() {
-        return Err(bad("a volume must be persistent"));
-    } else if info.source.is_none() {
-        return Err(bad("DiskInfo is set and empty"));
-    }
-    let persistence = match &info.persistence {
-        None => None,
-        Some(persistence) => {
-            kaon_kernel::id::check(&persistence.id).map_err(|_| bad("its persistence id is invalid"))?;
-            Some(Persistence { id: persistence.id.clone(), principal: persistence.principal.clone() })
-        }
-    };
-    let volume = info.volume.as_ref().map(|volume| {
-        if volume.image.is_some() || volume.source.is_some() {
-            return Err(bad("a persistent volume has neither image nor source"));
-        }
-        let (container_path, host_path) = (volume.container_path.clone(), volume.host_path.clone());
-        Ok(Volume { container_path, host_path, writable: volume.mode == v1::volume::Mode::Rw as i32 })
-    });
-    let source = info.source.as_ref().map(|source| {
-        let kind = match source::Type::try_from(source.r#type) {
-            Ok(source::Type::Path) => DiskKind::Path,
-            Ok(source::Type::Mount) => DiskKind::Mount,
-            Ok(source::Type::Block) => DiskKind::Block,
-            Ok(source::Type::Raw) => DiskKind::Raw,
-            Ok(source::Type::Unknown) | Err(_) => return Err(bad("its disk source has no known type")),
-        };
-        let root = match kind {
-            DiskKind::Path => source.path.as_ref().and_then(|path| path.root.clone()),
-            DiskKind::Mount => source.mount.as_ref().and_then(|mount| mount.root.clone()),
-            DiskKind::Block | DiskKind::Raw => None,
-        };
-        Ok(DiskSource {
-            kind,
-            root,
-            id: source.id.clone(),
-            profile: source.profile.clone(),
-            vendor: source.vendor.clone(),
-            metadata: labels::take(&mut source.metadata.clone()),
-        })
-    });
-    Ok(Disk { persistence, volume: volume.transpose()?, source: source.transpose()? })
-}
-
-/// The v1 form. `allocation` fills in `allocation_info.role`.
+/// The v1 form for readers: without what it can't say. `allocation` fills in `allocation_info.role`. Left out are refined
+/// reservations in [`Form::Plain`], and parts of devices: whole ones are counted as Mesos counts GPUs.
 pub fn to_v1(resources: &Resources, form: Form, allocation: Option<&str>) -> Vec<v1::Resource> {
-    let sayable = |entry: &&Resource| {
-        form != Form::Plain || entry.identity.as_ref().is_none_or(|identity| identity.reservations.len() < 2)
+    let is_shown = |entry: &&Resource| {
+        let layers = entry.identity.as_ref().map_or(0, |identity| identity.reservations.len());
+        (form != Form::Plain || layers < 2) && whole_devices(&entry.value) != Some(0)
     };
-    resources.iter().filter(sayable).map(|entry| entry_to_v1(entry, form, allocation)).collect()
+    resources.iter().filter(is_shown).map(|entry| entry_to_v1(entry, form, allocation)).collect()
+}
+
+/// The v1 form, all of it: what [`from_v1`] reads back as it was.
+///
+/// # Errors
+/// When the form can't say something.
+pub fn to_v1_whole(resources: &Resources, form: Form, allocation: Option<&str>) -> Result<Vec<v1::Resource>, Error> {
+    let convert = |entry: &Resource| match unsayable(entry, form) {
+        None => Ok(entry_to_v1(entry, form, allocation)),
+        Some(reason) => Err(Error::Unsayable { entry: entry.to_string(), reason }),
+    };
+    resources.iter().map(convert).collect()
+}
+
+/// What a form has no room for in an entry.
+fn unsayable(entry: &Resource, form: Form) -> Option<&'static str> {
+    let reservations = entry.identity.as_ref().map_or(&[][..], |identity| &identity.reservations);
+    match &entry.value {
+        Value::Devices(_) => return Some("v1 has no devices"),
+        Value::Scalar(amount) if Quantity::from_scalar(amount.as_scalar()) != Some(*amount) => {
+            return Some("it is beyond the scalars of v1");
+        }
+        _ => {}
+    }
+    match (form, reservations) {
+        (Form::Plain, [_, _, ..]) => Some("its reservation is refined"),
+        (Form::Plain, [only]) if !only.dynamic && (only.principal.is_some() || !only.labels.is_empty()) => {
+            Some("its static reservation has a principal or labels")
+        }
+        _ => None,
+    }
+}
+
+/// How many whole devices there are; `None` of what is no devices. Parts of several are no whole one.
+fn whole_devices(value: &Value) -> Option<u64> {
+    let Value::Devices(devices) = value else { return None };
+    Some(devices.iter().filter(|device| device.share == DEVICE_WHOLE).count() as u64)
 }
 
 fn entry_to_v1(entry: &Resource, form: Form, allocation: Option<&str>) -> v1::Resource {
@@ -216,7 +233,7 @@ fn entry_to_v1(entry: &Resource, form: Form, allocation: Option<&str>) -> v1::Re
         out.reservations = reservations.iter().map(reservation_to_v1).collect();
     }
     if let Some(identity) = &entry.identity {
-        out.disk = identity.disk.as_ref().map(disk_to_v1);
+        out.disk = identity.disk.as_ref().map(disk::to_v1);
         out.revocable = identity.revocable.then(RevocableInfo::default);
         out.shared = identity.shared.then(SharedInfo::default);
         out.provider_id = identity.provider_id.clone().map(|value| v1::ResourceProviderId { value });
@@ -230,10 +247,9 @@ fn write_amount(amount: &Value, out: &mut v1::Resource) {
             out.scalar = Some(value::Scalar { value: quantity.as_scalar() });
             value::Type::Scalar
         }
-        // Whole devices as Mesos counts GPUs.
-        Value::Devices(devices) => {
-            let shares = devices.iter().map(|device| u64::from(device.share)).sum();
-            out.scalar = Some(value::Scalar { value: Quantity(shares).as_scalar() });
+        Value::Devices(_) => {
+            let count = whole_devices(amount).unwrap_or_default();
+            out.scalar = Some(value::Scalar { value: Quantity::units(count).as_scalar() });
             value::Type::Scalar
         }
         Value::Ranges(ranges) => {
@@ -261,41 +277,4 @@ fn reservation_to_v1(reservation: &Reservation) -> ReservationInfo {
         principal: reservation.principal.clone(),
         labels: labels::to_v1(&reservation.labels),
     }
-}
-
-fn disk_to_v1(disk: &Disk) -> DiskInfo {
-    let persistence = disk.persistence.as_ref().map(|persistence| disk_info::Persistence {
-        id: persistence.id.clone(),
-        principal: persistence.principal.clone(),
-    });
-    let volume = disk.volume.as_ref().map(|volume| v1::Volume {
-        mode: if volume.writable { v1::volume::Mode::Rw } else { v1::volume::Mode::Ro } as i32,
-        container_path: volume.container_path.clone(),
-        host_path: volume.host_path.clone(),
-        ..v1::Volume::default()
-    });
-    let source = disk.source.as_ref().map(|from| {
-        let mut out = disk_info::Source {
-            id: from.id.clone(),
-            profile: from.profile.clone(),
-            vendor: from.vendor.clone(),
-            metadata: labels::to_v1(&from.metadata),
-            ..disk_info::Source::default()
-        };
-        let kind = match from.kind {
-            DiskKind::Path => {
-                out.path = Some(source::Path { root: from.root.clone() });
-                source::Type::Path
-            }
-            DiskKind::Mount => {
-                out.mount = Some(source::Mount { root: from.root.clone() });
-                source::Type::Mount
-            }
-            DiskKind::Block => source::Type::Block,
-            DiskKind::Raw => source::Type::Raw,
-        };
-        out.r#type = kind as i32;
-        out
-    });
-    DiskInfo { persistence, volume, source }
 }

@@ -5,19 +5,16 @@ use kaon_http::convert::resource::{self, Form};
 use kaon_http::convert::{command, executor, framework, offer, status, task};
 use kaon_http::v1;
 use kaon_http::v1::mesos as api;
-use kaon_http::v1::mesos::resource::{AllocationInfo, ReservationInfo, reservation_info};
-use kaon_kernel::framework::Label;
+use kaon_http::v1::mesos::resource::AllocationInfo;
 use kaon_kernel::id::{AgentId, OfferId, RoleName};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{Offer, OfferOperation, Refusal};
-use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::{
-    Disk, Identity, Persistence, Ranges, Reservation, Resource, ResourceName, Resources, Value, Volume,
-};
 use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
 
 use crate::codec::random::Random;
+
+mod resources;
 
 const FRAMEWORK: &str = "m-0000";
 
@@ -151,72 +148,12 @@ proptest! {
     }
 
     #[test]
-    fn resources_come_back_in_every_form_that_can_say_them(bag in bags(1)) {
-        for form in [Form::Plain, Form::Stack, Form::Endpoint] {
-            let (back, role) = resource::from_v1(&resource::to_v1(&bag, form, Some("web"))).expect("our own");
-            prop_assert_eq!(&back, &bag);
-            prop_assert_eq!(role, (!bag.is_empty()).then(|| "web".to_owned()));
-        }
-    }
-
-    #[test]
-    fn refined_reservations_need_the_stack(bag in bags(3)) {
-        let (back, _) = resource::from_v1(&resource::to_v1(&bag, Form::Stack, None)).expect("our own");
-        prop_assert_eq!(&back, &bag);
-        let (plain, _) = resource::from_v1(&resource::to_v1(&bag, Form::Plain, None)).expect("our own");
-        let sayable = |entry: &Resource| entry.identity.as_ref().is_none_or(|identity| identity.reservations.len() < 2);
-        prop_assert_eq!(plain, bag.filter(sayable));
-    }
-
-    #[test]
     fn no_number_is_too_strange(bits: u64, begin: u64, end: u64) {
         let value = f64::from_bits(bits);
         let taken = resource::from_v1(&[scalar("cpus", value)]);
         prop_assert_eq!(taken.is_ok(), (0.0..=1e12).contains(&value), "{}", value);
         prop_assert_eq!(resource::from_v1(&[ranges("ports", &[(begin, end)])]).is_ok(), begin <= end);
     }
-}
-
-/// Bags with up to so many layers of reservation.
-fn bags(layers_max: usize) -> impl Strategy<Value = Resources> {
-    let value = prop_oneof![
-        (1_u64..1_000_000).prop_map(|amount| (ResourceName::Mem, Value::Scalar(Quantity(amount)))),
-        (0_u64..9, 10_u64..99)
-            .prop_map(|range| (ResourceName::Ports, Value::Ranges(Ranges::new(vec![range]).expect("in order")))),
-        prop::collection::btree_set("[a-z]{1,3}", 1..4)
-            .prop_map(|items| (ResourceName::Other("tags".to_owned()), Value::Set(items))),
-        (1_u64..1_000_000).prop_map(|amount| (ResourceName::Disk, Value::Scalar(Quantity(amount)))),
-    ];
-    let entry = (value, 0..=layers_max, any::<(bool, bool, bool, bool)>());
-    prop::collection::vec(entry, 0..6).prop_map(|entries| {
-        let mut bag = Resources::new();
-        for ((name, value), layers, (first_is_static, revocable, volume, labelled)) in entries {
-            let reservations = (0..layers).map(|layer| Reservation {
-                dynamic: layer > 0 || !first_is_static,
-                role: RoleName::trusted(["a", "a/b", "a/b/c"][layer]),
-                principal: (layer > 0 || !first_is_static).then(|| "ops".to_owned()),
-                labels: match labelled && (layer > 0 || !first_is_static) {
-                    true => vec![Label { key: "k".to_owned(), value: None }],
-                    false => Vec::new(),
-                },
-            });
-            let is_volume = volume && layers > 0 && name == ResourceName::Disk;
-            let disk = is_volume.then(|| Disk {
-                persistence: Some(Persistence { id: "v".to_owned(), principal: None }),
-                volume: Some(Volume { container_path: "data".to_owned(), host_path: None, writable: true }),
-                source: None,
-            });
-            let revocable = revocable && !is_volume;
-            let identity =
-                Identity { reservations: reservations.collect(), disk, revocable, shared: false, provider_id: None };
-            let identity = (identity != Identity::default()).then(|| Box::new(identity));
-            // What would be there twice is left out.
-            if let Ok(one) = Resources::collect([Resource { name, identity, value }]) {
-                let _ = bag.add(&one);
-            }
-        }
-        bag
-    })
 }
 
 fn defect(change: impl FnOnce(&mut api::TaskInfo)) -> Option<String> {
@@ -304,40 +241,6 @@ fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
         task.resources.extend([one, two]);
     };
     assert_told(defect(mixed), "different roles");
-}
-
-#[test]
-fn both_forms_of_reservations_are_read_and_contradictions_are_not() {
-    let layer = |role: &str, kind: reservation_info::Type| ReservationInfo {
-        r#type: Some(kind as i32),
-        role: Some(role.to_owned()),
-        ..ReservationInfo::default()
-    };
-    let (fixed, dynamic) = (reservation_info::Type::Static, reservation_info::Type::Dynamic);
-    let mut old = scalar("cpus", 1.0);
-    old.role = Some("a".to_owned());
-    let mut new = scalar("cpus", 1.0);
-    new.reservations = vec![layer("a", fixed)];
-    let mut both = new.clone();
-    both.role = Some("a".to_owned());
-    let read = |resource: &api::Resource| resource::from_v1(std::slice::from_ref(resource));
-    assert_eq!(read(&old), read(&new));
-    assert_eq!(read(&both), read(&new));
-    both.role = Some("b".to_owned());
-    let mut bad = vec![both];
-    for stack in [
-        vec![layer("a", fixed), layer("b", dynamic)],
-        vec![layer("a", dynamic), layer("a/b", fixed)],
-        vec![layer("*", dynamic)],
-        vec![layer("a//b", dynamic)],
-        vec![ReservationInfo::default()],
-    ] {
-        bad.push(api::Resource { reservations: stack, ..scalar("cpus", 1.0) });
-    }
-    bad.push(api::Resource { reservation: Some(ReservationInfo::default()), ..scalar("cpus", 1.0) });
-    for resource in bad {
-        assert!(read(&resource).is_err(), "{resource:?}");
-    }
 }
 
 #[test]

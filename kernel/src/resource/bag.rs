@@ -1,14 +1,19 @@
 //! The bag and its algebra.
+//!
+//! Both bags of a sum, a difference or a comparison are sorted, so that each is one walk over both; in a long bag the
+//! walk gallops over what the short one does not name. Nothing is copied but what is new.
 
 use super::entries::Entries;
-use crate::id::RoleName;
 use crate::quantity::Quantity;
-use crate::resource::{Device, Identity, Resource, ResourceName, Value};
+use crate::resource::value::Clash;
+use crate::resource::{Resource, ResourceName, Value};
 use core::cmp::Ordering;
 use core::fmt;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// A canonical bag of resources: sorted by (name, identity), one entry for each, none empty.
+/// A canonical bag of resources, sorted by name, identity and value, none of them empty. What can be divided has one
+/// entry for each name and identity. What counts whole ([`Resource::stands_alone`]) has one entry for each copy, side by
+/// side: two tasks on one shared volume hold two, two nameless MOUNT disks of one size are two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Resources(Entries);
 
@@ -32,6 +37,9 @@ pub enum ResourcesError {
     /// One name with two kinds of values.
     #[error("{0} is both {1} and {2}")]
     Kinds(String, &'static str, &'static str),
+    /// Parts of one device that differ in where it is.
+    #[error("{0} has a device that is told in two ways")]
+    Facts(String),
 }
 
 impl Resources {
@@ -40,13 +48,37 @@ impl Resources {
         Self(Entries::new())
     }
 
-    /// The canonical bag of entries in any order; equal ones add up.
+    /// The canonical bag of entries in any order; equal ones add up. Cost: that of sorting them.
     pub fn collect(entries: impl IntoIterator<Item = Resource>) -> Result<Self, ResourcesError> {
-        let mut bag = Self::new();
-        for entry in entries {
-            bag.add_entry(entry)?;
+        let mut sorted: Vec<Resource> = entries.into_iter().map(Resource::normalised).collect();
+        sorted.sort();
+        let mut bag = Vec::with_capacity(sorted.len());
+        let mut rest = sorted.into_iter().peekable();
+        while let Some(mut entry) = rest.next() {
+            if entry.value.is_empty() {
+                continue;
+            }
+            let is_alone = entry.stands_alone();
+            let mut values = Vec::new();
+            while let Some(same) = rest.next_if(|next| !is_alone && key(next) == key(&entry)) {
+                values.push(same.value);
+            }
+            // Devices may name one device twice within one entry.
+            if !values.is_empty() || matches!(entry.value, Value::Devices(_)) {
+                let name = entry.name.as_str().to_owned();
+                values.retain(|value| !value.is_empty());
+                entry.value = entry.value.sum(values).map_err(|clash| error(clash, &name, name.clone()))?;
+            }
+            if !entry.value.is_empty() {
+                bag.push(entry);
+            }
         }
-        Ok(bag)
+        Ok(Self(bag.into()))
+    }
+
+    /// A bag of entries that are canonical and in order, such as some of another bag.
+    pub(super) fn of_sorted(entries: Vec<Resource>) -> Self {
+        Self(entries.into())
     }
 
     /// Plain processors and memory: `cpus` in thousandths of a core, `mem` in thousandths of a MiB.
@@ -63,13 +95,20 @@ impl Resources {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-    /// The sum of the scalars of one name, over all identities.
+
+    /// The sum of the scalars of one name, over all identities; of a shared volume one copy counts.
     pub fn scalar(&self, name: &ResourceName) -> Quantity {
-        let amounts = self.0.iter().filter(|entry| entry.name == *name).map(|entry| match entry.value {
+        let amounts = self.once().filter(|entry| entry.name == *name).map(|entry| match entry.value {
             Value::Scalar(quantity) => quantity.0,
             _ => 0,
         });
         Quantity(amounts.fold(0, u64::saturating_add))
+    }
+
+    /// The entries, of a shared one the first copy only.
+    pub(super) fn once(&self) -> impl Iterator<Item = &Resource> {
+        let copied = |at: usize| at > 0 && self.0[at].is_shared() && self.0[at] == self.0[at - 1];
+        self.0.iter().enumerate().filter(move |(at, _)| !copied(*at)).map(|(_, entry)| entry)
     }
 
     /// The entries that satisfy a condition.
@@ -77,48 +116,105 @@ impl Resources {
         Self(self.0.iter().filter(|entry| keep(entry)).cloned().collect())
     }
 
-    /// What a framework in `role` may be offered: the unreserved, and what is reserved to the role or to one of its
-    /// ancestors (reference 11.1).
-    pub fn offerable_to(&self, role: &RoleName) -> Self {
-        self.filter(|entry| entry.reservation_role().is_none_or(|holder| super::role::is_within(role, holder)))
+    /// Whether it has the form that every operation here keeps. A bag that came in a frame was checked for its layout
+    /// only: who takes one from a peer asks this first. Linear.
+    pub fn is_canonical(&self) -> bool {
+        let is_good = |entry: &Resource| {
+            !entry.value.is_empty()
+                && entry.value.is_canonical()
+                && entry.identity.as_ref().is_none_or(|identity| identity.is_normal())
+        };
+        let is_sorted = |pair: &[Resource]| match key(&pair[0]).cmp(&key(&pair[1])) {
+            Ordering::Less => true,
+            Ordering::Equal => pair[0].stands_alone() && pair[0].value <= pair[1].value,
+            Ordering::Greater => false,
+        };
+        self.0.iter().all(is_good) && self.0.windows(2).all(is_sorted)
     }
 
-    /// Adds a bag; on refusal nothing is changed. Cost: a merge of two sorted lists.
+    /// Adds a bag; on refusal nothing is changed. Cost: one walk over both.
     pub fn add(&mut self, other: &Self) -> Result<(), ResourcesError> {
         if self.0.is_empty() {
             self.0.clone_from(&other.0);
             return Ok(());
         }
-        let before = (other.0.len() > 1).then(|| self.0.clone());
-        for entry in &other.0 {
-            if let Err(error) = self.add_entry(entry.clone()) {
-                if let Some(before) = before {
-                    self.0 = before;
+        let mut fresh: Vec<(usize, &Resource)> = Vec::new();
+        let mut at = 0;
+        for (done, entry) in other.0.iter().enumerate() {
+            at = self.seek(at, entry);
+            match self.0.get_mut(at) {
+                Some(own) if !entry.stands_alone() && key(own) == key(entry) => {
+                    if let Err(clash) = own.value.add(&entry.value) {
+                        self.take_back(&other.0[..done]);
+                        return Err(error(clash, entry.name.as_str(), entry.to_string()));
+                    }
                 }
-                return Err(error);
+                _ => fresh.push((at, entry)),
+            }
+        }
+        match fresh.as_slice() {
+            [] => {}
+            [(at, entry)] => self.0.insert(*at, (*entry).clone()),
+            _ => {
+                let mut merged = Vec::with_capacity(self.0.len() + fresh.len());
+                let mut own = core::mem::take(&mut *self.0).into_iter();
+                let mut taken = 0;
+                for (at, entry) in fresh {
+                    merged.extend(own.by_ref().take(at - taken));
+                    merged.push(entry.clone());
+                    taken = at;
+                }
+                merged.extend(own);
+                self.0 = merged.into();
             }
         }
         Ok(())
     }
 
-    /// Takes a bag out; on refusal nothing is changed.
-    pub fn subtract(&mut self, other: &Self) -> Result<(), ResourcesError> {
-        if let Some(missing) = other.0.iter().find(|entry| !self.contains_entry(entry)) {
-            let have = self.0.iter().find(|entry| key(entry) == key(missing));
-            return Err(ResourcesError::Insufficient {
-                wanted: missing.to_string(),
-                have: have.map_or_else(|| "nothing".to_owned(), ToString::to_string),
-            });
+    /// Undoes the first part of a sum that was refused: what was added to entries of ours.
+    fn take_back(&mut self, added: &[Resource]) {
+        let mut at = 0;
+        for entry in added.iter().filter(|entry| !entry.stands_alone()) {
+            at = self.seek(at, entry);
+            if let Some(own) = self.0.get_mut(at).filter(|own| key(own) == key(entry)) {
+                own.value.take(&entry.value);
+            }
         }
+    }
+
+    /// Takes a bag out; on refusal nothing is changed. Cost: one walk over both.
+    pub fn subtract(&mut self, other: &Self) -> Result<(), ResourcesError> {
+        if let Some(missing) = self.first_missing(other) {
+            let have: Vec<String> =
+                self.0.iter().filter(|own| key(own) == key(missing)).map(Resource::to_string).collect();
+            let have = if have.is_empty() { "nothing".to_owned() } else { have.join("; ") };
+            return Err(ResourcesError::Insufficient { wanted: missing.to_string(), have });
+        }
+        let mut used_up: Vec<usize> = Vec::new();
+        let mut at = 0;
         for entry in &other.0 {
-            if let Ok(at) = self.find(entry) {
-                let rest = minus(&self.0[at].value, &entry.value);
-                match rest.filter(|rest| !rest.is_empty()) {
-                    Some(rest) => self.0[at].value = rest,
-                    None => {
-                        self.0.remove(at);
-                    }
+            at = self.seek(at, entry);
+            let own = &mut self.0[at];
+            if entry.stands_alone() {
+                used_up.push(at);
+            } else {
+                own.value.take(&entry.value);
+                if own.value.is_empty() {
+                    used_up.push(at);
                 }
+            }
+            at += 1;
+        }
+        match used_up.as_slice() {
+            [] => {}
+            [one] => drop(self.0.remove(*one)),
+            _ => {
+                let mut gone = used_up.into_iter().peekable();
+                let mut at = 0;
+                self.0.retain(|_| {
+                    at += 1;
+                    gone.next_if_eq(&(at - 1)).is_none()
+                });
             }
         }
         Ok(())
@@ -136,123 +232,73 @@ impl Resources {
         rest.subtract(other).map(|()| rest)
     }
 
-    /// Whether every entry of `other` is in it, identity included.
+    /// Whether every entry of `other` is in it, identity included. One walk over both; nothing is copied.
     pub fn contains(&self, other: &Self) -> bool {
-        other.0.iter().all(|entry| self.contains_entry(entry))
+        self.first_missing(other).is_none()
     }
 
-    /// A bag of the amounts alone: the same resources without reservations, disks and other identity. What would count
-    /// twice then (a shared volume) counts once.
-    pub fn unidentified(&self) -> Self {
-        let mut bag = Self::new();
-        for entry in &self.0 {
-            let _ = bag.add_entry(Resource { identity: None, ..entry.clone() });
-        }
-        bag
-    }
-
-    /// The bag under one more reservation layer, outermost when it had none. For `--default_role` and its kin.
-    pub fn reserved(&self, reservation: &super::Reservation) -> Self {
-        let entries = self.0.iter().map(|entry| {
-            let mut identity = entry.identity.clone().unwrap_or_default();
-            identity.reservations.push(reservation.clone());
-            Resource { identity: Some(identity), ..entry.clone() }
+    /// What is in both, identity included.
+    pub fn common(&self, other: &Self) -> Self {
+        let mut at = 0;
+        let entries = self.0.iter().filter_map(|entry| {
+            at = other.seek(at, entry);
+            let same = other.0.get(at).filter(|same| order(same, entry).is_eq())?;
+            at += 1;
+            let value = if entry.stands_alone() { entry.value.clone() } else { entry.value.common(&same.value)? };
+            Some(Resource { name: entry.name.clone(), identity: entry.identity.clone(), value })
         });
         Self(entries.collect())
     }
 
-    fn contains_entry(&self, entry: &Resource) -> bool {
-        self.find(entry).is_ok_and(|at| minus(&self.0[at].value, &entry.value).is_some())
+    fn first_missing<'o>(&self, other: &'o Self) -> Option<&'o Resource> {
+        let mut at = 0;
+        other.0.iter().find(|entry| {
+            at = self.seek(at, entry);
+            let own = self.0.get(at).filter(|own| order(own, entry).is_eq());
+            let is_there = own.is_some_and(|own| entry.stands_alone() || own.value.covers(&entry.value));
+            at += 1;
+            !is_there
+        })
     }
 
-    fn find(&self, entry: &Resource) -> Result<usize, usize> {
-        self.0.binary_search_by(|probe| key(probe).cmp(&key(entry)))
-    }
-
-    fn add_entry(&mut self, mut entry: Resource) -> Result<(), ResourcesError> {
-        if entry.identity.as_deref() == Some(&Identity::default()) {
-            entry.identity = None;
-        }
-        if let Value::Devices(devices) = &mut entry.value {
-            devices.sort();
-        }
-        if entry.value.is_empty() {
-            return Ok(());
-        }
-        match self.find(&entry) {
-            Ok(at) => {
-                self.0[at].value = plus(&self.0[at], &entry)?;
-                Ok(())
-            }
-            Err(at) => {
-                self.0.insert(at, entry);
-                Ok(())
-            }
-        }
+    /// The place of an entry at or after `from`.
+    fn seek(&self, from: usize, entry: &Resource) -> usize {
+        gallop(&self.0, from.min(self.0.len()), |own| order(own, entry).is_lt())
     }
 }
 
-fn key(entry: &Resource) -> (&ResourceName, &Option<Box<Identity>>) {
+/// The first place at or after `from` where `is_before` does not hold, of a list where it holds for a first part only.
+/// Cost: the logarithm of the distance.
+pub(super) fn gallop<T>(list: &[T], from: usize, is_before: impl Fn(&T) -> bool) -> usize {
+    let rest = &list[from..];
+    let mut step = 1;
+    while step <= rest.len() && is_before(&rest[step - 1]) {
+        step *= 2;
+    }
+    let (low, high) = (step / 2, (step - 1).min(rest.len()));
+    from + low + rest[low..high].partition_point(is_before)
+}
+
+/// What two entries must share to be one.
+fn key(entry: &Resource) -> (&ResourceName, &Option<Box<super::Identity>>) {
     (&entry.name, &entry.identity)
 }
 
-fn plus(one: &Resource, two: &Resource) -> Result<Value, ResourcesError> {
-    let twice = || ResourcesError::Twice(two.to_string());
-    match (&one.value, &two.value) {
-        (Value::Scalar(have), Value::Scalar(more)) => {
-            have.plus(*more).map(Value::Scalar).ok_or_else(|| ResourcesError::Overflow(two.to_string()))
-        }
-        (Value::Ranges(have), Value::Ranges(more)) => have.plus(more).map(Value::Ranges).ok_or_else(twice),
-        (Value::Set(have), Value::Set(more)) if have.is_disjoint(more) => {
-            Ok(Value::Set(have.union(more).cloned().collect()))
-        }
-        (Value::Set(_), Value::Set(_)) => Err(twice()),
-        (Value::Devices(have), Value::Devices(more)) => plus_devices(have, more).map(Value::Devices).ok_or_else(twice),
-        (have, more) => Err(ResourcesError::Kinds(two.name.as_str().to_owned(), have.kind(), more.kind())),
-    }
+/// The order of the places in a bag: what can be divided has one place, whatever its value.
+fn order(own: &Resource, entry: &Resource) -> Ordering {
+    key(own).cmp(&key(entry)).then_with(|| match entry.stands_alone() {
+        true => own.value.cmp(&entry.value),
+        false => Ordering::Equal,
+    })
 }
 
-fn minus(have: &Value, less: &Value) -> Option<Value> {
-    match (have, less) {
-        (Value::Scalar(have), Value::Scalar(less)) => have.minus(*less).map(Value::Scalar),
-        (Value::Ranges(have), Value::Ranges(less)) => have.minus(less).map(Value::Ranges),
-        (Value::Set(have), Value::Set(less)) => {
-            less.is_subset(have).then(|| Value::Set(have.difference(less).cloned().collect()))
-        }
-        (Value::Devices(have), Value::Devices(less)) => minus_devices(have, less).map(Value::Devices),
-        _ => None,
+fn error(clash: Clash, name: &str, entry: String) -> ResourcesError {
+    match clash {
+        Clash::Overflow => ResourcesError::Overflow(entry),
+        Clash::Twice => ResourcesError::Twice(entry),
+        Clash::Kinds(one, two) => ResourcesError::Kinds(name.to_owned(), one, two),
+        Clash::Facts => ResourcesError::Facts(entry),
     }
-}
-
-/// A device is whole at this share; no sum of its parts may exceed it.
-const DEVICE_WHOLE: u32 = 1000;
-
-fn plus_devices(have: &[Device], more: &[Device]) -> Option<Vec<Device>> {
-    let mut sum = have.to_vec();
-    for device in more {
-        match sum.binary_search_by(|probe| probe.id.cmp(&device.id)) {
-            Err(at) => sum.insert(at, device.clone()),
-            Ok(at) => {
-                let share = sum[at].share.checked_add(device.share).filter(|&share| share <= DEVICE_WHOLE)?;
-                sum[at].share = share;
-                sum[at].memory_bytes = sum[at].memory_bytes.checked_add(device.memory_bytes)?;
-            }
-        }
-    }
-    Some(sum)
-}
-
-fn minus_devices(have: &[Device], less: &[Device]) -> Option<Vec<Device>> {
-    let mut rest = have.to_vec();
-    for device in less {
-        let at = rest.binary_search_by(|probe| probe.id.cmp(&device.id)).ok()?;
-        rest[at].share = rest[at].share.checked_sub(device.share)?;
-        rest[at].memory_bytes = rest[at].memory_bytes.checked_sub(device.memory_bytes)?;
-        if rest[at].share == 0 && rest[at].memory_bytes == 0 {
-            rest.remove(at);
-        }
-    }
-    Some(rest)
 }
 
 /// Bags are ordered by containment.

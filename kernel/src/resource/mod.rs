@@ -1,19 +1,31 @@
 //! Resources: what a machine has and tasks use, as a canonical sorted bag (reference 10, design 6).
 //!
 //! A [`Resource`] is a value of one kind with an identity: two amounts add up only when their identities are equal. The
-//! bag keeps one entry for each (name, identity), in order, without empty entries, so that equal bags are equal values.
-//! All arithmetic is checked: what would overflow or go below zero is refused and changes nothing.
+//! bag ([`Resources`]) is canonical, so that equal bags are equal values. All arithmetic is checked: what would overflow
+//! or go below zero is refused and changes nothing. [`operation`] turns resources into others: reservations, volumes.
+//!
+//! The role under which resources are allocated is kept beside a bag (in offers and grants), not in it: Mesos's
+//! `allocation_info` is put back at the edge.
+//!
+//! Where the behaviour comes from: Mesos's `src/common/resources.cpp`, `values.cpp` and `resource_quantities.cpp`.
 
 mod bag;
 mod entries;
+mod entry;
+#[allow(missing_docs, reason = "rkyv's derive leaves the fields of archived variants without the docs that ours have")]
+pub mod operation;
 pub mod parse;
 mod ranges;
 pub mod role;
+mod select;
 mod total;
+mod value;
 
 pub use bag::{Resources, ResourcesError};
+pub use entry::ReservationError;
 pub use ranges::{Ranges, RangesError};
 pub use total::Totals;
+pub use value::DEVICE_WHOLE;
 
 use crate::framework::Label;
 use crate::id::RoleName;
@@ -129,16 +141,6 @@ impl Resource {
     pub fn scalar(name: ResourceName, quantity: Quantity) -> Self {
         Self { name, identity: None, value: Value::Scalar(quantity) }
     }
-
-    /// The role that may use it: that of the innermost reservation; `None` when unreserved.
-    pub fn reservation_role(&self) -> Option<&RoleName> {
-        self.identity.as_ref()?.reservations.last().map(|reservation| &reservation.role)
-    }
-
-    /// Whether it can be taken back at any time.
-    pub fn is_revocable(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.revocable)
-    }
 }
 
 /// What sets one resource apart from another of the same name.
@@ -165,7 +167,7 @@ pub struct Reservation {
     pub role: RoleName,
     /// Who made it.
     pub principal: Option<String>,
-    /// Labels.
+    /// Labels, sorted: their order is no part of the identity.
     pub labels: Vec<Label>,
 }
 
@@ -213,7 +215,7 @@ pub struct DiskSource {
     pub profile: Option<String>,
     /// The provider's vendor.
     pub vendor: Option<String>,
-    /// The provider's own labels.
+    /// The provider's own labels, sorted.
     pub metadata: Vec<Label>,
 }
 

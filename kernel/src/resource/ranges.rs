@@ -1,4 +1,7 @@
 //! Sets of numbers kept as coalesced ranges, such as ports.
+//!
+//! An agent's ports fragment with every task that takes one, to thousands of ranges. So sums and differences copy runs
+//! and look at the places where the two meet only: the cost is one copy, and a binary search for each range of the other.
 
 use core::fmt;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -20,7 +23,22 @@ pub enum RangesError {
 
 impl Ranges {
     /// The canonical form of ranges in any order. Overlaps are refused: in a resource they would count twice.
-    pub fn new(mut ranges: Vec<(u64, u64)>) -> Result<Self, RangesError> {
+    pub fn new(ranges: Vec<(u64, u64)>) -> Result<Self, RangesError> {
+        Self::canonical(ranges, |_, begin, _| Err(RangesError::Overlap(begin)))
+    }
+
+    /// The canonical form of ranges in any order, where overlaps count once: for the texts of flags, which Mesos reads so.
+    pub fn covering(ranges: Vec<(u64, u64)>) -> Result<Self, RangesError> {
+        Self::canonical(ranges, |last, _, end| {
+            *last = end.max(*last);
+            Ok(())
+        })
+    }
+
+    fn canonical(
+        mut ranges: Vec<(u64, u64)>,
+        overlap: impl Fn(&mut u64, u64, u64) -> Result<(), RangesError>,
+    ) -> Result<Self, RangesError> {
         ranges.sort_unstable();
         let mut canonical: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
         for (begin, end) in ranges {
@@ -28,7 +46,7 @@ impl Ranges {
                 return Err(RangesError::Reversed(begin, end));
             }
             match canonical.last_mut() {
-                Some(last) if begin <= last.1 => return Err(RangesError::Overlap(begin)),
+                Some(last) if begin <= last.1 => overlap(&mut last.1, begin, end)?,
                 Some(last) if begin - 1 == last.1 => last.1 = end,
                 _ => canonical.push((begin, end)),
             }
@@ -49,65 +67,105 @@ impl Ranges {
         self.0.iter().fold(0, |sum: u64, &(begin, end)| sum.saturating_add((end - begin).saturating_add(1)))
     }
 
-    /// The union; `None` when a number is in both. Linear.
+    /// Whether it has the form that every operation keeps. What came in a frame has been checked for its layout only.
+    pub fn is_canonical(&self) -> bool {
+        let apart = |pair: &[(u64, u64)]| pair[0].1 < pair[1].0 && pair[1].0 - pair[0].1 > 1;
+        self.0.iter().all(|(begin, end)| begin <= end) && self.0.windows(2).all(apart)
+    }
+
+    /// The union; `None` when a number is in both.
     pub fn plus(&self, other: &Self) -> Option<Self> {
         let mut merged = Vec::with_capacity(self.0.len() + other.0.len());
-        let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
-        loop {
-            let next = match (left.peek(), right.peek()) {
-                (Some(&&one), Some(&&two)) if one.0 <= two.0 => left.next().map(|_| one),
-                (_, Some(&&two)) => right.next().map(|_| two),
-                (Some(&&one), None) => left.next().map(|_| one),
-                (None, None) => return Some(Self(merged)),
-            };
-            let (begin, end) = next?;
-            match merged.last_mut() {
-                Some((_, last)) if begin <= *last => return None,
-                Some((_, last)) if begin - 1 == *last => *last = end,
-                _ => merged.push((begin, end)),
+        let mut next = 0;
+        for &(begin, end) in &other.0 {
+            let at = self.seek(next, begin);
+            if self.0.get(at).is_some_and(|own| own.0 <= end) {
+                return None;
             }
+            append(&mut merged, &self.0[next..at]);
+            append(&mut merged, &[(begin, end)]);
+            next = at;
         }
+        append(&mut merged, &self.0[next..]);
+        Some(Self(merged))
     }
 
-    /// What is left without `other`; `None` when a number of `other` is missing. Linear.
+    /// What is left without `other`; `None` when a number of `other` is missing.
     pub fn minus(&self, other: &Self) -> Option<Self> {
         let mut left = Vec::with_capacity(self.0.len() + other.0.len());
-        let mut taken = other.0.iter().peekable();
-        for &(mut begin, end) in &self.0 {
-            let mut open = true;
-            while let Some(&&(from, to)) = taken.peek() {
-                if from > end {
-                    break;
-                }
-                if from < begin || to > end {
-                    return None;
-                }
-                if from > begin {
-                    left.push((begin, from - 1));
-                }
-                taken.next();
-                if to == end {
-                    open = false;
-                    break;
-                }
-                begin = to + 1;
+        // Where the next own range begins: later than it says when its first part has been taken.
+        let (mut next, mut open) = (0, None);
+        for &(from, to) in &other.0 {
+            let at = self.seek(next, from);
+            if at > next {
+                left.push((open.take().unwrap_or(self.0[next].0), self.0[next].1));
+                left.extend_from_slice(&self.0[next + 1..at]);
+                next = at;
             }
-            if open {
-                left.push((begin, end));
+            let &(begin, end) = self.0.get(at)?;
+            let begin = open.unwrap_or(begin);
+            if from < begin || to > end {
+                return None;
             }
+            if from > begin {
+                left.push((begin, from - 1));
+            }
+            open = (to < end).then(|| to + 1);
+            next += usize::from(open.is_none());
         }
-        taken.next().is_none().then_some(Self(left))
+        if let Some(&(begin, end)) = self.0.get(next) {
+            left.push((open.unwrap_or(begin), end));
+            left.extend_from_slice(&self.0[next + 1..]);
+        }
+        Some(Self(left))
     }
 
-    /// Whether every number of `other` is in it.
-    pub fn contains(&self, other: &Self) -> bool {
-        self.minus(other).is_some()
+    /// The numbers that are in both. Linear.
+    pub fn common(&self, other: &Self) -> Self {
+        let (mut one, mut two) = (0, 0);
+        let mut both = Vec::new();
+        while let (Some(first), Some(second)) = (self.0.get(one), other.0.get(two)) {
+            let (begin, end) = (first.0.max(second.0), first.1.min(second.1));
+            if begin <= end {
+                both.push((begin, end));
+            }
+            if first.1 < second.1 { one += 1 } else { two += 1 }
+        }
+        Self(both)
     }
+
+    /// Whether every number of `other` is in it. A binary search for each range of `other`; nothing is copied.
+    pub fn contains(&self, other: &Self) -> bool {
+        let mut next = 0;
+        other.0.iter().all(|&(from, to)| {
+            next = self.seek(next, from);
+            self.0.get(next).is_some_and(|own| own.0 <= from && to <= own.1)
+        })
+    }
+
+    /// The first range at or after `from` that does not end before `number`.
+    fn seek(&self, from: usize, number: u64) -> usize {
+        super::bag::gallop(&self.0, from, |range| range.1 < number)
+    }
+}
+
+/// Appends ranges that begin after the last one; the two that touch become one.
+fn append(merged: &mut Vec<(u64, u64)>, run: &[(u64, u64)]) {
+    let Some((first, rest)) = run.split_first() else { return };
+    match merged.last_mut() {
+        Some(last) if first.0 - 1 == last.1 => last.1 = first.1,
+        _ => merged.push(*first),
+    }
+    merged.extend_from_slice(rest);
 }
 
 impl fmt::Display for Ranges {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = self.0.iter().map(|(begin, end)| format!("{begin}-{end}"));
-        write!(formatter, "[{}]", parts.collect::<Vec<_>>().join(", "))
+        formatter.write_str("[")?;
+        for (position, (begin, end)) in self.0.iter().enumerate() {
+            let separator = if position == 0 { "" } else { ", " };
+            write!(formatter, "{separator}{begin}-{end}")?;
+        }
+        formatter.write_str("]")
     }
 }

@@ -3,7 +3,9 @@
 use crate::quantity::Quantity;
 use crate::resource::{ResourceName, Resources, Value};
 
-/// Quantities by name in ascending order, without zeros. Ranges, sets and devices do not count, as in Mesos's sorter.
+/// Quantities by name in ascending order, without zeros: the books of what was added and taken out bag by bag. Ranges, sets
+/// and devices do not count, as in Mesos's sorter. Each copy of a shared volume counts, so that what was added can be taken
+/// out again; [`Resources::quantities`] counts one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals(Vec<(ResourceName, u64)>);
 
@@ -30,12 +32,23 @@ impl Totals {
     /// 18,000 of them; it saturates then.
     pub fn add(&mut self, resources: &Resources) {
         for entry in resources {
-            if let Value::Scalar(quantity) = entry.value {
-                match self.find(&entry.name) {
-                    Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(quantity.0),
-                    Err(at) => self.0.insert(at, (entry.name.clone(), quantity.0)),
-                }
+            if let Value::Scalar(_) = entry.value {
+                self.add_amount(&entry.name, &entry.value);
             }
+        }
+    }
+
+    /// Adds the amount of a value: a scalar's, or how many numbers or items it holds. Devices have none. Saturates.
+    pub(super) fn add_amount(&mut self, name: &ResourceName, value: &Value) {
+        let amount = match value {
+            Value::Scalar(quantity) => quantity.0,
+            Value::Ranges(ranges) => ranges.count().saturating_mul(1000),
+            Value::Set(items) => (items.len() as u64).saturating_mul(1000),
+            Value::Devices(_) => return,
+        };
+        match self.find(name) {
+            Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(amount),
+            Err(at) => self.0.insert(at, (name.clone(), amount)),
         }
     }
     /// Takes the scalars of a bag out.

@@ -4,7 +4,7 @@
 //! world, though, and must be kept in books that still balance; so here a bag is split into what fits and what does not.
 
 use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::{Device, DiskKind, Ranges, Resource, ResourceName, Resources, Value};
+use kaon_kernel::resource::{DiskKind, Resource, ResourceName, Resources, Value};
 
 /// Whether nothing in a bag has an identity.
 pub(super) fn is_plain(resources: &Resources) -> bool {
@@ -52,50 +52,9 @@ pub(super) fn split(wanted: &Resources, have: &Resources) -> (Resources, Resourc
     if have.contains(wanted) {
         return (wanted.clone(), Resources::new());
     }
-    let covered = wanted.iter().filter_map(|entry| {
-        let same = have.iter().find(|probe| probe.name == entry.name && probe.identity == entry.identity)?;
-        Some(Resource { value: common(&entry.value, &same.value)?, ..entry.clone() })
-    });
-    let covered = Resources::collect(covered).expect("parts of one bag add up as the bag does");
+    let covered = wanted.common(have);
     let rest = wanted.minus(&covered).expect("what is common to two bags is in each");
     (covered, rest)
-}
-
-fn common(one: &Value, two: &Value) -> Option<Value> {
-    match (one, two) {
-        (Value::Scalar(one), Value::Scalar(two)) => Some(Value::Scalar(Quantity(one.0.min(two.0)))),
-        (Value::Ranges(one), Value::Ranges(two)) => Some(Value::Ranges(common_ranges(one, two))),
-        (Value::Set(one), Value::Set(two)) => Some(Value::Set(one.intersection(two).cloned().collect())),
-        (Value::Devices(one), Value::Devices(two)) => Some(Value::Devices(common_devices(one, two))),
-        _ => None,
-    }
-}
-
-fn common_ranges(one: &Ranges, two: &Ranges) -> Ranges {
-    let (mut left, mut right) = (one.iter().peekable(), two.iter().peekable());
-    let mut both = Vec::new();
-    while let (Some(&first), Some(&second)) = (left.peek(), right.peek()) {
-        let (begin, end) = (first.0.max(second.0), first.1.min(second.1));
-        if begin <= end {
-            both.push((begin, end));
-        }
-        if first.1 < second.1 {
-            left.next();
-        } else {
-            right.next();
-        }
-    }
-    Ranges::new(both).expect("parts of canonical ranges don't overlap")
-}
-
-fn common_devices(one: &[Device], two: &[Device]) -> Vec<Device> {
-    let pairs = one.iter().filter_map(|device| Some((device, two.iter().find(|probe| probe.id == device.id)?)));
-    let parts = pairs.map(|(one, two)| Device {
-        share: one.share.min(two.share),
-        memory_bytes: one.memory_bytes.min(two.memory_bytes),
-        ..one.clone()
-    });
-    parts.filter(|part| part.share > 0 || part.memory_bytes > 0).collect()
 }
 
 /// About how many bytes a bag takes in a frame: an upper bound, so that messages can be cut before they are encoded.
