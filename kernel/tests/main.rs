@@ -1,4 +1,5 @@
-//! The laws of the ground: frames, resources, states.
+//! The laws of the ground: frames, placement, resources, states.
 
 mod frames;
+mod placement;
 mod resources;

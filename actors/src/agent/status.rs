@@ -248,6 +248,10 @@ impl Agent {
                 statuses: entry.task.statuses.clone(),
             }),
         );
+        if status.state.is_terminal() {
+            // Before the master can hear of it, which frees the resources: whoever gets them next finds the place free.
+            self.state.vacate(number);
+        }
         let key = checkpoint::update_key(&framework_id, &task_id, sequence);
         batch.put(key, checkpoint::write(&UpdateRecord { framework_id, sequence, status }));
         Ok(sequence)

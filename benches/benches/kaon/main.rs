@@ -4,7 +4,16 @@ mod allocator;
 mod frame;
 mod mailbox;
 mod sim;
+mod topology;
 mod transport;
 
-criterion::criterion_group!(benches, frame::bench, mailbox::bench, transport::bench, allocator::bench, sim::bench);
+criterion::criterion_group!(
+    benches,
+    frame::bench,
+    mailbox::bench,
+    transport::bench,
+    allocator::bench,
+    sim::bench,
+    topology::bench
+);
 criterion::criterion_main!(benches);
