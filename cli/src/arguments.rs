@@ -237,6 +237,12 @@ pub(crate) struct Run {
     /// Memory in MiB.
     #[arg(long, env = "KAON_MEM", default_value_t = 32.0)]
     pub(crate) mem: f64,
+    /// Whole GPUs.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) gpus: u32,
+    /// A label of the task; may be given again. Those under `kaon.placement/` ask for a place on the machine.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<String>,
     /// A variable for its environment; may be given again.
     #[arg(long = "env", value_name = "KEY=VALUE")]
     pub(crate) environment: Vec<String>,
