@@ -348,8 +348,9 @@ impl State {
         }
         if let Some(machine) = &self.machine {
             let mut again = machine.emptied();
-            let placed = self.tasks.values().filter_map(|entry| entry.placement.as_ref());
-            assert!(placed.fold(true, |fits, placement| again.occupy(placement) && fits), "something is used twice");
+            for placement in self.tasks.values().filter_map(|entry| entry.placement.as_ref()) {
+                assert!(again.occupy(placement), "something is used twice");
+            }
             assert_eq!(&again, machine, "what is used is what tasks have");
         }
         for (id, number) in &self.container_numbers {

@@ -92,7 +92,7 @@ impl Search {
         // The kernel's own names for screens say nothing of computing.
         let is_screen =
             |node: &&Node| node.name.as_deref().is_some_and(|name| SCREENS.iter().any(|word| name.starts_with(word)));
-        device.has_driver = !names.is_empty() && !(is_console && names.iter().all(is_screen));
+        device.has_driver = names.iter().any(|node| !is_console || !is_screen(node));
         let of_driver = MEMORY_KIBIBYTES.into_iter().find_map(|key| {
             let kibibytes = told.iter().find_map(|node| node.info(key))?.parse::<u64>().ok()?;
             kibibytes.checked_mul(1024)
@@ -139,5 +139,5 @@ fn is_gpu_name(node: &Node) -> bool {
 fn memory_in_model(model: &str) -> Option<u64> {
     let words = model.split(|character: char| !character.is_ascii_alphanumeric());
     let sizes = words.filter_map(|word| word.strip_suffix("GB")?.parse::<u64>().ok());
-    sizes.filter(|gibibytes| (1..=4096).contains(gibibytes)).last().map(|gibibytes| gibibytes << 30)
+    sizes.filter(|gibibytes| (1..=4096).contains(gibibytes)).next_back().map(|gibibytes| gibibytes << 30)
 }
