@@ -138,6 +138,6 @@ fn is_gpu_name(node: &Node) -> bool {
 /// The size that a model has in its name, such as the 32 GiB of `Tesla V100-SXM3-32GB`: where the driver tells none.
 fn memory_in_model(model: &str) -> Option<u64> {
     let words = model.split(|character: char| !character.is_ascii_alphanumeric());
-    let sizes = words.filter_map(|word| word.strip_suffix("GB")?.parse::<u64>().ok());
-    sizes.filter(|gibibytes| (1..=4096).contains(gibibytes)).next_back().map(|gibibytes| gibibytes << 30)
+    let mut sizes = words.filter_map(|word| word.strip_suffix("GB")?.parse::<u64>().ok());
+    sizes.rfind(|gibibytes| (1..=4096).contains(gibibytes)).map(|gibibytes| gibibytes << 30)
 }
