@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Tasks(List),
     /// List the outstanding offers.
     Offers(List),
+    /// Show the hardware of a machine: this one, one from a file, or one from a description.
+    Topology(Topology),
     /// The cluster's certificate authority.
     #[command(subcommand)]
     Ca(Ca),
@@ -72,6 +74,10 @@ pub(crate) struct Up {
     /// Resources of each agent, such as `cpus:2;mem:1024`; what is not named is read from the machine.
     #[arg(long, env = "KAON_RESOURCES", value_name = "TEXT")]
     pub(crate) resources: Option<String>,
+    /// The topology of each agent, in place of this machine's: a file exported by hwloc, or a description such as
+    /// `pack:2 core:8 pu:2`.
+    #[arg(long, env = "KAON_TOPOLOGY", value_name = "FILE|TEXT")]
+    pub(crate) topology: Option<String>,
     /// Print one JSON line when the cluster is up.
     #[arg(long)]
     pub(crate) json: bool,
@@ -197,9 +203,10 @@ pub(crate) struct Agent {
     /// What frameworks may choose by, such as `rack:r1;gen:2`, or `file:///PATH`.
     #[arg(long, env = "KAON_ATTRIBUTES", value_name = "TEXT")]
     pub(crate) attributes: Option<String>,
-    /// The machine's topology from a file exported by hwloc, in place of the live one.
-    #[arg(long, env = "KAON_TOPOLOGY", value_name = "FILE")]
-    pub(crate) topology: Option<PathBuf>,
+    /// The machine's topology in place of the live one: a file exported by hwloc, or a description such as
+    /// `pack:2 core:8 pu:2`.
+    #[arg(long, env = "KAON_TOPOLOGY", value_name = "FILE|TEXT")]
+    pub(crate) topology: Option<String>,
     /// Name under which clients reach it; its HTTP address when not given.
     #[arg(long, env = "KAON_HOSTNAME", value_name = "NAME")]
     pub(crate) hostname: Option<String>,
@@ -217,6 +224,20 @@ pub(crate) struct Agent {
     pub(crate) plant_panic: Vec<String>,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
+}
+
+/// `kaon topology`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Topology {
+    /// A file exported by hwloc (`lstopo --of xml`).
+    #[arg(long, value_name = "FILE", conflicts_with = "synthetic")]
+    pub(crate) file: Option<PathBuf>,
+    /// A description such as `pack:2 [numa(memory=64GiB)] l3:1 core:8 pu:2`.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) synthetic: Option<String>,
+    /// Print JSON in place of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which cluster to ask.
@@ -252,6 +273,12 @@ pub(crate) struct Run {
     /// Memory in MiB.
     #[arg(long, env = "KAON_MEM", default_value_t = 32.0)]
     pub(crate) mem: f64,
+    /// Whole GPUs.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) gpus: u32,
+    /// A label of the task; may be given again. Those under `kaon.placement/` ask for a place on the machine.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<String>,
     /// A variable for its environment; may be given again.
     #[arg(long = "env", value_name = "KEY=VALUE")]
     pub(crate) environment: Vec<String>,
@@ -355,6 +382,9 @@ pub(crate) struct SimRun {
     /// No task fails by itself and none is killed.
     #[arg(long)]
     pub(crate) plain: bool,
+    /// Every task asks for processing units and memory of its own, packed.
+    #[arg(long)]
+    pub(crate) placed: bool,
     /// Frameworks remove themselves when they are done.
     #[arg(long)]
     pub(crate) teardown: bool,

@@ -10,6 +10,7 @@ mod list;
 mod run;
 mod sim;
 mod table;
+mod topology;
 mod up;
 
 use anyhow::Result;
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::launcher::ARGUMENT) {
         return kaon_isolators::launcher::main();
     }
+    // The reader of foreign topologies gets limits that nothing else could live with.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::topology::apart::ARGUMENT) {
+        return kaon_isolators::topology::apart::main();
+    }
     match start() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         Err(error) => {
@@ -42,6 +47,9 @@ fn start() -> Result<i32> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     if let Command::Sim(Sim::Run(options)) = arguments.command {
         return sim::run(options);
+    }
+    if let Command::Topology(options) = arguments.command {
+        return topology::show(&options).map(|()| 0);
     }
     if let Command::Ca(command) = arguments.command {
         return ca::run(command).map(|()| 0);
@@ -72,6 +80,6 @@ async fn dispatch(command: Command) -> Result<i32> {
         Command::Frameworks(options) => list::list(What::Frameworks, options).await.map(|()| 0),
         Command::Tasks(options) => list::list(What::Tasks, options).await.map(|()| 0),
         Command::Offers(options) => list::list(What::Offers, options).await.map(|()| 0),
-        Command::Ca(_) | Command::Sim(_) => unreachable!("these run without a runtime"),
+        Command::Ca(_) | Command::Sim(_) | Command::Topology(_) => unreachable!("these run without a runtime"),
     }
 }

@@ -21,6 +21,12 @@ const AMOUNT_MAX: f64 = 1e9;
 /// The exit code of a run that was interrupted or whose task did not end by itself: as a shell reports SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
+/// What of a task is given as pairs, in the form of the API.
+struct Wish {
+    environment: Vec<Value>,
+    labels: Vec<Value>,
+}
+
 /// Runs the command; our exit code.
 pub(crate) async fn run(options: Run) -> Result<i32> {
     let mut environment = Vec::new();
@@ -28,6 +34,12 @@ pub(crate) async fn run(options: Run) -> Result<i32> {
         let (name, value) = pair.split_once('=').with_context(|| format!("--env {pair}: expected KEY=VALUE"))?;
         environment.push(json!({"name": name, "value": value}));
     }
+    let mut labels = Vec::new();
+    for pair in &options.labels {
+        let (key, value) = pair.split_once('=').with_context(|| format!("--label {pair}: expected KEY=VALUE"))?;
+        labels.push(json!({"key": key, "value": value}));
+    }
+    let wish = Wish { environment, labels };
     for (flag, value) in [("--cpus", options.cpus), ("--mem", options.mem)] {
         // Anything else would wait for an offer that never comes.
         if !(0.0..=AMOUNT_MAX).contains(&value) {
@@ -39,13 +51,13 @@ pub(crate) async fn run(options: Run) -> Result<i32> {
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map_or("root".to_owned(), |u| u.name);
     let subscribe = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {
         "user": user, "name": format!("kaon run: {name}"), "roles": [options.role],
-        "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}],
+        "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}, {"type": "GPU_RESOURCES"}],
     }}});
     let (events, stream_id) = client.subscribe(subscribe).await?;
     let mut interrupts = Interrupts { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? };
     let mut session = Session { client, stream_id, framework_id: String::new(), events };
     let started = Instant::now();
-    let placed = session.place(&options, &name, &environment, &mut interrupts).await;
+    let placed = session.place(&options, &name, &wish, &mut interrupts).await;
     let ended = match placed {
         Ok(Some(agent)) => session.follow(&agent, &mut interrupts).await,
         Ok(None) => Ok(Ended { state: "TASK_KILLED".to_owned(), message: String::new(), agent_id: String::new() }),
@@ -158,7 +170,7 @@ impl Session {
         &mut self,
         options: &Run,
         name: &str,
-        environment: &[Value],
+        wish: &Wish,
         interrupts: &mut Interrupts,
     ) -> Result<Option<Placed>> {
         let mut told = false;
@@ -170,8 +182,9 @@ impl Session {
                 () = interrupts.next() => return Ok(None),
                 () = tokio::time::sleep(wait) => {
                     eprintln!(
-                        "kaon run: waiting for an offer with cpus:{} mem:{} for role {} ... \
-                         (`kaon agents` shows what there is)", options.cpus, options.mem, options.role);
+                        "kaon run: waiting for an offer with cpus:{} mem:{} gpus:{} for role {} ... \
+                         (`kaon agents` shows what there is)",
+                        options.cpus, options.mem, options.gpus, options.role);
                     told = true;
                     continue;
                 }
@@ -182,8 +195,11 @@ impl Session {
                 }
                 Some("OFFERS") => {
                     let offers = event["offers"]["offers"].as_array().cloned().unwrap_or_default();
-                    let fits =
-                        |offer: &&Value| amount(offer, "cpus") >= options.cpus && amount(offer, "mem") >= options.mem;
+                    let fits = |offer: &&Value| {
+                        amount(offer, "cpus") >= options.cpus
+                            && amount(offer, "mem") >= options.mem
+                            && amount(offer, "gpus") >= f64::from(options.gpus)
+                    };
                     let chosen = offers.iter().find(fits).cloned();
                     let rest: Vec<&Value> = offers.iter().filter(|offer| Some(*offer) != chosen.as_ref()).collect();
                     if !rest.is_empty() {
@@ -192,7 +208,7 @@ impl Session {
                         self.call(json!({"type": "DECLINE", "decline": decline})).await?;
                     }
                     if let Some(offer) = chosen {
-                        return self.launch(options, name, environment, &offer).await.map(Some);
+                        return self.launch(options, name, wish, &offer).await.map(Some);
                     }
                 }
                 _ => {}
@@ -200,16 +216,21 @@ impl Session {
         }
     }
 
-    async fn launch(&mut self, options: &Run, name: &str, environment: &[Value], offer: &Value) -> Result<Placed> {
+    async fn launch(&mut self, options: &Run, name: &str, wish: &Wish, offer: &Value) -> Result<Placed> {
         let scalar = |name: &str, value: f64| {
             json!({"name": name, "type": "SCALAR", "scalar": {"value": value},
                 "allocation_info": {"role": options.role}})
         };
+        let mut resources = vec![scalar("cpus", options.cpus), scalar("mem", options.mem)];
+        if options.gpus > 0 {
+            resources.push(scalar("gpus", options.gpus.into()));
+        }
         let task = json!({
             "name": name, "task_id": {"value": TASK_ID}, "agent_id": offer["agent_id"],
-            "resources": [scalar("cpus", options.cpus), scalar("mem", options.mem)],
+            "resources": resources,
             "command": {"shell": false, "value": options.command[0], "arguments": options.command,
-                "environment": {"variables": environment}},
+                "environment": {"variables": wish.environment}},
+            "labels": {"labels": wish.labels},
         });
         let operation = json!({"type": "LAUNCH", "launch": {"task_infos": [task]}});
         let accept = json!({"offer_ids": [offer["id"]], "operations": [operation]});

@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: SimRun) -> Result<i32> {
             None => Lengths::Uniform(1.0, 20.0),
         },
         varied: !arguments.plain,
+        placed: arguments.placed,
         teardown: arguments.teardown,
         deadline: crate::host::seconds("deadline", arguments.deadline)?,
         invariants_every: arguments.invariants_every,

@@ -106,6 +106,9 @@ fn members(options: &Up, dir: &Path) -> Result<Vec<Plan>> {
         let mut own = vec!["--http".to_owned(), any.clone(), "--listen".to_owned(), any];
         own.extend(["--registration-backoff-factor".to_owned(), "0.05".to_owned()]);
         own.extend(["--hostname".to_owned(), options.http.ip().to_string()]);
+        if let Some(topology) = &options.topology {
+            own.extend(["--topology".to_owned(), topology.clone()]);
+        }
         if let Some(resources) = &options.resources {
             own.extend(["--resources".to_owned(), resources.clone()]);
         }

@@ -18,4 +18,5 @@ mod pymesos;
 mod run;
 mod security;
 mod tidy;
+mod topology;
 mod up;

@@ -2,15 +2,15 @@
 //!
 //! A name that the `--resources` flag mentions is taken from it, with whatever it says there (a zero or an empty range
 //! switches it off); the first-class names that it does not mention are found: `cpus` from the processing units, `mem`
-//! from the memory, `disk` from the file system of the work directory, `ports` a fixed range. GPUs are not found here:
-//! they need their driver's library.
+//! from the memory, `disk` from the file system of the work directory, `ports` a fixed range, `gpus` by counting those
+//! that a driver names. A GPU without a driver is no use to a task; an operator who knows better says `gpus:N`.
 
-use crate::topology::{Kind, Topology};
 use kaon_kernel::agent::{Attribute, AttributeValue};
 use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::parse::Said;
 use kaon_kernel::resource::{Ranges, Reservation, Resource, ResourceName, Resources, ResourcesError, Value, role};
+use kaon_kernel::topology::{MemoryKind, PartKind, Topology};
 use std::io;
 use std::path::Path;
 
@@ -27,13 +27,13 @@ const DISK_FALLBACK_BYTES: u64 = 10 * GIB;
 
 /// The resources that are found on a machine: all its processing units as `cpus`; its memory without 1 GiB, or half of it
 /// below 2 GiB; the disk (size of the file system in bytes, zero when unknown) without 5 GiB, or half of it below
-/// 10 GiB; and [`PORTS_DEFAULT`]. Memory and disk in whole MiB.
+/// 10 GiB; GPUs with a driver; and [`PORTS_DEFAULT`]. Memory and disk in whole MiB.
 pub fn auto_detect(topology: &Topology, disk_bytes: u64) -> Resources {
-    let cpus = match topology.count(Kind::ProcessingUnit) as u64 {
+    let cpus = match topology.count(PartKind::ProcessingUnit) as u64 {
         0 => CPUS_FALLBACK,
         units => units,
     };
-    let memory = left_for_others(topology.memory_bytes, GIB, 2 * GIB, MEMORY_FALLBACK_BYTES);
+    let memory = left_for_others(topology.memory_bytes(), GIB, 2 * GIB, MEMORY_FALLBACK_BYTES);
     let disk = left_for_others(disk_bytes, 5 * GIB, 10 * GIB, DISK_FALLBACK_BYTES);
     let scalar = |name, value| Resource::scalar(name, Quantity::units(value));
     let ports = Ranges::new(vec![PORTS_DEFAULT]).expect("one range overlaps nothing");
@@ -41,9 +41,11 @@ pub fn auto_detect(topology: &Topology, disk_bytes: u64) -> Resources {
         scalar(ResourceName::Cpus, cpus),
         scalar(ResourceName::Mem, memory / MIB),
         scalar(ResourceName::Disk, disk / MIB),
+        scalar(ResourceName::Gpus, topology.gpus().filter(|gpu| gpu.has_driver).count() as u64),
         Resource { name: ResourceName::Ports, identity: None, value: Value::Ranges(ports) },
     ];
-    Resources::collect(found).expect("four names, each once")
+    let there = found.into_iter().filter(|entry| !entry.value.is_empty());
+    Resources::collect(there).expect("five names, each once")
 }
 
 /// What tasks may have of `total`: all but `kept`, or half when there is less than `plenty`.
@@ -56,7 +58,7 @@ fn left_for_others(total: u64, kept: u64, plenty: u64, fallback: u64) -> u64 {
 }
 
 /// The resources of a machine: what the operator says, and what is found for the first-class names (`cpus`, `mem`, `disk`,
-/// `ports`) that are not mentioned, under whatever role. What is reserved to nobody then becomes a static reservation of
+/// `ports`, `gpus`) that are not mentioned, under whatever role. What is reserved to nobody then becomes a static reservation of
 /// `default_role`, unless that is `*`.
 ///
 /// # Errors
@@ -92,11 +94,15 @@ pub fn disk_bytes(directory: &Path) -> io::Result<u64> {
 /// What frameworks may choose by, of the topology: `packages`, `numa_nodes` (those with processing units; memory of
 /// devices does not count) and `cores` as numbers. One that is unknown is left out.
 pub fn attributes(topology: &Topology) -> Vec<Attribute> {
-    let numa_nodes = topology.all(Kind::NumaNode).filter(|node| !node.cpus.is_empty()).count();
+    let numa_nodes = topology.all(PartKind::NumaNode).filter(|node| {
+        let is_memory = node.memory.is_some_and(|memory| memory.kind != MemoryKind::Gpu);
+        is_memory && !node.units.is_empty()
+    });
+    let numa_nodes = numa_nodes.count();
     let counts = [
-        ("packages", topology.count(Kind::Package)),
+        ("packages", topology.count(PartKind::Package)),
         ("numa_nodes", numa_nodes),
-        ("cores", topology.count(Kind::Core)),
+        ("cores", topology.count(PartKind::Core)),
     ];
     let known = counts.into_iter().filter(|(_, count)| *count > 0);
     let attribute = |(name, count): (&str, usize)| Attribute {
@@ -109,11 +115,11 @@ pub fn attributes(topology: &Topology) -> Vec<Attribute> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kaon_kernel::topology::Uniform;
 
     fn topology(memory_bytes: u64) -> Topology {
-        let mut topology = Topology::from_synthetic("pack:2 [numa(memory=4GiB)] core:4 pu:2").unwrap();
-        topology.memory_bytes = memory_bytes;
-        topology
+        let topology = crate::topology::from_synthetic("pack:2 [numa(memory=4GiB)] core:4 pu:2").unwrap();
+        topology.with_memory_bytes(memory_bytes)
     }
 
     #[test]
@@ -144,6 +150,18 @@ mod tests {
             "cpus(web):3; mem(db):3; ports(web):[31000-32000]"
         );
         assert!(under("web", "ports:[1-3];ports(web):[3-4]").is_err(), "a port would be there twice");
+    }
+
+    #[test]
+    fn gpus_are_counted_where_a_driver_names_them() {
+        let gpus = Uniform { gpus: 3, node_memory_bytes: 8 * GIB, ..Uniform::default() };
+        let found = |topology| machine("disk:0;ports:[]", &topology, 0).unwrap().to_string();
+        assert_eq!(found(gpus.build().unwrap()), "cpus:1; mem:7168; gpus:3");
+        let mut devices = gpus.build().unwrap().devices().to_vec();
+        devices[1].has_driver = false;
+        let some = Topology::new(gpus.build().unwrap().parts().to_vec(), devices, Vec::new()).unwrap();
+        assert_eq!(found(some.clone()), "cpus:1; mem:7168; gpus:2");
+        assert_eq!(machine("cpus:1;mem:0;disk:0;ports:[];gpus:0", &some, 0).unwrap().to_string(), "cpus:1");
     }
 
     #[test]

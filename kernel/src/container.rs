@@ -4,6 +4,7 @@
 //! directory; which walls stand around it is the business of the isolators.
 
 use crate::id::ContainerId;
+use crate::placement::Placement;
 use crate::resource::Resources;
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -72,6 +73,9 @@ pub struct LaunchSpec {
     pub user: Option<String>,
     /// What it may use.
     pub resources: Resources,
+    /// Its exact processing units, memory nodes and devices; `None` for one that runs anywhere. A container that shares the
+    /// sandbox of another lies within that one's, and has none of its own.
+    pub placement: Option<Placement>,
     /// Resource limits as in `setrlimit`: name (`RLMT_NOFILE`), soft, hard; `None` means unlimited.
     pub rlimits: Vec<(String, Option<u64>, Option<u64>)>,
 }

@@ -18,8 +18,10 @@ pub mod id;
 pub mod maintenance;
 #[allow(missing_docs, reason = "rkyv's derive leaves the fields of archived variants without the docs that ours have")]
 pub mod message;
+pub mod nearest;
 #[allow(missing_docs, reason = "as for `message`")]
 pub mod offer;
+pub mod placement;
 pub mod port;
 pub mod quantity;
 pub mod quota;
@@ -27,3 +29,4 @@ pub mod resource;
 pub mod table;
 pub mod task;
 pub mod time;
+pub mod topology;

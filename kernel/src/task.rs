@@ -2,6 +2,7 @@
 
 use crate::framework::Label;
 use crate::id::{AgentId, ContainerId, ExecutorId, RoleName, TaskId, Uuid};
+use crate::placement::PlacementRequest;
 use crate::resource::Resources;
 use crate::time::{Duration, WallTime};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -244,6 +245,9 @@ pub struct TaskInfo {
     pub data: Option<Vec<u8>>,
     /// Labels.
     pub labels: Vec<Label>,
+    /// What it asks of its place on the machine, beside how much it takes; the edge makes it of the labels under
+    /// [`crate::placement::label::PREFIX`].
+    pub placement: Option<Box<PlacementRequest>>,
     /// What the edge found wrong with it: a refusal that the master turns into TASK_ERROR.
     pub defect: Option<String>,
     /// Fields of the v1 message that only its readers understand, as protobuf.

@@ -1,6 +1,7 @@
-//! The laws of the ground: frames, resources, states.
+//! The laws of the ground: frames, placement, resources, states.
 
 mod frames;
 mod operations;
+mod placement;
 mod resources;
 mod texts;

@@ -16,7 +16,9 @@ use kaon_kernel::actor::{Actor, ActorCell, ActorKind, ChildSpec};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::id::RoleName;
+use kaon_kernel::placement::Machine;
 use kaon_kernel::resource::Resources;
+use kaon_kernel::topology::Uniform;
 
 /// Sets the chance of the workload apart from that of everything else.
 const WORKLOAD: u64 = 0x5707_2a11_c4a5_0002;
@@ -78,7 +80,18 @@ fn agent(options: &Options, machine: u32) -> AgentConfig {
         domain: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    AgentConfig::new(info, format!("{ip}:5051"), "/var/lib/kaon")
+    let machine = options.placed.then(|| hardware(options, &info.resources));
+    AgentConfig { machine, ..AgentConfig::new(info, format!("{ip}:5051"), "/var/lib/kaon") }
+}
+
+/// What a simulated machine is made of when tasks ask for places: a package with a core for each processor that it shares
+/// out, and memory for all of it.
+fn hardware(options: &Options, resources: &Resources) -> Machine {
+    let cores = u32::try_from(options.agent_cpus.0.div_ceil(1000)).unwrap_or(u32::MAX);
+    let node_memory_bytes = options.agent_mem.0.div_ceil(1000).saturating_mul(1 << 20);
+    let topology = Uniform { cores, node_memory_bytes, ..Uniform::default() }.build();
+    let topology = topology.expect("the options were checked: a machine has at most as many units as a topology");
+    Machine::new(&topology, resources).expect("processors and memory are there")
 }
 
 /// A framework's share of the tasks; the first ones take what does not divide.
@@ -94,6 +107,7 @@ fn client(options: &Options, machine: u32) -> ClientConfig {
         cpus: options.task_cpus,
         mem: options.task_mem,
         tasks: workload::plan(share as usize, options.lengths, options.varied, &mut chance),
+        placed: options.placed,
         teardown: options.teardown,
     }
 }

@@ -3,6 +3,7 @@
 use crate::workload::Lengths;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::time::Duration;
+use kaon_kernel::topology::UNITS_MAX;
 use serde::Serialize;
 
 /// The most agents of a run.
@@ -64,6 +65,8 @@ pub struct Options {
     pub lengths: Lengths,
     /// Some tasks fail by themselves and some are killed by their framework (2 % each), rather than all going well.
     pub varied: bool,
+    /// Every task asks for processing units and memory of its own, packed.
+    pub placed: bool,
     /// Frameworks remove themselves when they are done.
     pub teardown: bool,
     /// Virtual time after which the run has failed if it is not done.
@@ -88,6 +91,7 @@ impl Default for Options {
             task_mem: Quantity::units(512),
             lengths: Lengths::Uniform(1.0, 20.0),
             varied: true,
+            placed: false,
             teardown: false,
             deadline: Duration::secs(6 * 3600),
             invariants_every: None,
@@ -131,6 +135,8 @@ impl Options {
             ("tasks", 0, u64::from(u32::MAX), u64::from(self.tasks)),
             ("workers", 1, WORKERS_MAX as u64, self.workers as u64),
             ("invariants-every", 1, u64::MAX, self.invariants_every.unwrap_or(1)),
+            // A machine whose places are told apart has a unit for each processor.
+            ("agent-cpus", 1, UNITS_MAX as u64, if self.placed { self.agent_cpus.0.div_ceil(1000) } else { 1 }),
         ];
         for (name, least, most, value) in ranges {
             if !(least..=most).contains(&value) {
@@ -184,6 +190,9 @@ impl Options {
         }
         if !self.varied {
             line.push_str(" --plain");
+        }
+        if self.placed {
+            line.push_str(" --placed");
         }
         if self.teardown {
             line.push_str(" --teardown");

@@ -19,6 +19,7 @@ use kaon_kernel::actor::{Record, Term};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ContainerId, ExecutorId, FrameworkId, RoleName, TaskId, Uuid};
+use kaon_kernel::placement::Placement;
 use kaon_kernel::task::{ExecutorInfo, TaskInfo, TaskState, TaskStatus};
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
@@ -28,7 +29,7 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The layout of the records below; raise it with every change of one.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Who the agent is.
 #[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
@@ -54,6 +55,7 @@ pub(super) struct TaskRecord {
     pub(super) info: TaskInfo,
     pub(super) executor_id: ExecutorId,
     pub(super) container_id: Option<ContainerId>,
+    pub(super) placement: Option<Placement>,
 }
 
 /// How far the statuses of a task have come.

@@ -1,16 +1,20 @@
 //! The life of one executor's container.
 //!
 //! ```text
-//! Persisting -> Launching -> Registering -> Running ----------> Terminating -> Ended -> (gone)
+//! Persisting -> (Waiting ->) Launching -> Registering -> Running ----------> Terminating -> Ended -> (gone)
 //!      \             \             \            \__ it ends by itself ________/
 //!       \_____________\_____________\__ killed, refused, too late ___________/
 //!
 //! after a restart:  Recovering -> Reregistering -> Running
 //! ```
+//! One whose place is still held by what is about to end waits for it.
+//!
 //! It is on disk before it is started, and its end is on disk before the master hears of it (law L5). What walls stand
 //! around it is the business of the isolators.
 
 use crate::agent::checkpoint::{self, ExecutorRecord};
+use crate::agent::environment;
+use crate::agent::place::Wish;
 use crate::agent::state::Waiting;
 use crate::agent::{Agent, Timer, metric};
 use kaon_kernel::actor::{Address, Batch, Context};
@@ -18,6 +22,7 @@ use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatu
 use kaon_kernel::id::{ContainerId, FrameworkId, RoleName};
 use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::ToMaster;
+use kaon_kernel::placement::Placement;
 use kaon_kernel::task::{ContainerStatus, ExecutorInfo, Reason, TaskState};
 use kaon_kernel::time::Duration;
 
@@ -29,6 +34,8 @@ const STATUS_UNKNOWN: i32 = -1;
 pub(super) enum Stage {
     /// Its record is being written; nothing is started.
     Persisting,
+    /// Its place on the machine is about to come free.
+    Waiting,
     /// The machine builds it.
     Launching,
     /// It runs; its executor has not been heard.
@@ -50,7 +57,8 @@ impl Stage {
     fn may_become(self, next: Self) -> bool {
         match next {
             Self::Persisting | Self::Recovering => false,
-            Self::Launching => self == Self::Persisting,
+            Self::Waiting => self == Self::Persisting,
+            Self::Launching => matches!(self, Self::Persisting | Self::Waiting),
             Self::Registering => self == Self::Launching,
             Self::Reregistering => self == Self::Recovering,
             Self::Running => {
@@ -83,6 +91,8 @@ pub(super) struct Container {
     is_built: bool,
     executor: Option<Address>,
     launch: Option<Box<LaunchSpec>>,
+    /// What it waits for a place for.
+    wish: Option<Box<Wish>>,
     verdict: Option<Verdict>,
     exit_status: i32,
 }
@@ -106,6 +116,7 @@ impl Container {
             is_built: false,
             executor: None,
             launch: Some(launch),
+            wish: None,
             verdict: None,
             exit_status: STATUS_UNKNOWN,
         }
@@ -123,6 +134,7 @@ impl Container {
             is_built: false,
             executor: None,
             launch: None,
+            wish: None,
             verdict: None,
             exit_status: STATUS_UNKNOWN,
         }
@@ -155,6 +167,21 @@ impl Container {
     pub(super) fn heard_from(&mut self, address: Address) {
         self.executor = Some(address);
     }
+    /// Where it will be, for the walls and in its environment.
+    pub(super) fn settle_at(&mut self, placement: &Placement) {
+        if let Some(spec) = &mut self.launch {
+            environment::add_devices(&mut spec.environment, placement);
+            spec.placement = Some(placement.clone());
+        }
+        self.wish = None;
+    }
+    /// It can be started only when its place is free.
+    pub(super) fn wait_for(&mut self, wish: Wish) {
+        self.wish = Some(Box::new(wish));
+    }
+    pub(super) fn wish(&self) -> Option<&Wish> {
+        self.wish.as_deref()
+    }
     /// Goes to the next stage.
     pub(super) fn enter(&mut self, next: Stage) {
         assert!(self.stage.may_become(next), "container {}: {:?} -> {next:?}", self.id, self.stage);
@@ -183,6 +210,12 @@ impl Agent {
             self.state.container_mut(number).expect("nothing removes a container before its record is done");
         if container.stage == Stage::Terminating {
             return self.end_container(number, context);
+        }
+        if container.wish.is_some() {
+            if container.stage == Stage::Persisting {
+                container.enter(Stage::Waiting);
+            }
+            return self.seat_one(number, context);
         }
         container.enter(Stage::Launching);
         container.is_built = true;
@@ -255,6 +288,9 @@ impl Agent {
         }
         match container.stage {
             Stage::Ended => {}
+            Stage::Waiting if container.wish.is_some() => self.end_container(number, context),
+            // Its place is being written down: that comes back first.
+            Stage::Waiting => container.enter(Stage::Terminating),
             Stage::Persisting | Stage::Launching | Stage::Recovering => container.enter(Stage::Terminating),
             Stage::Terminating => self.kill_container(number, context),
             Stage::Registering | Stage::Reregistering | Stage::Running => {

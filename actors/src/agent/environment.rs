@@ -3,6 +3,7 @@
 use crate::agent::AgentConfig;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, RoleName};
+use kaon_kernel::placement::{DeviceShare, Placement};
 use kaon_kernel::time::Duration;
 
 /// The names of one executor.
@@ -70,6 +71,28 @@ pub(super) fn executor_environment(
     set("KAON_CONTAINER_ID", names.container_id.to_string());
     set("KAON_SANDBOX", sandbox);
     all
+}
+
+/// Tells a task which GPUs are its own: `CUDA_VISIBLE_DEVICES`, which programs obey, and `NVIDIA_VISIBLE_DEVICES`, which
+/// container runtimes do. By identity where each has one that NVIDIA's libraries know, else by their order on the bus.
+pub(super) fn add_devices(environment: &mut Vec<(String, String)>, placement: &Placement) {
+    if placement.devices.is_empty() {
+        return;
+    }
+    let has_identities = placement.devices.iter().all(|device| device.id.starts_with("GPU-"));
+    let word = |device: &DeviceShare| match has_identities {
+        true => device.id.clone(),
+        false => device.ordinal.to_string(),
+    };
+    let visible = placement.devices.iter().map(word).collect::<Vec<_>>().join(",");
+    let mut all = vec![("CUDA_VISIBLE_DEVICES", visible.clone()), ("NVIDIA_VISIBLE_DEVICES", visible)];
+    if !has_identities {
+        all.push(("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned()));
+    }
+    for (name, value) in all {
+        environment.retain(|(present, _)| present != name);
+        environment.push((name.to_owned(), value));
+    }
 }
 
 /// A duration as executors read it: a number and the largest unit that leaves it whole (stout's text form).

@@ -78,7 +78,7 @@ impl Agent {
             Stage::Launching => container.heard_from(from),
             // Until the machine has answered nothing is certain; it is asked again then.
             Stage::Recovering => {}
-            Stage::Persisting | Stage::Ended => context.count(metric::FOREIGN, 1),
+            Stage::Persisting | Stage::Waiting | Stage::Ended => context.count(metric::FOREIGN, 1),
             Stage::Terminating => {
                 container.heard_from(from);
                 self.tell_executor(number, ToExecutor::Shutdown, context);

@@ -12,6 +12,7 @@ use kaon_kernel::actor::{Batch, Context};
 use kaon_kernel::container::{LaunchSpec, Program};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{self, AgentId, ContainerId, ExecutorId, FrameworkId, RoleName, TaskId, Uuid};
+use kaon_kernel::placement::Placement;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Resources, role};
 use kaon_kernel::task::{CommandInfo, ExecutorInfo, ExecutorKind, Reason, Task, TaskInfo, TaskState};
@@ -26,7 +27,7 @@ const COMMAND_NAME_MAX: usize = 80;
 
 /// Why a task is not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("the agent is not registered with the master that sent the task")]
     Unregistered,
     #[error("the agent is being shut down")]
@@ -43,15 +44,18 @@ enum Refusal {
     NoValue,
     #[error("the resources of task and executor do not add up: {0}")]
     Resources(String),
+    #[error("the task can't be placed: {0}")]
+    Place(#[from] kaon_kernel::placement::Reason),
 }
 
 impl Refusal {
     /// State and reason by the table of reference 8.2: what no agent could ever run is an error of the task; what only
     /// came at a bad time never reached its executor.
-    fn verdict(&self) -> (TaskState, Reason) {
+    pub(super) fn verdict(&self) -> (TaskState, Reason) {
         match self {
             Self::Unregistered | Self::Leaving => (TaskState::Dropped, Reason::AgentDisconnected),
             Self::Full => (TaskState::Dropped, Reason::ResourcesUnknown),
+            Self::Place(_) => (TaskState::Failed, Reason::ContainerLaunchFailed),
             Self::Elsewhere(_) | Self::CustomExecutor | Self::Empty | Self::NoValue | Self::Resources(_) => {
                 (TaskState::Error, Reason::TaskInvalid)
             }
@@ -76,18 +80,19 @@ impl Agent {
         batch.put(checkpoint::framework_key(&framework_id), checkpoint::write(&framework));
         self.state.put_framework(framework_id.clone(), framework);
         match self.plan(&framework_id, &task, context) {
-            Ok(container) => {
+            Ok((container, placement)) => {
                 let record = container.record();
                 batch.put(checkpoint::executor_key(&record.container_id), checkpoint::write(&record));
                 let executor_id = record.info.executor_id;
                 let number = self.state.add_container(container);
-                self.enter_task(framework_id, task, executor_id, Some((number, record.container_id)), &mut batch);
+                let place = Some((number, record.container_id));
+                self.enter_task(framework_id, task, executor_id, place, placement, &mut batch);
                 let ticket = context.persist(batch);
                 self.state.wait(ticket, Waiting::Launch(number));
             }
             Err(refusal) => {
                 let executor_id = ExecutorId::trusted(task.task_id.as_str());
-                let number = self.enter_task(framework_id, task, executor_id, None, &mut batch);
+                let number = self.enter_task(framework_id, task, executor_id, None, None, &mut batch);
                 let (state, reason) = refusal.verdict();
                 let updates = self.conclude(number, state, reason, refusal.to_string(), &mut batch, context);
                 let ticket = context.persist(batch);
@@ -102,6 +107,7 @@ impl Agent {
         info: TaskInfo,
         executor_id: ExecutorId,
         container: Option<(u64, ContainerId)>,
+        placement: Option<Placement>,
         batch: &mut Batch,
     ) -> u64 {
         let record = TaskRecord {
@@ -109,25 +115,27 @@ impl Agent {
             info,
             executor_id,
             container_id: container.as_ref().map(|(_, id)| id.clone()),
+            placement,
         };
         batch.put(checkpoint::task_key(&framework_id, &record.info.task_id), checkpoint::write(&record));
-        let TaskRecord { info, executor_id, .. } = record;
+        let TaskRecord { info, executor_id, placement, .. } = record;
         self.state.add_task(TaskEntry {
             framework_id,
             task: Task { info, executor_id, state: TaskState::Staging, statuses: Vec::new(), unacknowledged: None },
             container: container.map(|(number, _)| number),
             kill: None,
+            placement,
             stream: Stream::new(TaskState::Staging),
         })
     }
 
-    /// The container for a task with a command, or why there can be none.
+    /// The container for a task with a command and its place on the machine, or why there can be none. The place is booked.
     fn plan(
-        &self,
+        &mut self,
         framework_id: &FrameworkId,
         task: &TaskInfo,
         context: &mut Context<'_, Self>,
-    ) -> Result<Container, Refusal> {
+    ) -> Result<(Container, Option<Placement>), Refusal> {
         if !matches!(self.registration, Registration::Registered) {
             return Err(Refusal::Unregistered);
         }
@@ -135,7 +143,7 @@ impl Agent {
             return Err(Refusal::Leaving);
         }
         let agent_id = self.state.agent_id().filter(|id| **id == task.agent_id);
-        let agent_id = agent_id.ok_or_else(|| Refusal::Elsewhere(task.agent_id.to_string()))?;
+        let agent_id = agent_id.cloned().ok_or_else(|| Refusal::Elsewhere(task.agent_id.to_string()))?;
         if self.state.task_count() >= TASKS_MAX {
             return Err(Refusal::Full);
         }
@@ -146,12 +154,18 @@ impl Agent {
         if command.value.is_none() {
             return Err(Refusal::NoValue);
         }
-        let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
+        if self.state.framework(framework_id).is_none() {
+            return Err(Refusal::Empty);
+        }
         let own = Resources::cpus_and_mem(EXECUTOR_RESOURCES.0, EXECUTOR_RESOURCES.1);
         let limits = task.resources.plus(&own).map_err(|error| Refusal::Resources(error.to_string()))?;
+        // The last that can go wrong: from here on the place is the task's.
+        let seat = self.seat(task)?;
+        let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
         let info = command_executor(task, command);
         let container_id = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
-        let names = Names { agent_id, framework_id, executor_id: &info.executor_id, container_id: &container_id };
+        let names =
+            Names { agent_id: &agent_id, framework_id, executor_id: &info.executor_id, container_id: &container_id };
         let grace = info.shutdown_grace.unwrap_or(self.config.executor_shutdown_grace);
         let user = command.user.clone().unwrap_or_else(|| framework.user.clone());
         let spec = LaunchSpec {
@@ -161,9 +175,11 @@ impl Agent {
             join: false,
             user: Some(user).filter(|user| self.config.switch_user && !user.is_empty()),
             resources: limits,
+            placement: None,
             rlimits: Vec::new(),
         };
-        Ok(Container::planned(framework_id.clone(), container_id, info, task.role.clone(), Box::new(spec)))
+        let container = Container::planned(framework_id.clone(), container_id, info, task.role.clone(), Box::new(spec));
+        Ok(self.seated(container, seat))
     }
 
     /// The master holds tasks for this agent that the agent did not report. Those that it does not know it never will:
@@ -180,7 +196,8 @@ impl Agent {
             };
             let executor_id = ExecutorId::trusted(task_id.as_str());
             let mut batch = Batch::default();
-            let number = self.enter_task(framework_id, never_seen(task_id, agent_id), executor_id, None, &mut batch);
+            let number =
+                self.enter_task(framework_id, never_seen(task_id, agent_id), executor_id, None, None, &mut batch);
             let message = "The task never reached the agent".to_owned();
             let (state, reason) = (TaskState::Dropped, Reason::Reconciliation);
             let updates = self.conclude(number, state, reason, message, &mut batch, context);
@@ -206,7 +223,7 @@ impl Agent {
         });
         let (Some(number), Some(container)) = (number, place) else { return context.count(metric::IGNORED, 1) };
         match self.state.container(container).map(Container::stage) {
-            Some(Stage::Persisting | Stage::Launching | Stage::Registering) => {
+            Some(Stage::Persisting | Stage::Waiting | Stage::Launching | Stage::Registering) => {
                 let message = "Killed before it was delivered to its executor";
                 self.tell(number, TaskState::Killed, Reason::TaskKilledDuringLaunch, message, context);
                 self.destroy(container, None, context);
@@ -231,6 +248,7 @@ fn never_seen(task_id: TaskId, agent_id: AgentId) -> TaskInfo {
         max_completion_time: None,
         data: None,
         labels: Vec::new(),
+        placement: None,
         defect: None,
         rest: Vec::new(),
     }

@@ -9,7 +9,7 @@
 //! and `slave/task_status_update_manager.cpp` (reference 6, 8.3, 9).
 //!
 //! One file per conversation: `registration.rs` with the master, `executors.rs` with executors, `launch.rs` and
-//! `shutdown.rs` for orders, `container.rs` for the life of a container, `status.rs` for the streams of statuses,
+//! `shutdown.rs` for orders, `place.rs` for places on the machine, `container.rs` for the life of a container, `status.rs` for the streams of statuses,
 //! `checkpoint.rs` for what is on disk. Only `state.rs` changes tables.
 
 mod checkpoint;
@@ -17,6 +17,7 @@ mod container;
 mod environment;
 mod executors;
 mod launch;
+mod place;
 mod recovery;
 mod registration;
 mod shutdown;
@@ -30,6 +31,7 @@ use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::placement::Machine;
 use kaon_kernel::time::Duration;
 use registration::Registration;
 use state::{Peer, State, Waiting};
@@ -48,6 +50,9 @@ pub struct AgentConfig {
     pub info: AgentInfo,
     /// `ip:port` of the agent's HTTP endpoint, as executors get it in `MESOS_AGENT_ENDPOINT`.
     pub agent_endpoint: String,
+    /// The machine's hardware with nothing used, for tasks that ask for a place or take GPUs; `None` where it is not known,
+    /// and such tasks are refused or, when they only take GPUs by count, run without being told which.
+    pub machine: Option<Machine>,
     /// The work directory as executors see it; sandboxes lie below.
     pub work_dir: String,
     /// Whether executors run as the user of their task (Mesos `--switch_user`); else as the agent's own.
@@ -80,6 +85,7 @@ impl AgentConfig {
         Self {
             info,
             agent_endpoint: agent_endpoint.into(),
+            machine: None,
             work_dir: work_dir.into(),
             switch_user: false,
             executor_environment: Vec::new(),
@@ -107,7 +113,7 @@ pub struct Agent {
 impl Agent {
     /// An agent that has not begun.
     pub fn new(config: AgentConfig) -> Self {
-        let state = State::new(config.info.clone());
+        let state = State::new(config.info.clone(), config.machine.clone());
         Self { config, state, registration: Registration::Held, finished: false }
     }
 
@@ -251,6 +257,7 @@ impl Actor for Agent {
                 other => panic!("a container's outcome came back in place of {other:?}"),
             },
         }
+        self.seat_waiting(context);
     }
 
     fn on_link(&mut self, link: &Link, context: &mut Context<'_, Self>) {

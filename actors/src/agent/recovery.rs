@@ -18,6 +18,7 @@ use kaon_kernel::actor::{Context, HostId, Record};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest};
 use kaon_kernel::id::{ContainerId, FrameworkId};
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::placement::Placement;
 use kaon_kernel::task::{Reason, Task, TaskState};
 
 impl Agent {
@@ -26,6 +27,7 @@ impl Agent {
         // Keys come in their order, so a task meets its container, but its stream comes before it.
         let mut streams: Vec<StreamRecord> = Vec::new();
         let mut updates: Vec<UpdateRecord> = Vec::new();
+        let mut places: Vec<(u64, Placement)> = Vec::new();
         for record in records {
             match checkpoint::read(record) {
                 Ok(Entry::Agent(agent)) => {
@@ -43,7 +45,7 @@ impl Agent {
                     }
                 }
                 Ok(Entry::Stream(stream)) => streams.push(stream),
-                Ok(Entry::Task(task)) => self.restore_task(*task),
+                Ok(Entry::Task(task)) => places.extend(self.restore_task(*task)),
                 Ok(Entry::Update(update)) => updates.push(update),
                 Err(_) => context.count(metric::RECOVERY_ERRORS, 1),
             }
@@ -57,21 +59,30 @@ impl Agent {
         for stream in &streams {
             self.mend_stream(stream);
         }
+        // Only now is it known which tasks have ended, and have no place any more.
+        for (number, placement) in places {
+            let lives = self.state.task(number).is_some_and(|entry| !entry.task.state.is_terminal());
+            if lives && !self.state.reoccupy(number, placement) {
+                context.count(metric::RECOVERY_ERRORS, 1);
+            }
+        }
         let known: Vec<ContainerId> = self.state.containers().map(|(_, container)| container.id().clone()).collect();
         let ticket = context.contain(ContainerRequest::Recover { known });
         self.state.wait(ticket, Waiting::Survivors);
     }
 
-    fn restore_task(&mut self, record: TaskRecord) {
-        let TaskRecord { framework_id, info, executor_id, container_id } = record;
+    fn restore_task(&mut self, record: TaskRecord) -> Option<(u64, Placement)> {
+        let TaskRecord { framework_id, info, executor_id, container_id, placement } = record;
         let container = container_id.and_then(|id| self.state.container_named(id.as_str()));
-        self.state.add_task(TaskEntry {
+        let number = self.state.add_task(TaskEntry {
             framework_id,
             task: Task { info, executor_id, state: TaskState::Staging, statuses: Vec::new(), unacknowledged: None },
             container,
             kill: None,
+            placement: None,
             stream: Stream::new(TaskState::Staging),
         });
+        placement.map(|placement| (number, placement))
     }
 
     fn restore_stream(&mut self, record: &StreamRecord) {

@@ -279,6 +279,7 @@ fn reported(info: &TaskInfo, detail: Detail) -> TaskInfo {
     if detail == Detail::Least {
         info.command = None;
         info.labels.clear();
+        info.placement = None;
         info.rest.clear();
     }
     info

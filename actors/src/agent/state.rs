@@ -8,6 +8,7 @@ use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::placement::{Demand, Machine, Placement, PlacementRequest, Reason};
 use kaon_kernel::task::Task;
 use kaon_kernel::time::Duration;
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub(super) struct TaskEntry {
     pub(super) container: Option<u64>,
     /// A kill to be told to its executor, with the grace that came with it.
     pub(super) kill: Option<Option<Duration>>,
+    /// Its place on the machine, until it has ended; `None` for a task that runs anywhere.
+    pub(super) placement: Option<Placement>,
     /// Its statuses on their way to the scheduler.
     pub(super) stream: Stream,
 }
@@ -89,6 +92,9 @@ pub(super) enum Waiting {
 /// Everything that an agent knows.
 pub(super) struct State {
     info: AgentInfo,
+    machine: Option<Machine>,
+    /// Whether something came free for containers that wait for a place.
+    has_vacated: bool,
     term: Term,
     leader: Option<Leader>,
     frameworks: BTreeMap<FrameworkId, FrameworkEntry>,
@@ -105,9 +111,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(info: AgentInfo) -> Self {
+    pub(super) fn new(info: AgentInfo, machine: Option<Machine>) -> Self {
         Self {
             info,
+            machine,
+            has_vacated: false,
             term: Term(0),
             leader: None,
             frameworks: BTreeMap::new(),
@@ -290,6 +298,7 @@ impl State {
         numbers
     }
     pub(super) fn remove_task(&mut self, number: u64) -> Option<TaskEntry> {
+        self.vacate(number);
         let entry = self.tasks.remove(&number)?;
         if let Some(of_framework) = self.task_numbers.get_mut(&entry.framework_id) {
             of_framework.remove(&entry.task.info.task_id);
@@ -298,6 +307,33 @@ impl State {
             }
         }
         Some(*entry)
+    }
+
+    pub(super) fn machine(&self) -> Option<&Machine> {
+        self.machine.as_ref()
+    }
+    /// Books a place; it is the caller's to put it into the task's entry.
+    pub(super) fn place(&mut self, demand: &Demand, request: &PlacementRequest) -> Result<Placement, Reason> {
+        self.machine.as_mut().ok_or(Reason::NoTopology)?.place(demand, request)
+    }
+    /// Books the place that a task had in a former life; false when the machine has it no more, and the task none.
+    pub(super) fn reoccupy(&mut self, number: u64, placement: Placement) -> bool {
+        let (Some(machine), Some(entry)) = (self.machine.as_mut(), self.tasks.get_mut(&number)) else { return false };
+        let is_there = machine.occupy(&placement);
+        entry.placement = is_there.then_some(placement);
+        is_there
+    }
+    /// Gives back the place of a task, if it has one.
+    pub(super) fn vacate(&mut self, number: u64) {
+        let placement = self.tasks.get_mut(&number).and_then(|entry| entry.placement.take());
+        if let (Some(placement), Some(machine)) = (placement, self.machine.as_mut()) {
+            machine.release(&placement);
+            self.has_vacated = true;
+        }
+    }
+    /// Whether a place came free since the last call.
+    pub(super) fn take_vacated(&mut self) -> bool {
+        core::mem::take(&mut self.has_vacated)
     }
 
     /// Asserts what must hold between two events.
@@ -313,6 +349,13 @@ impl State {
                 assert!(self.containers.contains_key(&container), "a task's container is there");
             }
             entry.stream.invariants(entry.task.state);
+        }
+        if let Some(machine) = &self.machine {
+            let mut again = machine.emptied();
+            for placement in self.tasks.values().filter_map(|entry| entry.placement.as_ref()) {
+                assert!(again.occupy(placement), "something is used twice");
+            }
+            assert_eq!(&again, machine, "what is used is what tasks have");
         }
         for (id, number) in &self.container_numbers {
             assert!(self.containers.get(number).is_some_and(|container| container.id() == id), "a container's name");

@@ -258,10 +258,15 @@ impl Agent {
         };
         batch.put(checkpoint::stream_key(&framework_id, &status.task_id), checkpoint::write(&history));
         entry.task.statuses = history.statuses;
+        let is_over = status.state.is_terminal();
         let key = checkpoint::update_key(&framework_id, &status.task_id, sequence);
         let update = UpdateRecord { framework_id, sequence, status };
         batch.put(key, checkpoint::write(&update));
         entry.stream.push(sequence, update.status);
+        if is_over {
+            // Before the master can hear of it, which frees the resources: whoever gets them next finds the place free.
+            self.state.vacate(number);
+        }
         Ok(sequence)
     }
 

@@ -128,6 +128,7 @@ impl Executor {
             join: true,
             user: None,
             resources: run.task.resources.clone(),
+            placement: None,
             rlimits: Vec::new(),
         };
         let request = ContainerRequest::Launch { container: run.container.clone(), spec: Box::new(spec) };

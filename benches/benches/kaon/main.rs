@@ -6,6 +6,7 @@ mod mailbox;
 mod placement;
 mod resource;
 mod sim;
+mod topology;
 mod transport;
 
 criterion::criterion_group!(
@@ -16,6 +17,7 @@ criterion::criterion_group!(
     transport::bench,
     allocator::bench,
     placement::bench,
-    sim::bench
+    sim::bench,
+    topology::bench
 );
 criterion::criterion_main!(benches);

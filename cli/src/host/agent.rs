@@ -9,13 +9,14 @@ use kaon_http::{AgentEdge, Limits};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::resources;
-use kaon_isolators::topology::Topology;
+use kaon_isolators::topology::{self, apart};
 use kaon_kernel::actor::supervision::AGENT_TREE;
 use kaon_kernel::actor::{ActorCell, ActorKind};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::container::ContainerRequest;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::placement::Machine;
 use kaon_kernel::port::Containers;
 use kaon_kernel::resource::{parse, role};
 use kaon_runtime::{Host, HostConfig, Ports};
@@ -36,13 +37,14 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         .await
         .with_context(|| format!("can't listen on {} for HTTP; --http ADDR chooses another", options.http))?;
     let http_address = http.local_addr()?;
-    let info = describe(&options, &dir, http_address)?;
+    let (info, machine) = describe(&options, &dir, http_address)?;
 
     let id = fresh_host_id();
     let mut config = AgentConfig::new(info.clone(), http_address.to_string(), dir.display().to_string());
     config.registration_backoff = seconds("registration-backoff-factor", options.registration_backoff_factor)?;
     config.executor_reregistration_timeout =
         seconds("executor-reregistration-timeout", options.executor_reregistration_timeout)?;
+    config.machine = Some(machine);
     config.switch_user = nix::unistd::geteuid().is_root();
     let switch_user = config.switch_user;
     let factory = move |birth: kaon_runtime::Birth| {
@@ -180,11 +182,11 @@ fn target(master: &str) -> Result<Target> {
     Ok(Target { address, server_name, role: Some(PeerRole::Master), name: None })
 }
 
-/// What the agent says of its machine.
-fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<AgentInfo> {
+/// What the agent says of its machine, and the machine with nothing used.
+fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInfo, Machine)> {
     let topology = match &options.topology {
-        Some(file) => Topology::from_xml(file)?,
-        None => Topology::discover()?,
+        Some(word) => apart::named(word, &Executable::current()?).with_context(|| format!("--topology {word}"))?,
+        None => topology::discover()?,
     };
     let text = flag_text(options.resources.as_deref().unwrap_or_default()).context("--resources")?;
     let said = resource_flag::said(&text).context("--resources")?;
@@ -194,10 +196,11 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<AgentInfo
     if resources.is_empty() {
         bail!("nothing to share out: --resources switches everything off");
     }
+    let machine = Machine::new(&topology, &resources).context("--resources and the topology do not agree")?;
     let text = flag_text(options.attributes.as_deref().unwrap_or_default()).context("--attributes")?;
     let mut attributes = parse::attributes(&text).context("--attributes")?;
     attributes.extend(resources::attributes(&topology));
-    Ok(AgentInfo {
+    let info = AgentInfo {
         id: None,
         hostname: options.hostname.clone().unwrap_or_else(|| http.ip().to_string()),
         ip: http.ip().to_string(),
@@ -206,7 +209,8 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<AgentInfo
         attributes,
         domain: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    };
+    Ok((info, machine))
 }
 
 /// The value of a flag, or of the file that it names as `file:///PATH`.

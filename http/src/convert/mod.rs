@@ -88,6 +88,9 @@ pub enum Error {
     /// A time that is none.
     #[error("{0} must be non-negative and below 2^63 nanoseconds")]
     Time(&'static str),
+    /// Labels that ask for a place and mean nothing.
+    #[error(transparent)]
+    Placement(#[from] kaon_kernel::placement::label::LabelError),
     /// A rule about one field.
     #[error("{0}")]
     Rule(String),

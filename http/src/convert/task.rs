@@ -1,6 +1,7 @@
 //! `TaskInfo`, and `Task` as the API shows it (reference 5.1, 8.1).
 
 use kaon_kernel::id::{AgentId, RoleName, TaskId};
+use kaon_kernel::placement::label;
 use kaon_kernel::resource::{Resources, role};
 use kaon_kernel::task::{Task, TaskInfo};
 
@@ -56,6 +57,11 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         note(verdict);
         executor
     });
+    let labels = labels::take(&mut task.labels);
+    let placement = label::parse(&labels).unwrap_or_else(|error| {
+        note(Err(error.into()));
+        None
+    });
     TaskInfo {
         name: core::mem::take(&mut task.name),
         task_id: TaskId::trusted(core::mem::take(&mut task.task_id.value)),
@@ -67,7 +73,8 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         kill_grace,
         max_completion_time,
         data: task.data.take(),
-        labels: labels::take(&mut task.labels),
+        labels,
+        placement: placement.map(Box::new),
         defect: verdict.err().map(|error| error.to_string()),
         rest: rest_of(&task),
     }

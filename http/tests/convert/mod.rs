@@ -157,6 +157,10 @@ proptest! {
 }
 
 fn defect(change: impl FnOnce(&mut api::TaskInfo)) -> Option<String> {
+    changed(change).defect
+}
+
+fn changed(change: impl FnOnce(&mut api::TaskInfo)) -> kaon_kernel::task::TaskInfo {
     let mut info = api::TaskInfo {
         name: "t".to_owned(),
         task_id: api::TaskId { value: "t".to_owned() },
@@ -166,7 +170,20 @@ fn defect(change: impl FnOnce(&mut api::TaskInfo)) -> Option<String> {
         ..api::TaskInfo::default()
     };
     change(&mut info);
-    task::from_v1(info, FRAMEWORK).defect
+    task::from_v1(info, FRAMEWORK)
+}
+
+#[test]
+fn labels_that_ask_for_a_place_become_its_request_or_the_defect_of_the_task() {
+    let label = |key: &str, value: &str| api::Label { key: key.to_owned(), value: Some(value.to_owned()) };
+    let with = |labels: Vec<api::Label>| changed(|task| task.labels = Some(api::Labels { labels }));
+    let plain = with(vec![label("color", "red")]);
+    assert_eq!((plain.placement, plain.defect), (None, None));
+    let placed = with(vec![label("kaon.placement/policy", "numa"), label("color", "red")]);
+    assert_eq!(placed.placement.expect("a request").policy, kaon_kernel::placement::Policy::OneNode);
+    assert_eq!(placed.labels.len(), 2, "labels stay for all to read");
+    let defect = with(vec![label("kaon.placement/polcy", "numa")]).defect.expect("a defect");
+    assert!(defect.contains("did you mean 'kaon.placement/policy'?"), "{defect}");
 }
 
 #[test]

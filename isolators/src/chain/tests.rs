@@ -58,6 +58,7 @@ fn spec() -> LaunchSpec {
         join: false,
         user: None,
         resources: Resources::new(),
+        placement: None,
         rlimits: Vec::new(),
     }
 }

@@ -86,7 +86,7 @@ impl Executable {
         opened.map(|file| Self(Arc::new(file.into()))).map_err(failed)
     }
     /// A path that leads to it in this process, until this object is dropped.
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
     }
 }

@@ -6,10 +6,12 @@
 //! (`hwloc.h`, `struct hwloc_obj`). The C topology lives only inside [`load`]: nothing in the copy points into it.
 #![allow(unsafe_code)]
 
-use super::{Error, Kind, Node, OBJECTS_MAX, OsDeviceKind, PciAddress};
+use super::tree::{Kind, Node, OsKind, Pci, RawMatrix};
+use super::{Error, OBJECTS_MAX};
 use hwloc2 as _;
 use kaon_kernel::resource::Ranges;
-use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_uint, c_ushort, c_void};
+use kaon_kernel::topology::PciAddress;
+use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_uint, c_ulong, c_ushort, c_void};
 use std::io;
 
 /// The deepest tree that is copied: a chain of bridges and switches has some ten.
@@ -94,6 +96,15 @@ struct CPci {
     model: c_ushort,
 }
 
+/// `struct hwloc_distances_s`.
+#[repr(C)]
+struct CDistances {
+    count: c_uint,
+    objects: *const *const CObject,
+    kind: c_ulong,
+    values: *const u64,
+}
+
 unsafe extern "C" {
     fn hwloc_topology_init(topology: *mut *mut CTopology) -> c_int;
     fn hwloc_topology_abi_check(topology: *mut CTopology) -> c_int;
@@ -103,6 +114,15 @@ unsafe extern "C" {
     fn hwloc_topology_load(topology: *mut CTopology) -> c_int;
     fn hwloc_topology_destroy(topology: *mut CTopology);
     fn hwloc_get_obj_by_depth(topology: *mut CTopology, depth: c_int, index: c_uint) -> *const CObject;
+    fn hwloc_distances_get(
+        topology: *mut CTopology,
+        count: *mut c_uint,
+        matrices: *mut *mut CDistances,
+        kind: c_ulong,
+        flags: c_ulong,
+    ) -> c_int;
+    fn hwloc_distances_get_name(topology: *mut CTopology, matrix: *mut CDistances) -> *const c_char;
+    fn hwloc_distances_release(topology: *mut CTopology, matrix: *mut CDistances);
     fn hwloc_bitmap_next(bitmap: *const CBitmap, previous: c_int) -> c_int;
 }
 
@@ -123,7 +143,7 @@ impl Drop for Loaded {
 }
 
 /// Loads a topology and copies it.
-pub(super) fn load(source: Source<'_>) -> Result<Node, Error> {
+pub(super) fn load(source: Source<'_>) -> Result<(Node, Vec<RawMatrix>), Error> {
     let refused = |action| move || Error::Refused { action, source: io::Error::last_os_error() };
     let check = |answer: c_int, action| if answer == 0 { Ok(()) } else { Err(refused(action)()) };
     let mut topology = std::ptr::null_mut();
@@ -160,7 +180,54 @@ pub(super) fn load(source: Source<'_>) -> Result<Node, Error> {
     let root = root.ok_or_else(refused("find the machine"))?;
     let mut objects = 0;
     // SAFETY: `root` and all that it leads to belong to `loaded`, which outlives the copy and is not changed.
-    unsafe { copy(root, DEPTH_MAX, &mut objects) }
+    let machine = unsafe { copy(root, DEPTH_MAX, &mut objects)? };
+    // SAFETY: `loaded` is alive and not changed.
+    let matrices = unsafe { matrices(&loaded) };
+    Ok((machine, matrices))
+}
+
+/// The most members of a set; twice the processing units that a topology takes.
+const MEMBERS_MAX: usize = 2 * kaon_kernel::topology::UNITS_MAX;
+
+/// The most matrices that are read; machines have one or two.
+const MATRICES_MAX: usize = 16;
+
+/// The most objects of a matrix that is read.
+const MATRIX_OBJECTS_MAX: usize = 1_024;
+
+/// Copies the matrices of a topology.
+///
+/// # Safety
+/// The topology must be loaded, and stay so and unchanged during the call.
+unsafe fn matrices(loaded: &Loaded) -> Vec<RawMatrix> {
+    let mut found = [std::ptr::null_mut::<CDistances>(); MATRICES_MAX];
+    let mut count = MATRICES_MAX as c_uint;
+    // SAFETY: hwloc writes at most as many pointers as `count` says there is room for, and then how many there are in all.
+    let answer = unsafe { hwloc_distances_get(loaded.0, &raw mut count, found.as_mut_ptr(), 0, 0) };
+    if answer != 0 {
+        return Vec::new();
+    }
+    let mut copies = Vec::new();
+    for pointer in found.into_iter().take(count as usize).filter(|pointer| !pointer.is_null()) {
+        // SAFETY: hwloc gave the pointer, and it is not released yet.
+        let matrix = unsafe { &*pointer };
+        let size = matrix.count as usize;
+        if size <= MATRIX_OBJECTS_MAX && !matrix.objects.is_null() && !matrix.values.is_null() {
+            // SAFETY: a matrix has `count` objects and as many values squared; the name is null or a text.
+            unsafe {
+                let objects = std::slice::from_raw_parts(matrix.objects, size);
+                copies.push(RawMatrix {
+                    name: text(hwloc_distances_get_name(loaded.0, pointer)).unwrap_or_default(),
+                    kind: matrix.kind,
+                    objects: objects.iter().map(|object| object.as_ref().map(|object| object.global_index)).collect(),
+                    values: std::slice::from_raw_parts(matrix.values, size * size).to_vec(),
+                });
+            }
+        }
+        // SAFETY: released once; nothing of it is used afterwards.
+        unsafe { hwloc_distances_release(loaded.0, pointer) };
+    }
+    copies
 }
 
 /// Copies an object and all below it.
@@ -188,6 +255,7 @@ unsafe fn copy(object: &CObject, depth: usize, objects: &mut usize) -> Result<No
     unsafe {
         Ok(Node {
             kind,
+            id: object.global_index,
             os_index: (object.os_index != UNKNOWN_INDEX).then_some(object.os_index),
             name: text(object.name),
             subtype: text(object.subtype),
@@ -221,18 +289,19 @@ unsafe fn kind(object: &CObject) -> (Kind, u64) {
         15 => match unsafe { object.attributes.cast::<CPci>().as_ref() } {
             Some(pci) => {
                 let &CPci { domain, bus, device, function, class, vendor, model } = pci;
-                (Kind::Pci(PciAddress { domain: domain.into(), bus, device, function, class, vendor, model }), 0)
+                let address = PciAddress { domain: domain.into(), bus, device, function };
+                (Kind::Pci(Pci { address, class, vendor, model }), 0)
             }
             None => (Kind::Other, 0),
         },
         // SAFETY: the attributes of a device of the operating system are one number; null is none.
         16 => match unsafe { object.attributes.cast::<c_int>().as_ref() } {
-            Some(0) => (Kind::Os(OsDeviceKind::Block), 0),
-            Some(1) => (Kind::Os(OsDeviceKind::Gpu), 0),
-            Some(2) => (Kind::Os(OsDeviceKind::Network), 0),
-            Some(3) => (Kind::Os(OsDeviceKind::Fabric), 0),
-            Some(4) => (Kind::Os(OsDeviceKind::Dma), 0),
-            Some(5) => (Kind::Os(OsDeviceKind::Coprocessor), 0),
+            Some(0) => (Kind::Os(OsKind::Block), 0),
+            Some(1) => (Kind::Os(OsKind::Gpu), 0),
+            Some(2) => (Kind::Os(OsKind::Network), 0),
+            Some(3) => (Kind::Os(OsKind::Fabric), 0),
+            Some(4) => (Kind::Os(OsKind::Dma), 0),
+            Some(5) => (Kind::Os(OsKind::Coprocessor), 0),
             _ => (Kind::Other, 0),
         },
         18 => (Kind::MemoryCache, size()),
@@ -263,7 +332,7 @@ unsafe fn members(bitmap: *const CBitmap) -> Result<Ranges, Error> {
         let Ok(member) = u64::try_from(previous) else { break };
         count += 1;
         // A set may be without end.
-        if count > OBJECTS_MAX {
+        if count > MEMBERS_MAX {
             return Err(Error::TooLarge);
         }
         match ranges.last_mut() {

@@ -177,6 +177,7 @@ pub(crate) fn spec(name: &str, program: Program) -> LaunchSpec {
         join: false,
         user: None,
         resources: Resources::new(),
+        placement: None,
         rlimits: Vec::new(),
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct ClientConfig {
     pub(crate) mem: Quantity,
     /// Its tasks.
     pub(crate) tasks: Vec<TaskPlan>,
+    /// Whether every task asks for a place of its own.
+    pub(crate) placed: bool,
     /// Whether it removes itself when all is done.
     pub(crate) teardown: bool,
 }

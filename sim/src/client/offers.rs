@@ -5,6 +5,7 @@ use super::{Client, ClientContext, Phase};
 use kaon_kernel::id::{AgentId, ArchivedOfferId, OfferId};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{ArchivedOffer, OfferOperation, Refusal};
+use kaon_kernel::placement::{PlacementRequest, Policy};
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::task::{CommandInfo, TaskInfo, TaskState};
 use kaon_kernel::time::Duration;
@@ -78,6 +79,10 @@ impl Client {
             max_completion_time: None,
             data: None,
             labels: Vec::new(),
+            placement: self
+                .config
+                .placed
+                .then(|| Box::new(PlacementRequest { policy: Policy::Packed, ..PlacementRequest::default() })),
             defect: None,
             rest: Vec::new(),
         }

@@ -24,6 +24,22 @@ fn a_quiet_cluster_does_all_its_work() {
 }
 
 #[test]
+fn every_task_gets_the_place_that_it_asks_for() {
+    // Two at a time on each machine, which is then full.
+    let task_cpus = kaon_kernel::quantity::Quantity::units(4);
+    let quiet = Options { agents: 3, tasks: 40, varied: false, placed: true, task_cpus, ..Options::default() };
+    let report = run(&quiet).expect("the options are sound");
+    assert!(report.is_well(), "{report}");
+    assert_eq!(report.relaunched, 0, "no place was refused: {report}");
+    let without = run(&Options { placed: false, ..quiet.clone() }).expect("the options are sound");
+    assert_ne!(report.trace_hash, without.trace_hash, "places are part of the trace");
+    for seed in 1..5 {
+        let report = run(&Options { seed, faults: true, ..quiet.clone() }).expect("the options are sound");
+        assert!(report.is_well(), "seed {seed}: {report}");
+    }
+}
+
+#[test]
 fn a_framework_that_is_done_leaves() {
     let options = Options { agents: 4, frameworks: 3, tasks: 20, teardown: true, ..Options::default() };
     let report = run(&options).expect("the options are sound");

@@ -1,6 +1,7 @@
 //! A bench for the agent: the rig of `testing`, a machine that answers by hand, and boxes for what comes out.
 
 mod crash;
+mod place;
 mod recovery;
 mod scripts;
 
@@ -71,6 +72,7 @@ pub(super) fn task(id: &str) -> TaskInfo {
         max_completion_time: None,
         data: Some(vec![1, 2, 3]),
         labels: Vec::new(),
+        placement: None,
         defect: None,
         rest: Vec::new(),
     }

@@ -59,6 +59,7 @@ fn task() -> TaskInfo {
         max_completion_time: None,
         data: None,
         labels: Vec::new(),
+        placement: None,
         defect: None,
         rest: Vec::new(),
     }

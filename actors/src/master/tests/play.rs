@@ -83,6 +83,7 @@ pub(super) fn task(name: &str, agent_id: &AgentId, resources: Resources) -> Task
         max_completion_time: None,
         data: None,
         labels: Vec::new(),
+        placement: None,
         defect: None,
         rest: Vec::new(),
     }
