@@ -131,12 +131,15 @@ mod tests {
         assert_eq!(found(0, 0), "cpus:16; mem:1024; disk:10240; ports:[31000-32000]");
     }
 
+    /// The machine that a text and a default role make of a topology with 20 GiB of disk.
+    fn shared(text: &str, role: &str, topology: &Topology) -> Result<Resources, ResourcesError> {
+        let said = kaon_kernel::resource::parse::said(text).unwrap();
+        machine(&said, &RoleName::trusted(role), topology, 20 * GIB)
+    }
+
     #[test]
     fn what_is_said_wins_over_what_is_found() {
-        let under = |role: &str, text| {
-            let said = kaon_kernel::resource::parse::said(text).unwrap();
-            machine(&said, &RoleName::trusted(role), &topology(8 * GIB), 20 * GIB)
-        };
+        let under = |role: &str, text| shared(text, role, &topology(8 * GIB));
         let said = |text| under("*", text).unwrap().to_string();
         assert_eq!(said(""), "cpus:16; mem:7168; disk:15360; ports:[31000-32000]");
         assert_eq!(said("cpus:2.5"), "cpus:2.5; mem:7168; disk:15360; ports:[31000-32000]");
@@ -155,13 +158,14 @@ mod tests {
     #[test]
     fn gpus_are_counted_where_a_driver_names_them() {
         let gpus = Uniform { gpus: 3, node_memory_bytes: 8 * GIB, ..Uniform::default() };
-        let found = |topology| machine("disk:0;ports:[]", &topology, 0).unwrap().to_string();
+        let said = |text, topology: &Topology| shared(text, "*", topology).unwrap().to_string();
+        let found = |topology: Topology| said("disk:0;ports:[]", &topology);
         assert_eq!(found(gpus.build().unwrap()), "cpus:1; mem:7168; gpus:3");
         let mut devices = gpus.build().unwrap().devices().to_vec();
         devices[1].has_driver = false;
         let some = Topology::new(gpus.build().unwrap().parts().to_vec(), devices, Vec::new()).unwrap();
         assert_eq!(found(some.clone()), "cpus:1; mem:7168; gpus:2");
-        assert_eq!(machine("cpus:1;mem:0;disk:0;ports:[];gpus:0", &some, 0).unwrap().to_string(), "cpus:1");
+        assert_eq!(said("cpus:1;mem:0;disk:0;ports:[];gpus:0", &some), "cpus:1");
     }
 
     #[test]
