@@ -5,3 +5,4 @@ mod bag;
 mod both;
 mod constraints;
 mod histories;
+mod starvation;
