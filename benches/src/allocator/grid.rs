@@ -44,7 +44,7 @@ pub enum Case {
     HalfSuppressed,
     /// Every role has a limit that ends within what it is offered next.
     NearQuota,
-    /// A hundred labelled reservations on each agent, in turn for all roles.
+    /// A hundred labelled reservations on each agent, all for one role, agents in turn for all roles.
     Labels,
     /// 250 ranges of ports on each agent.
     Ports,
@@ -160,9 +160,9 @@ impl Cell {
         let plain = || bag("cpus:24;mem:4096;disk:4096;ports:[31000-32000]");
         let total = match self.case {
             Case::Labels => {
-                let name = |at: u32| &names[(index + at) as usize % names.len()];
+                let name = &names[index as usize % names.len()];
                 let serial = |at: u32| u64::from(index) * 100 + u64::from(at);
-                with(&plain(), (0..100).map(|at| reserved(name(at), 1, 2, serial(at))))
+                with(&plain(), (0..100).map(|at| reserved(name, 1, 2, serial(at))))
             }
             Case::Ports => with(&bag("cpus:24;mem:4096;disk:4096"), [fragments(31_000, 32_000, 250)]),
             _ => plain(),
