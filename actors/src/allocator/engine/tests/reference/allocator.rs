@@ -15,6 +15,16 @@ use kaon_kernel::resource::{Resource, ResourceName, Resources, Value};
 use kaon_kernel::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 
+impl Agent {
+    /// A part of one of a client's grants becomes something else, or comes back.
+    pub(super) fn change(&mut self, who: &Who, from: &Resources, to: &Resources) {
+        let mut grants = self.held.iter_mut().filter(|(other, _)| other == who);
+        let grant = grants.find(|(_, held)| held.contains(from)).expect("a part of a grant");
+        grant.1 = grant.1.minus(from).and_then(|rest| rest.plus(to)).expect("a part of a grant");
+        self.held.retain(|(_, held)| !held.is_empty());
+    }
+}
+
 /// A framework in a role.
 pub(super) type Who = (u32, String);
 
@@ -68,6 +78,8 @@ pub(super) struct Reference {
     /// Agents that the next round visits, unless it visits all.
     touched: BTreeSet<u32>,
     everyone: bool,
+    /// Agents whose shared resources somebody was given in the round under way.
+    shared: BTreeSet<u32>,
 }
 
 /// Guarantees first, then what is left.
@@ -80,6 +92,10 @@ enum Stage {
 /// Whether quota and headroom are about it: an unreserved scalar that nobody can take back.
 fn is_plain(entry: &Resource) -> bool {
     entry.reservation_role().is_none() && !entry.is_revocable() && matches!(entry.value, Value::Scalar(_))
+}
+
+fn is_shared(entry: &Resource) -> bool {
+    entry.identity.as_ref().is_some_and(|identity| identity.shared)
 }
 
 /// A role and everything above it, innermost first.
@@ -106,6 +122,7 @@ impl Reference {
             counts: Default::default(),
             touched: BTreeSet::new(),
             everyone: true,
+            shared: BTreeSet::new(),
         }
     }
 
@@ -117,7 +134,7 @@ impl Reference {
         self.everyone = true;
     }
 
-    /// What is held of an agent.
+    /// What nobody holds of an agent; what is shared stays there, whoever holds it.
     pub(super) fn free(&self, agent: u32) -> Resources {
         let agent = &self.agents[&agent];
         rest_of(&agent.total, agent.held.iter().map(|(_, held)| held))
@@ -159,13 +176,7 @@ impl Reference {
     pub(super) fn recover(&mut self, now: Instant, given: &Given, refusal: Option<Duration>) {
         let (framework, role, agent, resources) = given;
         let who = (*framework, role.clone());
-        let held = &mut self.agents.get_mut(agent).expect("a known agent").held;
-        let whole = sum_of(held.iter().filter(|(other, _)| *other == who).map(|(_, held)| held));
-        held.retain(|(other, _)| *other != who);
-        let rest = whole.minus(resources).expect("no more than was granted");
-        if !rest.is_empty() {
-            held.push((who.clone(), rest));
-        }
+        self.agents.get_mut(agent).expect("a known agent").change(&who, resources, &Resources::new());
         self.touch(*agent);
         let is_heard = |known: &Framework| known.active && known.roles.contains(role);
         if let Some(length) = refusal.filter(|_| self.frameworks.get(framework).is_some_and(is_heard)) {
@@ -189,6 +200,7 @@ impl Reference {
         if !self.granting {
             return given;
         }
+        self.shared.clear();
         let (visited, everyone) = (core::mem::take(&mut self.touched), core::mem::take(&mut self.everyone));
         let candidates = self.agents.iter();
         let candidates =
@@ -218,6 +230,9 @@ impl Reference {
             while let Some((who, offer)) = self.next_offer(stage, agent) {
                 self.agents.get_mut(&agent).expect("a known agent").held.push((who.clone(), offer.clone()));
                 self.count(&who);
+                if offer.iter().any(is_shared) {
+                    self.shared.insert(agent);
+                }
                 given.push((who.0, who.1, agent, offer));
             }
         }
@@ -300,7 +315,10 @@ impl Reference {
             return None;
         }
         let free = self.free(agent).filter(|entry| {
-            understands(known, entry) && entry.reservation_role().is_none_or(|holder| is_within(role, holder.as_str()))
+            let is_taken = is_shared(entry) && self.shared.contains(&agent);
+            understands(known, entry)
+                && !is_taken
+                && entry.reservation_role().is_none_or(|holder| is_within(role, holder.as_str()))
         });
         let offer = cut(&free, self.portion(stage, role, agent)?, is_plain);
         let is_enough = |set: &Vec<_>| set.iter().all(|(name, least)| offer.scalar(name) >= *least);
@@ -326,7 +344,8 @@ impl Reference {
         let total = sum_of(self.agents.values().map(|agent| &agent.total));
         let held_by = |wanted: &dyn Fn(&Who) -> bool| {
             let all = self.agents.values().flat_map(|agent| &agent.held);
-            lump(all.filter(|(who, _)| wanted(who)).map(|(_, held)| held))
+            let held = all.filter(|(who, _)| wanted(who)).map(|(_, held)| held.filter(|entry| !is_shared(entry)));
+            lump(&held.collect::<Vec<_>>())
         };
         let share = |held, whole: &_, weight| share_of(&held, whole, weight, &self.rules.excluded_from_shares);
         let whole = lump([&total]);

@@ -50,7 +50,7 @@ pub(super) fn share_of(held: &Lump, whole: &Lump, weight: u32, excluded: &[Resou
     parts.max().unwrap_or(Fraction(0, 1))
 }
 
-/// All bags together. Shared entries are one, however often they are held.
+/// All bags together, each copy of what is shared counted.
 pub(super) fn sum_of<'a>(bags: impl IntoIterator<Item = &'a Resources>) -> Resources {
     let mut sum = Resources::new();
     for bag in bags {
@@ -65,9 +65,12 @@ pub(super) fn sum_of<'a>(bags: impl IntoIterator<Item = &'a Resources>) -> Resou
     sum
 }
 
-/// What is left of a bag without what is held, where that is more than there is as well.
+/// What is left of a bag without what is held, where that is more than there is as well. What is shared stays.
 pub(super) fn rest_of<'a>(whole: &Resources, held: impl Iterator<Item = &'a Resources> + Clone) -> Resources {
     let left = whole.iter().map(|entry| {
+        if entry.identity.as_ref().is_some_and(|identity| identity.shared) {
+            return entry.clone();
+        }
         let same = |probe: &&Resource| probe.name == entry.name && probe.identity == entry.identity;
         let taken = held.clone().flatten().filter(same).map(|probe| &probe.value).collect::<Vec<_>>();
         let value = match &entry.value {
@@ -99,7 +102,10 @@ fn has_number(value: &Value, number: u64) -> bool {
 
 /// Whether a bag is all within another.
 pub(super) fn fits(part: &Resources, whole: &Resources) -> bool {
-    rest_of(part, core::iter::once(whole)).is_empty()
+    let is_shared = |entry: &&Resource| entry.identity.as_ref().is_some_and(|identity| identity.shared);
+    let has = |entry: &Resource| whole.iter().any(|probe| probe.name == entry.name && probe.identity == entry.identity);
+    let rest = rest_of(part, core::iter::once(whole));
+    rest.iter().all(|entry| is_shared(&entry) && has(entry))
 }
 
 /// Amounts without others, by name; only what is more than nothing.

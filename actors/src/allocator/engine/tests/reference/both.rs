@@ -1,7 +1,6 @@
 //! The engine and the reference side by side: every verb goes to both, and every round is compared.
 
 use super::allocator::{Agent, Framework, Given, Reference};
-use super::bag::sum_of;
 use crate::allocator::engine::arrangement::AgentOrder;
 use crate::allocator::engine::tables::{AgentFacts, FrameworkFacts};
 use crate::allocator::engine::{Engine, Minimums, Rules};
@@ -203,11 +202,9 @@ impl Both {
         let index = FrameworkIndex(*framework);
         self.engine.convert(index, &name, AgentIndex(*agent), from, to).expect("it holds that");
         let there = self.reference.agents.get_mut(agent).expect("it is there");
-        let who = (*framework, role.clone());
-        let held = sum_of(there.held.iter().filter(|(other, _)| *other == who).map(|(_, held)| held));
-        there.held.retain(|(other, _)| *other != who);
-        there.held.push((who, held.minus(from).and_then(|rest| rest.plus(to)).expect("a part of what it holds")));
+        there.change(&(*framework, role.clone()), from, to);
         there.total = there.total.minus(from).and_then(|rest| rest.plus(to)).expect("a part of what there is");
+        self.reference.touch(*agent);
     }
 
     pub(super) fn set_quota(&mut self, role: &str, quota: Quota) {
@@ -283,7 +280,7 @@ impl Both {
         let given = self.reference.round(self.now, &mut Chance::new(self.rounds));
         let given = given.iter().map(grant).collect::<Vec<_>>();
         if grants != given {
-            panic!("{}\nthe engine grants {}\nthe reference {}", self.story.join("\n"), show(&grants), show(&given));
+            panic!("the engine grants {}\nthe reference {}", show(&grants), show(&given));
         }
         self.tell(|| format!("  {}", show(&grants)));
         grants.len()
@@ -295,9 +292,17 @@ impl Both {
         for (&index, agent) in &self.reference.agents {
             let found = self.engine.agent(AgentIndex(index)).expect("it is there");
             let free = self.reference.free(index);
-            let tell = || self.story.join("\n");
-            assert_eq!(*found.free(), free, "{}\nfree on agent {index}", tell());
-            assert_eq!(*found.total(), agent.total, "{}\ntotal of agent {index}", tell());
+            assert_eq!(*found.free(), free, "free on agent {index}");
+            assert_eq!(*found.total(), agent.total, "total of agent {index}");
+        }
+    }
+}
+
+/// Whoever reads of a failure reads the story of it; of a shrunk one the last.
+impl Drop for Both {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.story.join("\n"));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Random histories of everything that can be told to an allocator.
 
 use super::allocator::Given;
+use super::bag::sum_of;
 use super::both::Both;
 use super::constraints::EXPRESSIONS;
 use crate::allocator::engine::arrangement::AgentOrder;
@@ -50,11 +51,12 @@ fn total(kind: u8) -> Resources {
             let reservations = vec![reservation("a", true), reservation("a/b", true)];
             identified(ResourceName::Cpus, 2, Identity { reservations, ..Identity::default() })
         }
-        7 => {
+        // A volume, the second one shared.
+        kind @ (7 | 10) => {
             let persistence = Some(Persistence { id: "volume".to_owned(), principal: None });
             let disk = Some(Disk { persistence, volume: None, source: None });
-            let reservations = vec![reservation("a", true)];
-            identified(ResourceName::Disk, 7, Identity { reservations, disk, ..Identity::default() })
+            let (reservations, shared) = (vec![reservation("a", true)], kind == 10);
+            identified(ResourceName::Disk, 7, Identity { reservations, disk, shared, ..Identity::default() })
         }
         8 => {
             let source = DiskSource {
@@ -143,6 +145,7 @@ fn capabilities(kind: u8) -> BTreeSet<Capability> {
         Capability::RevocableResources,
         Capability::ReservationRefinement,
         Capability::RegionAware,
+        Capability::SharedResources,
     ];
     wanted.into_iter().enumerate().filter(|(at, _)| kind & (1 << at) != 0).map(|(_, capability)| capability).collect()
 }
@@ -189,7 +192,7 @@ impl History {
         match (kind, framework, agent) {
             (0..=3, ..) => {
                 let index = self.number();
-                self.both.add_framework(index, set(&[name, other]), suppressed, capabilities(three / 8));
+                self.both.add_framework(index, set(&[name, other]), suppressed, capabilities(three));
             }
             (4..=7, ..) => {
                 let index = self.number();
@@ -200,7 +203,14 @@ impl History {
                 let used = (two.is_multiple_of(3) && !used.is_empty()).then(|| (user, name.to_owned(), index, used));
                 self.both.add_agent(index, total, place(one), used.as_slice());
             }
-            (8, _, Some(agent)) => self.both.update_agent(agent, total(two)),
+            (8, _, Some(agent)) => {
+                let is_shared = |entry: &Resource| entry.identity.as_ref().is_some_and(|identity| identity.shared);
+                if self.both.reference.quotas.is_empty()
+                    && !self.both.reference.agents[&agent].total.iter().any(is_shared)
+                {
+                    self.both.update_agent(agent, total(two));
+                }
+            }
             (9, _, Some(agent)) => self.both.set_agent_active(agent, two.is_multiple_of(2)),
             (10, _, Some(agent)) if two.is_multiple_of(2) => self.both.remove_agent(agent),
             (11, Some(framework), _) => self.both.suppress(framework, name),
@@ -209,13 +219,13 @@ impl History {
             }
             (14, Some(framework), _) => self.both.set_framework_active(framework, two.is_multiple_of(2)),
             (15, Some(framework), _) => {
-                self.both.update_framework(framework, set(&[name, other]), suppressed, capabilities(three / 8));
+                self.both.update_framework(framework, set(&[name, other]), suppressed, capabilities(three));
             }
             (16, Some(framework), _) if two.is_multiple_of(2) => self.both.remove_framework(framework),
             (17, ..) => self.both.pause(one.is_multiple_of(2)),
             (18..=20, ..) => self.both.now = self.both.now + Duration::millis(u64::from(one) * 9),
             (21..=28, ..) => self.give_back(one, two, three),
-            (46, ..) => self.reserve(one, name),
+            (29, ..) => self.reserve(one, name),
             (40 | 41, ..) => self.both.set_quota(TOPS[usize::from(three) % 3], quota(one, two)),
             (42, ..) => self.both.set_weight(name, WEIGHTS[usize::from(three) % 4]),
             (43, _, Some(agent)) => {
@@ -280,8 +290,9 @@ impl History {
         let cpus = |entry: &Resource| entry.name == ResourceName::Cpus;
         let plain = whole.filter(|entry| cpus(entry) && entry.identity.is_none());
         let reserved = whole.filter(|entry| cpus(entry) && is_reserved(entry));
-        // What an agent does not have can't be reserved on it.
-        let total = &self.both.reference.agents[&agent].total;
+        // Of an agent that has shrunk below what is held it is open whose part is still there.
+        let there = &self.both.reference.agents[&agent];
+        let is_whole = there.total.minus(&sum_of(there.held.iter().map(|(_, held)| held))).is_ok();
         let (from, to) = match (plain.is_empty(), reserved.is_empty()) {
             (_, false) => (reserved.clone(), reserved.unidentified()),
             (false, true) if role != "*" => {
@@ -290,7 +301,7 @@ impl History {
             }
             _ => return,
         };
-        if total.contains(&from) {
+        if is_whole {
             self.both.convert(&(framework, role, agent, from), &to);
         }
     }
@@ -322,5 +333,12 @@ proptest! {
         steps in prop::collection::vec((0u8..40, any::<u8>(), any::<u8>(), any::<u8>()), 1..80),
     ) {
         play(AgentOrder::Random, steps);
+    }
+
+    #[test]
+    fn the_reference_grants_the_same_whatever_operators_set(
+        steps in prop::collection::vec((0u8..60, any::<u8>(), any::<u8>(), any::<u8>()), 1..80),
+    ) {
+        play(AgentOrder::Given, steps);
     }
 }

@@ -5,4 +5,6 @@ mod bag;
 mod both;
 mod constraints;
 mod histories;
+mod hostile;
+mod lots;
 mod starvation;
