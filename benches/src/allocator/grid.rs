@@ -1,8 +1,8 @@
 //! A grid of cluster sizes by cases: how cost grows, and what limits a cell.
 //!
 //! Frameworks are spread in turn over as many roles as there are frameworks, up to [`ROLES_MAX`]: flat, or the leaves of a
-//! tree three deep. A cell that would need more pairs of (agent, framework) with a filter than [`PAIRS_MAX`], or more
-//! reservations than [`RESERVATIONS_MAX`], is left out and says so: its load does not fit a machine of 24 GiB.
+//! tree three deep. A cell that would need more looks than [`LOOKS_MAX`] to bring all filters into force, or more
+//! reservations than [`RESERVATIONS_MAX`], is left out and says so.
 
 use super::bed::{Bed, FOREVER, NewAgent, agent, bag, framework, role};
 use super::labels::{fragments, reserved, with};
@@ -17,8 +17,9 @@ pub const AGENTS: [u32; 3] = [1_000, 10_000, 50_000];
 pub const FRAMEWORKS: [u32; 5] = [1, 50, 200, 1_000, 6_000];
 /// Roles at most.
 pub const ROLES_MAX: u32 = 1_000;
-/// Filters at most: a decline each, about 0.2 GB a million with the bookkeeping of the load itself.
-pub const PAIRS_MAX: u64 = 10_000_000;
+/// Looks at filters at most while all frameworks decline all agents one after the other: agents times the square of
+/// frameworks. A minute or so.
+pub const LOOKS_MAX: u64 = 2_500_000_000;
 /// Labelled reservations at most.
 pub const RESERVATIONS_MAX: u64 = 1_000_000;
 /// Freed agents whose price is measured one by one.
@@ -81,7 +82,7 @@ pub enum Outcome {
         /// Grants made in it.
         grants: usize,
     },
-    /// Left out, since the load would need so many filters or reservations.
+    /// Left out, since the load would need so many looks or reservations.
     TooLarge(u64),
 }
 
@@ -98,10 +99,10 @@ impl Cell {
 
     /// Measures it, the median of some rounds.
     pub fn measure(&self, rounds: usize) -> Outcome {
-        let pairs = u64::from(self.agents) * u64::from(self.frameworks);
+        let looks = u64::from(self.agents) * u64::from(self.frameworks).pow(2);
         let reservations = u64::from(self.agents) * 100;
         match self.case {
-            Case::AllFiltered if pairs > PAIRS_MAX => return Outcome::TooLarge(pairs),
+            Case::AllFiltered if looks > LOOKS_MAX => return Outcome::TooLarge(looks),
             Case::Labels if reservations > RESERVATIONS_MAX => return Outcome::TooLarge(reservations),
             _ => {}
         }

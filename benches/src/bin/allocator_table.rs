@@ -92,7 +92,7 @@ fn grid(wish: &Wish) {
                         let each = digits(spent * 1e3 / f64::from(visited));
                         println!("{head} {} | {} | {grants} | {each} |", digits(spent), digits(worst));
                     }
-                    Outcome::TooLarge(count) => println!("{head} left out: {count} filters or reservations | | | |"),
+                    Outcome::TooLarge(count) => println!("{head} left out: {count} looks or reservations | | | |"),
                 }
             }
         }
