@@ -59,19 +59,24 @@ impl Row {
 }
 
 /// Runs a case several times; each row has the median of its processor times.
+///
+/// # Panics
+/// When two rows of a case have the same name, size and phase: their measurements would be one.
 pub fn medians(runs: usize, mut case: impl FnMut() -> Vec<Row>) -> Vec<Row> {
-    let mut spent: BTreeMap<(String, &'static str), Vec<f64>> = BTreeMap::new();
+    // By all that tells one row from another: two cases can have the same sizes and phases.
+    let key = |row: &Row| (row.case, row.shape.clone(), row.phase);
+    let mut spent: BTreeMap<(&str, String, &str), Vec<f64>> = BTreeMap::new();
     let mut rows = Vec::new();
     for _ in 0..runs.max(1) {
         rows = case();
         for row in &rows {
-            spent.entry((row.shape.clone(), row.phase)).or_default().push(row.ours);
+            spent.entry(key(row)).or_default().push(row.ours);
         }
     }
     for row in &mut rows {
-        if let Some(measurements) = spent.get_mut(&(row.shape.clone(), row.phase)) {
-            row.ours = median(measurements);
-        }
+        let measurements = spent.get_mut(&key(row)).expect("every row was measured");
+        assert_eq!(measurements.len(), runs.max(1), "one measurement of {row:?} for each run");
+        row.ours = median(measurements);
     }
     rows
 }
