@@ -6,6 +6,7 @@ mod feasibility;
 mod flat;
 mod properties;
 mod quota;
+mod reference;
 mod settings;
 mod sorter;
 

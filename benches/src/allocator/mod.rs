@@ -1,0 +1,44 @@
+//! Load for the allocator's engine, driven as a library: the cases of the peer's own benchmarks, a grid of cluster sizes,
+//! and what the books weigh.
+//!
+//! Costs are processor time of the calling thread: the machine may be shared with others, and the peer's figures are
+//! processor time too. Building agents, frameworks and bags is not in them, as it is not in the peer's: there the driver
+//! does it, here the [`bed::Bed`] before a clock starts.
+
+pub mod bed;
+pub mod grid;
+pub mod labels;
+pub mod memory;
+pub mod peer;
+pub mod quota;
+pub mod sorters;
+pub mod table;
+
+use core::time::Duration;
+use nix::time::{ClockId, clock_gettime};
+
+/// Processor time that the calling thread has used.
+///
+/// # Panics
+/// When the kernel has no such clock.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has a clock for each thread");
+    Duration::new(time.tv_sec() as u64, time.tv_nsec() as u32)
+}
+
+/// Milliseconds of processor time that some work takes, and what it answers.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let begin = processor_time();
+    let answer = work();
+    ((processor_time() - begin).as_secs_f64() * 1e3, answer)
+}
+
+/// The middle one of some measurements; of an even number the lower one of the two in the middle.
+///
+/// # Panics
+/// When there is none.
+pub fn median(measurements: &mut [f64]) -> f64 {
+    assert!(!measurements.is_empty(), "a median of nothing");
+    measurements.sort_by(f64::total_cmp);
+    measurements[(measurements.len() - 1) / 2]
+}
