@@ -16,5 +16,6 @@ mod processes;
 mod pymesos;
 mod run;
 mod security;
+mod settings;
 mod tidy;
 mod up;

@@ -151,6 +151,12 @@ impl Allocator {
             ToAllocator::Recover { grant, refusal } => engine.recover(now, grant, refusal),
             ToAllocator::Revive { framework, roles } => engine.revive(framework, &roles),
             ToAllocator::Suppress { framework, roles } => engine.suppress(framework, &roles),
+            ToAllocator::SetQuotas { quotas } => {
+                quotas.iter().try_for_each(|(role, quota)| engine.set_quota(role, quota))
+            }
+            ToAllocator::SetWeights { weights } => {
+                weights.iter().try_for_each(|(role, weight)| engine.set_weight(role, *weight))
+            }
         }
     }
 

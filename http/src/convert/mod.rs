@@ -20,6 +20,7 @@ pub mod framework;
 pub mod health;
 pub mod labels;
 pub mod offer;
+pub mod quota;
 pub mod resource;
 pub mod status;
 pub mod task;

@@ -8,6 +8,7 @@ use crate::agent::{Attribute, Domain};
 use crate::framework::Capability;
 use crate::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
 use crate::offer::Refusal;
+use crate::quota::Quota;
 use crate::resource::Resources;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -125,6 +126,16 @@ pub enum ToAllocator {
         framework: FrameworkIndex,
         /// In these roles; never empty.
         roles: Vec<RoleName>,
+    },
+    /// Quotas of roles from here on; the others keep theirs. Sent after [`ToAllocator::Begin`] as well.
+    SetQuotas {
+        /// Each role once; the default quota removes one.
+        quotas: Vec<(RoleName, Quota)>,
+    },
+    /// Weights of roles from here on; the others keep theirs.
+    SetWeights {
+        /// In thousandths, above zero, each role once.
+        weights: Vec<(RoleName, u32)>,
     },
 }
 

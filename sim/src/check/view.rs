@@ -111,7 +111,7 @@ impl View {
                     self.give(&agent_id, &resources)?;
                 }
             }
-            ViewEvent::TaskUpdated { .. } | ViewEvent::Framework(_) => {}
+            ViewEvent::TaskUpdated { .. } | ViewEvent::Framework(_) | ViewEvent::Settings(_) => {}
             ViewEvent::FrameworkRemoved { framework_id, .. } => {
                 self.frameworks_removed += 1;
                 let keys: Vec<_> =
