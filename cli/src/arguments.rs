@@ -43,6 +43,14 @@ pub(crate) enum Command {
     Tasks(List),
     /// List the outstanding offers.
     Offers(List),
+    /// List the roles: their weights, quotas, and what they hold.
+    Roles(List),
+    /// Promise a role resources, or limit what it may have.
+    #[command(subcommand)]
+    Quota(Quota),
+    /// Set how much more one role may have than another.
+    #[command(subcommand)]
+    Weight(Weight),
     /// Show the hardware of a machine: this one, one from a file, or one from a description.
     Topology(Topology),
     /// The cluster's certificate authority.
@@ -256,6 +264,61 @@ pub(crate) struct List {
     /// Print JSON in place of a table.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `kaon quota`.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Quota {
+    /// Set the quota of a role at the top of its tree; it counts for all roles below.
+    #[command(after_help = "Example:\n  kaon quota set web --guarantee 'cpus:8;mem:16384' --limit 'cpus:32'")]
+    Set(SetQuota),
+    /// Promise and limit nothing any more.
+    Remove(RemoveQuota),
+}
+
+/// `kaon quota set`. What is not named keeps nothing of the quota before.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SetQuota {
+    /// The role.
+    pub(crate) role: String,
+    /// What it is promised, such as `cpus:8;mem:16384`.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) guarantee: String,
+    /// The most that it may have; what is not named has no limit.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) limit: String,
+    /// Set it although the cluster is too small, or the role has more already.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) api: Api,
+}
+
+/// `kaon quota remove`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct RemoveQuota {
+    /// The role.
+    pub(crate) role: String,
+    #[command(flatten)]
+    pub(crate) api: Api,
+}
+
+/// `kaon weight`.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Weight {
+    /// Set weights; a role without one has 1.
+    #[command(after_help = "Example:\n  kaon weight set web=2 batch=0.5")]
+    Set(SetWeight),
+}
+
+/// `kaon weight set`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SetWeight {
+    /// Roles with their weights.
+    #[arg(required = true, value_name = "ROLE=WEIGHT")]
+    pub(crate) weights: Vec<String>,
+    #[command(flatten)]
+    pub(crate) api: Api,
 }
 
 /// `kaon run`.

@@ -40,6 +40,13 @@ impl Client {
         Ok(serde_json::from_slice(&self.whole(answer).await?)?)
     }
 
+    /// A call of the operator API that changes something: its answer says only that it did.
+    pub(crate) async fn order(&self, call: Value) -> Result<()> {
+        let headers = [("content-type", "application/json"), ("accept", "application/json")];
+        let answer = self.send(Method::POST, "/api/v1", &headers, call.to_string().into()).await?;
+        self.whole(answer).await.map(drop)
+    }
+
     /// GET of a path, as JSON.
     pub(crate) async fn json(&self, path: &str) -> Result<Value> {
         Ok(serde_json::from_slice(&self.get(path).await?)?)

@@ -1,4 +1,4 @@
-//! `kaon agents`, `frameworks`, `tasks`, `offers`: what the master knows, as tables or JSON.
+//! `kaon agents`, `frameworks`, `tasks`, `offers`, `roles`: what the master knows, as tables or JSON.
 
 use crate::arguments::List;
 use crate::client::Client;
@@ -17,6 +17,8 @@ pub(crate) enum What {
     Tasks,
     /// Offers.
     Offers,
+    /// Roles.
+    Roles,
 }
 
 /// Prints the list.
@@ -27,6 +29,7 @@ pub(crate) async fn list(what: What, options: List) -> Result<()> {
         What::Frameworks => frameworks(client.operator(json!({"type": "GET_FRAMEWORKS"})).await?),
         What::Tasks => tasks(client.operator(json!({"type": "GET_TASKS"})).await?),
         What::Offers => offers(client.json("/state").await?),
+        What::Roles => roles(client.json("/roles").await?),
     };
     if options.json {
         say(serde_json::to_string_pretty(&rows)?)?;
@@ -94,14 +97,35 @@ fn offers(state: Value) -> (Value, Table) {
     let mut table = Table::new(&["OFFER", "FRAMEWORK", "AGENT", "RESOURCES"]);
     for framework in items(&state["frameworks"]) {
         for offer in items(&framework["offers"]) {
-            let amounts = offer["resources"].as_object().into_iter().flatten();
-            let shown = amounts.filter(|(_, value)| value.as_f64() != Some(0.0));
-            let shown = shown.map(|(name, value)| format!("{name}:{}", plain(value))).collect::<Vec<_>>().join("; ");
+            let shown = amounts(&offer["resources"]);
             table.row(vec![text(&offer["id"]), text(&offer["framework_id"]), text(&offer["slave_id"]), shown]);
             rows.push(offer.clone());
         }
     }
     (Value::Array(rows), table)
+}
+
+fn roles(answer: Value) -> (Value, Table) {
+    let rows = answer["roles"].clone();
+    let mut table = Table::new(&["ROLE", "WEIGHT", "GUARANTEE", "LIMIT", "USED", "OFFERED", "FRAMEWORKS"]);
+    for role in items(&rows) {
+        table.row(vec![
+            text(&role["name"]),
+            role["weight"].to_string(),
+            amounts(&role["quota"]["guarantee"]),
+            amounts(&role["quota"]["limit"]),
+            amounts(&role["allocated"]),
+            amounts(&role["offered"]),
+            items(&role["frameworks"]).len().to_string(),
+        ]);
+    }
+    (rows, table)
+}
+
+/// The old form of resources, as flags write them; what there is nothing of is left out.
+fn amounts(object: &Value) -> String {
+    let shown = object.as_object().into_iter().flatten().filter(|(_, value)| value.as_f64() != Some(0.0));
+    shown.map(|(name, value)| format!("{name}:{}", plain(value))).collect::<Vec<_>>().join("; ")
 }
 
 /// From the first status of a task to its last, once it has two.

@@ -8,6 +8,7 @@ mod config;
 mod host;
 mod list;
 mod run;
+mod settings;
 mod sim;
 mod table;
 mod topology;
@@ -80,6 +81,9 @@ async fn dispatch(command: Command) -> Result<i32> {
         Command::Frameworks(options) => list::list(What::Frameworks, options).await.map(|()| 0),
         Command::Tasks(options) => list::list(What::Tasks, options).await.map(|()| 0),
         Command::Offers(options) => list::list(What::Offers, options).await.map(|()| 0),
+        Command::Roles(options) => list::list(What::Roles, options).await.map(|()| 0),
+        Command::Quota(options) => settings::quota(options).await.map(|()| 0),
+        Command::Weight(options) => settings::weight(options).await.map(|()| 0),
         Command::Ca(_) | Command::Sim(_) | Command::Topology(_) => unreachable!("these run without a runtime"),
     }
 }

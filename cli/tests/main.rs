@@ -17,6 +17,7 @@ mod processes;
 mod pymesos;
 mod run;
 mod security;
+mod settings;
 mod tidy;
 mod topology;
 mod up;

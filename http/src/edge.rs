@@ -15,13 +15,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use dashmap::DashMap;
 use hyper::{Method, StatusCode};
 use kaon_kernel::actor::{ActorKind, Address, HostId, StreamId, Term};
-use kaon_kernel::frame::{Frame, Root, Route};
+use kaon_kernel::frame::{Frame, Root, Route, copy};
 use kaon_kernel::id::{FrameworkId, MasterId};
 use kaon_kernel::message::event::{ArchivedFrameworkEvent, FrameworkEvent};
+use kaon_kernel::message::operator as operator_message;
 use kaon_kernel::message::scheduler::{ToFramework, ToMaster};
 use kaon_kernel::message::view::{ArchivedViewEvent, ViewEvent};
 use kaon_kernel::message::{FrameworkMessage, MasterMessage};
 use kaon_kernel::port::{Ingress, Refused, Streams};
+use tokio::sync::oneshot;
 
 use crate::answer::{self, Answer};
 use crate::codec::MediaType;
@@ -79,7 +81,9 @@ pub struct MasterEdge {
     sessions: DashMap<FrameworkId, Arc<Subscriber>>,
     /// The frameworks that the master has spoken of and not removed.
     known: DashMap<FrameworkId, ()>,
-    last_stream: AtomicU64,
+    /// Who waits for the answer to an order, by the stream on which it comes.
+    pub(crate) orders: DashMap<StreamId, oneshot::Sender<operator_message::Answer>>,
+    pub(crate) last_stream: AtomicU64,
     last_sequence: AtomicU64,
     queued_bytes: Arc<AtomicUsize>,
     counts: Counts,
@@ -161,6 +165,7 @@ impl MasterEdge {
             streams: DashMap::new(),
             sessions: DashMap::new(),
             known: DashMap::new(),
+            orders: DashMap::new(),
             last_stream: AtomicU64::new(StreamId::VIEW.0),
             last_sequence: AtomicU64::new(0),
             queued_bytes: Arc::default(),
@@ -327,6 +332,8 @@ impl MasterEdge {
     }
 
     fn end_all_streams(&self) {
+        // Whoever waits for an answer is told that there will be none.
+        self.orders.clear();
         let all: Vec<_> = self.streams.iter().map(|entry| Arc::clone(&entry)).collect();
         for subscriber in all {
             subscriber.close();
@@ -378,6 +385,13 @@ impl Streams for MasterEdge {
                 self.on_view(body);
             }
             return self.view.push(event);
+        }
+        if let Some(answer) = event.body::<operator_message::Answer>() {
+            if let Some((_, waiting)) = self.orders.remove(&stream) {
+                // Whoever waited may have lost its patience.
+                let _ = waiting.send(copy(answer));
+            }
+            return;
         }
         let Some(subscriber) = self.streams.get(&stream).map(|entry| Arc::clone(&entry)) else {
             let from = event.envelope().from;

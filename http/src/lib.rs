@@ -16,6 +16,7 @@ pub mod edge;
 mod frame;
 pub mod metric;
 mod operator;
+mod order;
 mod path;
 mod polled;
 pub mod recordio;

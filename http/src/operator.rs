@@ -1,10 +1,10 @@
-//! `POST /api/v1` of a master (reference 7.1): the operator's reads, from snapshots, and TEARDOWN.
+//! `POST /api/v1` of a master (reference 7.1): the operator's reads, from snapshots, TEARDOWN, and orders.
 
 use std::sync::Arc;
 
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Method, StatusCode};
-use kaon_kernel::id::FrameworkId;
+use kaon_kernel::id::{FrameworkId, RoleName};
 use kaon_kernel::message::scheduler::ToMaster;
 
 use crate::answer::{self, Answer};
@@ -12,7 +12,7 @@ use crate::codec::{self, MediaType, media};
 use crate::convert::agent as convert_agent;
 use crate::convert::offer::agent_url;
 use crate::convert::resource::{self, Form};
-use crate::convert::{executor, framework, task, time_info};
+use crate::convert::{executor, framework, quota, task, time_info};
 use crate::edge::{Lookup, MasterEdge, pid};
 use crate::frame::Weight;
 use crate::server::Request;
@@ -20,8 +20,9 @@ use crate::v1::master as api;
 use crate::v1::master::call::Type;
 use crate::v1::master::response::{self, get_agents, get_executors, get_frameworks};
 use crate::v1::mesos as v1;
-use crate::version;
+use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
+use crate::{order, version};
 
 /// The answer to any request on the endpoint.
 pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answer {
@@ -42,7 +43,7 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    let call: api::Call = match codec::decode(media, &body) {
+    let mut call: api::Call = match codec::decode(media, &body) {
         Ok(call) => call,
         Err(error) => return answer::bad(format!("Failed to parse body into Call: {error}")),
     };
@@ -59,6 +60,11 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
     if kind == Type::Teardown {
         return teardown(&edge, call);
     }
+    match order::of(&mut call) {
+        Ok(Some(order)) => return edge.order(order).await,
+        Ok(None) => {}
+        Err(error) => return answer::bad(error),
+    }
     // A large cluster takes a while to write down; the connections of others must not wait for it.
     let answered = tokio::task::spawn_blocking(move || read(&edge, kind, accepted)).await;
     answered.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
@@ -69,6 +75,8 @@ fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
     match kind {
         Type::GetMetrics if call.get_metrics.is_none() => Some("get_metrics"),
         Type::Teardown if call.teardown.is_none() => Some("teardown"),
+        Type::UpdateQuota if call.update_quota.is_none() => Some("update_quota"),
+        Type::UpdateWeights if call.update_weights.is_none() => Some("update_weights"),
         _ => None,
     }
 }
@@ -130,6 +138,23 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
         Type::GetTasks => {
             out.get_tasks = Some(tasks(&snapshot));
             Kind::GetTasks
+        }
+        Type::GetRoles => {
+            out.get_roles = Some(response::GetRoles { roles: roles(&snapshot) });
+            Kind::GetRoles
+        }
+        Type::GetQuota => {
+            let configs =
+                snapshot.settings.quotas.iter().map(|(role, quota)| quota::quota_to_v1(role, quota)).collect();
+            let status = quota_api::QuotaStatus { configs, ..quota_api::QuotaStatus::default() };
+            out.get_quota = Some(response::GetQuota { status });
+            Kind::GetQuota
+        }
+        Type::GetWeights => {
+            let weights = snapshot.settings.weights.iter();
+            let weight_infos = weights.map(|(role, weight)| quota::weight_to_v1(role, *weight)).collect();
+            out.get_weights = Some(response::GetWeights { weight_infos });
+            Kind::GetWeights
         }
         Type::GetExecutors => {
             out.get_executors = Some(executors(&snapshot));
@@ -247,6 +272,16 @@ fn tasks(snapshot: &Snapshot) -> response::GetTasks {
         out.completed_tasks.extend(completed.map(|held| task::shown_to_v1(&held.task, id, held.role.as_str())));
     }
     out
+}
+
+fn roles(snapshot: &Snapshot) -> Vec<v1::Role> {
+    let of_role = |(name, role): (&RoleName, view::Role)| v1::Role {
+        name: name.to_string(),
+        weight: role.weight(),
+        frameworks: role.frameworks.iter().map(|id| v1::FrameworkId { value: id.to_string() }).collect(),
+        resources: resource::to_v1(&role.held(), Form::Endpoint, None),
+    };
+    snapshot.roles().into_iter().map(of_role).collect()
 }
 
 fn executors(snapshot: &Snapshot) -> response::GetExecutors {

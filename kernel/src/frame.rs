@@ -154,7 +154,7 @@ macro_rules! roots {
                     Self::Agent => Some(ActorKind::Agent),
                     Self::Executor => Some(ActorKind::Executor),
                     Self::Framework => Some(ActorKind::Framework),
-                    Self::Event | Self::View | Self::Hello => None,
+                    Self::Event | Self::View | Self::Answer | Self::Hello => None,
                 }
             }
             /// The layout of this kind that this build speaks.
@@ -200,6 +200,8 @@ roots! {
     Event = 16, schema 1, crate::message::event::FrameworkEvent;
     /// On the stream of what changed in the cluster, outwards.
     View = 17, schema 2, crate::message::view::ViewEvent;
+    /// To an operator, outwards.
+    Answer = 18, schema 1, crate::message::operator::Answer;
     /// The first frame of a session.
     Hello = 32, schema 1, crate::message::session::Hello;
 }

@@ -10,6 +10,7 @@ use kaon_kernel::id::{
     Uuid,
 };
 use kaon_kernel::message::event::FrameworkEvent;
+use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::session::{Hello, PROTOCOL, PeerRole};
 use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::message::{
@@ -94,6 +95,7 @@ fn samples() -> Vec<Frame> {
         frame(&FrameworkMessage::Outside(scheduler::ToFramework::Call { stream: StreamId(4), call: decline })),
         frame(&rescind),
         frame(&removed),
+        frame(&Answer::Refused { reason: "role 'a/b' is not at the top of its tree".to_owned() }),
         frame(&hello),
     ]
 }

@@ -4,6 +4,7 @@ use crate::queue::Key;
 use kaon_kernel::actor::{Address, LinkState};
 use kaon_kernel::frame::{Frame, Kind, Root};
 use kaon_kernel::message::event::FrameworkEvent;
+use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::session::Hello;
 use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::message::{
@@ -82,6 +83,7 @@ fn body(frame: &Frame) -> String {
         Kind::Framework => words::<FrameworkMessage>(frame),
         Kind::Event => words::<FrameworkEvent>(frame),
         Kind::View => words::<ViewEvent>(frame),
+        Kind::Answer => words::<Answer>(frame),
         Kind::Hello => words::<Hello>(frame),
     };
     if text.len() > WORDS_MAX {

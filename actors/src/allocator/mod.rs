@@ -164,8 +164,12 @@ impl Allocator {
             ToAllocator::Recover { grant, refusal } => engine.recover(now, grant, refusal),
             ToAllocator::Revive { framework, roles } => engine.revive(framework, &roles),
             ToAllocator::Suppress { framework, roles } => engine.suppress(framework, &roles),
-            ToAllocator::SetQuota { role, quota } => engine.set_quota(&role, &quota),
-            ToAllocator::SetWeight { role, weight } => engine.set_weight(&role, weight),
+            ToAllocator::SetQuotas { quotas } => {
+                quotas.iter().try_for_each(|(role, quota)| engine.set_quota(role, quota))
+            }
+            ToAllocator::SetWeights { weights } => {
+                weights.iter().try_for_each(|(role, weight)| engine.set_weight(role, *weight))
+            }
             ToAllocator::SetWhitelist { hostnames } => engine.set_whitelist(hostnames.as_deref()),
             ToAllocator::ExpectAgents { known } => engine.expect_agents(known),
             ToAllocator::SetUnavailability { agent, unavailability } => {

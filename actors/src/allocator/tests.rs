@@ -171,9 +171,9 @@ fn what_operators_and_frameworks_set_reaches_the_engine() {
     let mut rig = begun(at_once());
     let scalar = |amount| vec![(kaon_kernel::resource::ResourceName::Cpus, kaon_kernel::quantity::Quantity(amount))];
     let quota = kaon_kernel::quota::Quota { guarantees: Vec::new(), limits: scalar(1000) };
-    tell(&mut rig, ToAllocator::SetQuota { role: web(), quota });
+    tell(&mut rig, ToAllocator::SetQuotas { quotas: vec![(web(), quota)] });
     tell(&mut rig, ToAllocator::SetWhitelist { hostnames: Some(vec!["machine-2".to_owned()]) });
-    tell(&mut rig, ToAllocator::SetWeight { role: web(), weight: 500 });
+    tell(&mut rig, ToAllocator::SetWeights { weights: vec![(web(), 500)] });
     tell(&mut rig, ToAllocator::Resume);
     tell(&mut rig, add_framework(1));
     tell(&mut rig, add_agent(1, "cpus:4"));

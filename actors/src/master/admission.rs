@@ -138,6 +138,17 @@ impl Master {
         }
     }
 
+    /// The registry does not take the agent: a person must act.
+    pub(super) fn on_admission_refused(
+        &mut self,
+        admission: &Admission,
+        reason: &str,
+        context: &mut MasterContext<'_>,
+    ) {
+        self.admitting.swap_remove(&admission.address.host);
+        self.refuse(admission.address, reason, context);
+    }
+
     fn agent_identity(&self, host: HostId, context: &mut MasterContext<'_>) -> Option<String> {
         match self.links.get(&host) {
             Some((PeerRole::Agent, identity)) => Some(identity.clone()),

@@ -59,7 +59,7 @@ pub(super) fn check_pending(master: &Master) {
     let subjects = master.pending.values().filter_map(|pending| match pending {
         Pending::Unreachable(id) | Pending::Leave(id) => Some(id.as_str()),
         Pending::Remove(id) => Some(id.as_str()),
-        Pending::Admit(_) | Pending::Subscribe(_) => None,
+        Pending::Admit(_) | Pending::Subscribe(_) | Pending::Order(..) => None,
     });
     let mut subjects: Vec<&str> = subjects.collect();
     let all = subjects.len();

@@ -3,7 +3,7 @@
 //! This file holds the struct and the dispatch, no logic. One file a conversation: [`admission`] (agents in and back),
 //! [`subscription`] (frameworks in and back), [`offers`], [`accept`] and [`launch`] with [`validate`], [`status`],
 //! [`reconcile`], [`control`] (kill, shutdown, messages), [`health`] (pings, agents out of reach), [`teardown`],
-//! [`recovery`] (the beginning of a term). [`state`] is the only writer of the tables; [`view`] tells the read side.
+//! [`recovery`] (the beginning of a term), [`settings`] (orders of operators). [`state`] is the only writer of the tables; [`view`] tells the read side.
 //!
 //! It leaves who gets what to the allocator, what must outlive it to the registrar, and streams to the proxies. It keeps
 //! L5 (nothing is told before the registrar has it), L6 (an offer is in one place), L7 (old terms change nothing).
@@ -19,6 +19,7 @@ mod launch;
 mod offers;
 mod reconcile;
 mod recovery;
+mod settings;
 mod state;
 mod status;
 mod subscription;
@@ -31,10 +32,12 @@ mod view;
 pub use config::{MasterConfig, TASKS_MAX};
 
 use kaon_kernel::actor::{
-    Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, Term, Ticket, TimerKey,
+    Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, StreamId, Term, Ticket,
+    TimerKey,
 };
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId, OfferId};
+use kaon_kernel::message::operator::{Answer, Order};
 use kaon_kernel::message::registrar::{RegistryOperation, ToRegistrar};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::{
@@ -56,6 +59,8 @@ pub struct Master {
     /// The hosts with a standing session, and the names in their certificates.
     links: Table<HostId, (PeerRole, String)>,
     allocator: AllocatorBooks,
+    /// What operators have set, as the registry has it.
+    settings: settings::Settings,
     /// Counts statuses for the plant.
     statuses_seen: u64,
 }
@@ -98,6 +103,8 @@ enum Pending {
     Subscribe(Box<subscription::Subscription>),
     /// A framework is removed.
     Remove(kaon_kernel::id::FrameworkId),
+    /// An operator changes a setting, and waits on this stream.
+    Order(Box<Order>, StreamId),
 }
 
 /// What the master wakes up for.
@@ -154,6 +161,7 @@ impl Master {
             admitting: Set::default(),
             links: Table::default(),
             allocator: AllocatorBooks::default(),
+            settings: settings::Settings::default(),
             statuses_seen: 0,
         }
     }
@@ -185,7 +193,19 @@ impl Master {
             Some(Pending::Leave(agent_id)) => self.on_left(&agent_id, context),
             Some(Pending::Subscribe(subscription)) => self.on_subscription_admitted(*subscription, context),
             Some(Pending::Remove(framework_id)) => self.on_framework_removed(&framework_id, context),
+            Some(Pending::Order(order, reply)) => self.on_ordered(*order, reply, context),
             // Of an earlier term of ours: what waited for it is gone.
+            None => {}
+        }
+    }
+
+    /// The registry does not take a change.
+    fn on_refused(&mut self, number: u64, reason: String, context: &mut MasterContext<'_>) {
+        match self.pending.swap_remove(&number) {
+            Some(Pending::Admit(admission)) => self.on_admission_refused(&admission, &reason, context),
+            Some(Pending::Subscribe(subscription)) => Self::turn_away(subscription.stream, &reason, context),
+            Some(Pending::Order(_, reply)) => Self::answer(reply, Answer::Refused { reason }, context),
+            Some(other) => panic!("the registrar refuses what can't be refused, {other:?}: {reason}"),
             None => {}
         }
     }
@@ -211,6 +231,7 @@ impl Actor for Master {
                 registrar::ToMaster::Leading { term, registry } => self.on_leading(term, registry, context),
                 registrar::ToMaster::Following { .. } => self.on_following(context),
                 registrar::ToMaster::Applied { number } => self.on_applied(number, context),
+                registrar::ToMaster::Refused { number, reason } => self.on_refused(number, reason, context),
             },
             Message::Agent(message) => self.on_agent(envelope.from, message, context),
             Message::Framework(message) => match message {
@@ -230,6 +251,7 @@ impl Actor for Master {
                 }
                 scheduler::ToMaster::Teardown { framework_id } => self.teardown(&framework_id, context),
                 scheduler::ToMaster::StreamClosed { stream } => self.on_stream_closed(stream, context),
+                scheduler::ToMaster::Order { order, reply } => self.on_order(order, reply, context),
             },
             Message::Allocator(message) => match copy::<allocator::ToMaster, _>(message) {
                 allocator::ToMaster::Started => self.on_allocator_started(context),

@@ -2,6 +2,7 @@
 //!
 //! The registry tells which agents and frameworks there are; agents tell what they run; frameworks subscribe again.
 
+use super::settings::Settings;
 use super::state::{Proxy, State};
 use super::{Leadership, Master, MasterContext, Phase, Timer};
 use kaon_kernel::actor::{ActorKind, Address, HostId, Term};
@@ -43,6 +44,8 @@ impl Master {
                 self.state.recovered_agents.insert(id, agent);
             }
         }
+        self.settings = Settings::new(&self.config, registry.weights, registry.quotas);
+        self.show_settings(context);
         if self.allocator.started {
             self.fill_allocator(context);
         }
@@ -102,11 +105,9 @@ impl Master {
     /// Tells the allocator everything that is known. What it granted on older books is void.
     fn fill_allocator(&mut self, context: &mut MasterContext<'_>) {
         self.allocator.epoch += 1;
-        let begin = ToAllocator::Begin { epoch: self.allocator.epoch, weights: self.config.weights.clone() };
+        let begin = ToAllocator::Begin { epoch: self.allocator.epoch, weights: self.settings.weights() };
         self.send_allocator(&begin, context);
-        for (role, quota) in self.config.quotas.clone() {
-            self.send_allocator(&ToAllocator::SetQuota { role, quota }, context);
-        }
+        self.send_allocator(&ToAllocator::SetQuotas { quotas: self.settings.quotas() }, context);
         if let Some(hostnames) = &self.config.whitelist {
             self.send_allocator(&ToAllocator::SetWhitelist { hostnames: Some(hostnames.clone()) }, context);
         }

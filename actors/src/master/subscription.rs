@@ -77,7 +77,7 @@ impl Master {
         }
     }
 
-    fn may_use(&self, role: &RoleName) -> bool {
+    pub(super) fn may_use(&self, role: &RoleName) -> bool {
         self.config.roles.is_empty() || self.config.roles.contains(role)
     }
 
@@ -85,7 +85,7 @@ impl Master {
         self.pending.values().any(|pending| matches!(pending, Pending::Remove(one) if one == id))
     }
 
-    fn turn_away(stream: StreamId, message: &str, context: &mut MasterContext<'_>) {
+    pub(super) fn turn_away(stream: StreamId, message: &str, context: &mut MasterContext<'_>) {
         context.count("master/subscriptions_refused", 1);
         context.emit(stream, &FrameworkEvent::Error { message: message.to_owned() });
         context.close(stream);

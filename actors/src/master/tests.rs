@@ -2,3 +2,4 @@
 
 mod conversation;
 mod play;
+mod settings;

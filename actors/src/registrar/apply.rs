@@ -12,8 +12,9 @@ use core::hash::Hash;
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{BODY_BYTES_MAX, RootSerialize};
 use kaon_kernel::framework::FrameworkInfo;
-use kaon_kernel::id::{AgentId, FrameworkId};
+use kaon_kernel::id::{AgentId, FrameworkId, RoleName};
 use kaon_kernel::message::registrar::{AdmittedAgent, REMOVED_MAX, Registry, RegistryOperation, UNREACHABLE_MAX};
+use kaon_kernel::quota::Quota;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::WallTime;
 use std::collections::BTreeMap;
@@ -67,13 +68,16 @@ pub struct Book {
     unreachable: Rows<AgentId, (AdmittedAgent, WallTime)>,
     frameworks: Rows<FrameworkId, FrameworkInfo>,
     removed: Rows<FrameworkId, WallTime>,
+    quotas: Rows<RoleName, Quota>,
+    weights: Rows<RoleName, u32>,
 }
 
 impl Book {
     /// An empty registry.
     pub fn new(limits: Limits) -> Self {
         let (agents, unreachable) = (Rows::default(), Rows::default());
-        Self { limits, agents, unreachable, frameworks: Rows::default(), removed: Rows::default() }
+        let (frameworks, removed) = (Rows::default(), Rows::default());
+        Self { limits, agents, unreachable, frameworks, removed, quotas: Rows::default(), weights: Rows::default() }
     }
 
     /// A registry as it was written down; `None` when it could not have come from [`Book::registry`]: a row without an
@@ -95,6 +99,14 @@ impl Book {
             let bytes = archive_bytes(&id);
             book.removed.push(id, bytes, since)?;
         }
+        for (role, quota) in registry.quotas {
+            let bytes = setting_bytes(&role, &quota);
+            book.quotas.push(role, bytes, quota)?;
+        }
+        for (role, weight) in registry.weights {
+            let bytes = setting_bytes(&role, &weight);
+            book.weights.push(role, bytes, weight)?;
+        }
         Some(book)
     }
 
@@ -105,12 +117,19 @@ impl Book {
             unreachable: self.unreachable.iter().map(|(_, row)| row.clone()).collect(),
             frameworks: self.frameworks.iter().map(|(_, info)| info.clone()).collect(),
             removed: self.removed.iter().map(|(id, since)| (id.clone(), *since)).collect(),
+            quotas: self.quotas.iter().map(|(role, quota)| (role.clone(), quota.clone())).collect(),
+            weights: self.weights.iter().map(|(role, weight)| (role.clone(), *weight)).collect(),
         }
     }
 
     /// How large the registry is, in bytes of its archive; somewhat more than it will be.
     pub fn bytes(&self) -> usize {
-        self.agents.bytes + self.unreachable.bytes + self.frameworks.bytes + self.removed.bytes
+        self.kept_bytes() + self.unreachable.bytes + self.removed.bytes
+    }
+
+    /// How large that is which is never forgotten.
+    fn kept_bytes(&self) -> usize {
+        self.agents.bytes + self.frameworks.bytes + self.quotas.bytes + self.weights.bytes
     }
 
     /// Applies one operation. An error says that it asked for what does not hold, and that nothing has changed.
@@ -134,6 +153,8 @@ impl Book {
                     self.removed.put(framework_id, bytes, since);
                 }
             }
+            RegistryOperation::SetQuotas { quotas } => self.set_quotas(quotas)?,
+            RegistryOperation::SetWeights { weights } => self.set_weights(weights)?,
         }
         self.shed();
         Ok(())
@@ -164,9 +185,45 @@ impl Book {
         Ok(())
     }
 
+    fn set_quotas(&mut self, quotas: Vec<(RoleName, Quota)>) -> Result<(), Ignored> {
+        let (removed, set): (Vec<_>, Vec<_>) = quotas.into_iter().partition(|(_, quota)| quota.is_default());
+        self.check_settings(&set, |book, role| book.quotas.bytes_of(role))?;
+        for (role, _) in removed {
+            self.quotas.remove(role.as_str());
+        }
+        for (role, quota) in set {
+            let bytes = setting_bytes(&role, &quota);
+            self.quotas.put(role, bytes, quota);
+        }
+        Ok(())
+    }
+
+    fn set_weights(&mut self, weights: Vec<(RoleName, u32)>) -> Result<(), Ignored> {
+        self.check_settings(&weights, |book, role| book.weights.bytes_of(role))?;
+        for (role, weight) in weights {
+            let bytes = setting_bytes(&role, &weight);
+            self.weights.put(role, bytes, weight);
+        }
+        Ok(())
+    }
+
+    /// Whether settings fit in the place of what `before` says of each role.
+    fn check_settings<T>(
+        &self,
+        settings: &[(RoleName, T)],
+        before: impl Fn(&Self, &str) -> usize,
+    ) -> Result<(), Ignored>
+    where
+        T: for<'a> RootSerialize<'a>,
+    {
+        let bytes = settings.iter().map(|(role, value)| setting_bytes(role, value)).sum();
+        let before = settings.iter().map(|(role, _)| before(self, role.as_str())).sum();
+        self.check_room(bytes, before)
+    }
+
     /// Whether a row of `bytes` in place of one of `before` fits once all is forgotten that may be.
     fn check_room(&self, bytes: usize, before: usize) -> Result<(), Ignored> {
-        let kept = self.agents.bytes + self.frameworks.bytes - before;
+        let kept = self.kept_bytes() - before;
         if kept + bytes > self.limits.bytes_max { Err(Ignored::Full) } else { Ok(()) }
     }
 
@@ -193,12 +250,19 @@ impl Book {
         self.unreachable.invariants();
         self.frameworks.invariants();
         self.removed.invariants();
+        self.quotas.invariants();
+        self.weights.invariants();
     }
 }
 
 /// What an agent's row may take in the archive.
 fn agent_bytes(info: &AgentInfo, identity: &String) -> usize {
     archive_bytes(info) + archive_bytes(identity)
+}
+
+/// What a role's setting may take in the archive.
+fn setting_bytes<T: for<'a> RootSerialize<'a>>(role: &RoleName, value: &T) -> usize {
+    archive_bytes(role) + archive_bytes(value)
 }
 
 /// What a value may take inside a larger archive: its own archive, and something for padding and for its row.

@@ -239,10 +239,12 @@ impl Registrar {
     fn apply(&mut self, entry: Committed, context: &mut Context<'_, Self>) {
         assert_eq!(entry.index, self.applied + 1, "entries are applied in order");
         (self.applied, self.applied_term) = (entry.index, entry.term);
+        let mut outcome = Ok(());
         if !entry.operation.is_empty() {
             let operation = rkyv::from_bytes::<RegistryOperation, rancor::Error>(&entry.operation);
             let operation = operation.unwrap_or_else(|error| panic!("a checked entry is no operation: {error}"));
-            if let Err(ignored) = self.book.apply(operation) {
+            outcome = self.book.apply(operation);
+            if let Err(ignored) = outcome {
                 context.count(ignored_name(ignored), 1);
             }
         }
@@ -250,8 +252,12 @@ impl Registrar {
         let Some(master) = &mut self.master else { return };
         while let Some(first) = master.proposed.front().filter(|first| first.index <= entry.index) {
             if first.index == entry.index && first.term == entry.term {
-                let applied = ToMaster::Applied { number: first.number };
-                context.send(Address::only(me, ActorKind::Master), &MasterMessage::Registrar(applied));
+                let number = first.number;
+                let told = match outcome {
+                    Ok(()) => ToMaster::Applied { number },
+                    Err(ignored) => ToMaster::Refused { number, reason: ignored.to_string() },
+                };
+                context.send(Address::only(me, ActorKind::Master), &MasterMessage::Registrar(told));
             }
             master.proposed.pop_front();
         }

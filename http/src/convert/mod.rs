@@ -22,6 +22,7 @@ pub mod framework;
 pub mod health;
 pub mod labels;
 pub mod offer;
+pub mod quota;
 pub mod resource;
 pub mod resource_flag;
 pub mod status;

@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod metrics;
+mod settings;
 mod state;
 
 use std::sync::Arc;
@@ -28,6 +29,9 @@ pub(crate) enum Endpoint {
     Frameworks,
     Agents,
     Tasks,
+    Roles,
+    Weights,
+    Quota,
 }
 
 impl Endpoint {
@@ -44,13 +48,16 @@ impl Endpoint {
             ["frameworks"] => Self::Frameworks,
             ["slaves"] => Self::Agents,
             ["tasks" | "tasks.json"] => Self::Tasks,
+            ["roles" | "roles.json"] => Self::Roles,
+            ["weights"] => Self::Weights,
+            ["quota"] => Self::Quota,
             _ => return None,
         })
     }
 
     /// Whether only the leader answers it (reference 1.5).
     fn needs_leader(self) -> bool {
-        matches!(self, Self::State | Self::Summary | Self::Frameworks | Self::Agents | Self::Tasks)
+        !matches!(self, Self::Health | Self::Version | Self::Redirect | Self::Flags | Self::Snapshot | Self::Metrics)
     }
 }
 
@@ -81,6 +88,9 @@ fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> An
         Endpoint::Summary => state::summary(edge, &snapshot()),
         Endpoint::Frameworks => state::frameworks(&snapshot(), path::value(query, "framework_id")),
         Endpoint::Agents => state::agents(&snapshot(), path::value(query, "slave_id")),
+        Endpoint::Roles => settings::roles(&snapshot()),
+        Endpoint::Weights => settings::weights(&snapshot()),
+        Endpoint::Quota => settings::quota(&snapshot()),
         Endpoint::Tasks => match state::tasks(&snapshot(), query) {
             Ok(value) => value,
             Err(reason) => return answer::bad(reason),

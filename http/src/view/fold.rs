@@ -97,6 +97,7 @@ impl Snapshot {
             ViewEvent::Offered { offer_id, framework_id, agent_id, role, resources } => {
                 self.offers.insert(offer_id, Offered { framework_id, agent_id, role, resources });
             }
+            ViewEvent::Settings(settings) => self.settings = Arc::new(settings),
             ViewEvent::OfferRemoved { offer_id } => {
                 self.offers.remove(&offer_id);
             }

@@ -8,6 +8,7 @@
 //! source down and nothing is lost.
 
 mod fold;
+mod roles;
 mod shelves;
 mod snapshot;
 
@@ -17,6 +18,7 @@ use arc_swap::ArcSwap;
 use kaon_kernel::frame::Frame;
 use kaon_kernel::message::view::ViewEvent;
 
+pub use self::roles::Role;
 pub use self::shelves::Shelves;
 pub(crate) use self::snapshot::add;
 pub use self::snapshot::{

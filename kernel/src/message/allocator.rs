@@ -133,19 +133,15 @@ pub enum ToAllocator {
         /// In these roles; never empty.
         roles: Vec<RoleName>,
     },
-    /// What a top-level role is promised and may have.
-    SetQuota {
-        /// Which.
-        role: RoleName,
-        /// The default quota removes it.
-        quota: Quota,
+    /// Quotas of roles from here on; the others keep theirs. Sent after [`ToAllocator::Begin`] as well.
+    SetQuotas {
+        /// Each role once; the default quota removes one.
+        quotas: Vec<(RoleName, Quota)>,
     },
-    /// A role weighs so much from now on.
-    SetWeight {
-        /// Which.
-        role: RoleName,
-        /// In thousandths, above zero.
-        weight: u32,
+    /// Weights of roles from here on; the others keep theirs.
+    SetWeights {
+        /// In thousandths, above zero, each role once.
+        weights: Vec<(RoleName, u32)>,
     },
     /// Offer only agents with these hostnames.
     SetWhitelist {

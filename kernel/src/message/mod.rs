@@ -8,6 +8,7 @@ pub mod allocator;
 pub mod event;
 pub mod executor_agent;
 pub mod framework_master;
+pub mod operator;
 pub mod registrar;
 pub mod scheduler;
 pub mod session;

@@ -7,7 +7,8 @@
 use crate::actor::{HostId, Term};
 use crate::agent::AgentInfo;
 use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, FrameworkId};
+use crate::id::{AgentId, FrameworkId, RoleName};
+use crate::quota::Quota;
 use crate::time::WallTime;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -59,6 +60,16 @@ pub enum RegistryOperation {
         /// Since when.
         since: WallTime,
     },
+    /// Quotas of roles; the default quota removes one.
+    SetQuotas {
+        /// Each role once.
+        quotas: Vec<(RoleName, Quota)>,
+    },
+    /// Weights of roles.
+    SetWeights {
+        /// In thousandths, above zero, each role once.
+        weights: Vec<(RoleName, u32)>,
+    },
 }
 
 /// What the log adds up to.
@@ -72,6 +83,10 @@ pub struct Registry {
     pub frameworks: Vec<FrameworkInfo>,
     /// Removed frameworks, oldest first, at most [`REMOVED_MAX`].
     pub removed: Vec<(FrameworkId, WallTime)>,
+    /// Quotas, in the order in which they were set, at most [`SETTINGS_MAX`](super::operator::SETTINGS_MAX).
+    pub quotas: Vec<(RoleName, Quota)>,
+    /// Weights in thousandths, as for quotas.
+    pub weights: Vec<(RoleName, u32)>,
 }
 
 /// An agent in the registry.
@@ -108,6 +123,13 @@ pub enum ToMaster {
     Applied {
         /// Which.
         number: u64,
+    },
+    /// The operation is in the log and changed nothing: what it asked for does not hold, or does not fit.
+    Refused {
+        /// Which.
+        number: u64,
+        /// For people.
+        reason: String,
     },
 }
 

@@ -14,6 +14,7 @@ use crate::constraint::OfferRules;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, RoleName, TaskId, Uuid};
+use crate::message::operator::Order;
 use crate::offer::{OfferOperation, Refusal};
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -41,6 +42,13 @@ pub enum ToMaster {
     StreamClosed {
         /// Which.
         stream: StreamId,
+    },
+    /// An operator changes a setting.
+    Order {
+        /// What.
+        order: Order,
+        /// Where the answer is awaited.
+        reply: StreamId,
     },
 }
 

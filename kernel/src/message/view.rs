@@ -10,6 +10,7 @@ use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, FrameworkId, MasterId, OfferId, RoleName, TaskId};
 use crate::message::agent_master::RunningExecutor;
+use crate::quota::Quota;
 use crate::resource::Resources;
 use crate::task::{Task, TaskStatus};
 use crate::time::WallTime;
@@ -103,11 +104,22 @@ pub enum ViewEvent {
         /// What.
         resources: Resources,
     },
+    /// What operators have set, all of it.
+    Settings(SettingsView),
     /// An offer is over.
     OfferRemoved {
         /// Which.
         offer_id: OfferId,
     },
+}
+
+/// What operators have set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct SettingsView {
+    /// Quotas by role, in order.
+    pub quotas: Vec<(RoleName, Quota)>,
+    /// Weights by role in thousandths, in order; one that is not named has 1000.
+    pub weights: Vec<(RoleName, u32)>,
 }
 
 /// An agent as the API shows it.

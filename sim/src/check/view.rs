@@ -118,7 +118,7 @@ impl View {
                     give(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
                 }
             }
-            ViewEvent::Framework(_) => {}
+            ViewEvent::Framework(_) | ViewEvent::Settings(_) => {}
             ViewEvent::Task { .. } | ViewEvent::TaskUpdated { .. } | ViewEvent::TaskCompleted { .. } => {
                 unreachable!("read in place above")
             }

@@ -3,6 +3,10 @@
 use super::*;
 use crate::registrar::apply::{Book, Ignored, Limits};
 use kaon_kernel::chance::Chance;
+use kaon_kernel::id::RoleName;
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::quota::Quota;
+use kaon_kernel::resource::ResourceName;
 
 fn names(book: &Book) -> [Vec<String>; 4] {
     let registry = book.registry();
@@ -141,4 +145,33 @@ fn what_is_no_registry_is_not_restored() {
     let mut nameless = book.registry();
     nameless.agents[0].info.id = None;
     assert!(Book::restore(Limits::DEFAULT, nameless).is_none());
+}
+
+#[test]
+fn settings_are_kept_replaced_and_removed_by_role() {
+    let (role, cpus) = (RoleName::trusted, |units| (ResourceName::Cpus, Quantity::units(units)));
+    let quota = |units| Quota { guarantees: vec![cpus(units)], limits: Vec::new() };
+    let mut book = Book::new(Limits::DEFAULT);
+    let set = |quotas| RegistryOperation::SetQuotas { quotas };
+    book.apply(set(vec![(role("a"), quota(1)), (role("b"), quota(2))])).unwrap();
+    book.apply(set(vec![(role("a"), quota(3))])).unwrap();
+    assert_eq!(book.registry().quotas, [(role("a"), quota(3)), (role("b"), quota(2))]);
+    book.apply(set(vec![(role("a"), Quota::default()), (role("never"), Quota::default())])).unwrap();
+    assert_eq!(book.registry().quotas, [(role("b"), quota(2))]);
+    book.apply(RegistryOperation::SetWeights { weights: vec![(role("a"), 500), (role("b"), 2000)] }).unwrap();
+    book.apply(RegistryOperation::SetWeights { weights: vec![(role("a"), 1500)] }).unwrap();
+    assert_eq!(book.registry().weights, [(role("a"), 1500), (role("b"), 2000)]);
+    book.invariants();
+    let again = Book::restore(Limits::DEFAULT, book.registry()).expect("what it wrote itself");
+    assert_eq!(again.registry(), book.registry());
+    let archive = rkyv::to_bytes::<rkyv::rancor::Error>(&book.registry()).unwrap().len();
+    assert!(book.bytes() >= archive, "{} for {archive}", book.bytes());
+}
+
+#[test]
+fn settings_that_do_not_fit_change_nothing() {
+    let mut book = Book::new(Limits { bytes_max: 500, ..Limits::DEFAULT });
+    let weights = (0..100).map(|number| (RoleName::trusted(format!("role-{number}")), 1000)).collect();
+    assert_eq!(book.apply(RegistryOperation::SetWeights { weights }), Err(Ignored::Full));
+    assert_eq!(book.registry(), Default::default());
 }

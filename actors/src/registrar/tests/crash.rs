@@ -43,6 +43,7 @@ impl Life {
             match word {
                 ToMaster::Leading { term, .. } => self.term = term.0,
                 ToMaster::Applied { number } => self.acknowledged.push(number),
+                ToMaster::Refused { number, reason } => panic!("operation {number} is refused: {reason}"),
                 ToMaster::Following { .. } => {}
             }
         }

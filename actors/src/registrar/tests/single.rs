@@ -142,3 +142,13 @@ fn a_wrong_setup_is_refused() {
     let nothing = RegistrarConfig { snapshot_every: 0, ..RegistrarConfig::single() };
     assert_eq!(check(nothing), Some(ConfigError::Nothing("snapshot_every")));
 }
+
+#[test]
+fn an_operation_that_changes_nothing_is_told_apart_from_one_that_does() {
+    let (mut rig, term) = leading(RegistrarConfig::single());
+    apply(&mut rig, HOST, term, 1, admit_agent("a", "cert-a"));
+    assert_eq!(told(&rig.flush()), [ToMaster::Applied { number: 1 }]);
+    apply(&mut rig, HOST, term, 2, admit_agent("a", "thief"));
+    let reason = "the id belongs to another identity".to_owned();
+    assert_eq!(told(&rig.flush()), [ToMaster::Refused { number: 2, reason }]);
+}

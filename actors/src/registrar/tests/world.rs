@@ -227,6 +227,7 @@ impl World {
                 assert!(!self.acknowledged.contains(&number), "{number} is acknowledged twice");
                 self.acknowledged.push(number);
             }
+            ToMaster::Refused { number, reason } => panic!("{number} is refused: {reason}"),
         }
     }
 

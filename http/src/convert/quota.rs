@@ -1,0 +1,65 @@
+//! Quotas and weights of roles (`QuotaConfig`, `WeightInfo`).
+
+use kaon_kernel::id::RoleName;
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::quota::Quota;
+use kaon_kernel::resource::{ResourceName, role};
+
+use super::Error;
+use crate::v1::mesos as v1;
+use crate::v1::quota as api;
+
+/// A quota as an operator set it.
+///
+/// # Errors
+/// When the role is none, or an amount is negative, not a number or beyond 1e12.
+pub fn quota_from_v1(config: api::QuotaConfig) -> Result<(RoleName, Quota), Error> {
+    let role = role::parse(&config.role)?;
+    let guarantees = config.guarantees.into_iter().map(|entry| amount(entry.key, entry.value));
+    let guarantees = guarantees.collect::<Result<Vec<_>, _>>()?;
+    let limits = config.limits.into_iter().map(|entry| amount(entry.key, entry.value)).collect::<Result<_, _>>()?;
+    // A guarantee of nothing says nothing.
+    let guarantees = guarantees.into_iter().filter(|(_, amount)| !amount.is_zero()).collect();
+    Ok((role, Quota { guarantees, limits }))
+}
+
+/// A quota as operators read it.
+pub fn quota_to_v1(role: &RoleName, quota: &Quota) -> api::QuotaConfig {
+    let pair = |(name, amount): &(ResourceName, Quantity)| {
+        (name.as_str().to_owned(), v1::value::Scalar { value: amount.as_scalar() })
+    };
+    let (guarantees, limits) = (quota.guarantees.iter().map(pair), quota.limits.iter().map(pair));
+    api::QuotaConfig {
+        role: role.to_string(),
+        guarantees: guarantees.map(|(key, value)| api::quota_config::GuaranteesEntry { key, value }).collect(),
+        limits: limits.map(|(key, value)| api::quota_config::LimitsEntry { key, value }).collect(),
+    }
+}
+
+fn amount(name: String, v1::value::Scalar { value }: v1::value::Scalar) -> Result<(ResourceName, Quantity), Error> {
+    match Quantity::from_scalar(value) {
+        Some(quantity) if !name.is_empty() => Ok((ResourceName::of(&name), quantity)),
+        Some(_) => Err(Error::Rule("an amount without the name of its resource".to_owned())),
+        None => Err(Error::Quantity { name, value }),
+    }
+}
+
+/// A weight as an operator set it, in thousandths.
+///
+/// # Errors
+/// When the role is none, or the weight is not between 0.001 and 1,000,000.
+pub fn weight_from_v1(info: v1::WeightInfo) -> Result<(RoleName, u32), Error> {
+    let role = role::parse(info.role.as_deref().unwrap_or_default())?;
+    let thousandths = (info.weight * 1000.0).round();
+    match (1.0..=1e9).contains(&thousandths) {
+        true => Ok((role, thousandths as u32)),
+        false => {
+            Err(Error::Rule(format!("the weight {} of role '{role}' is not between 0.001 and 1000000", info.weight)))
+        }
+    }
+}
+
+/// A weight as operators read it.
+pub fn weight_to_v1(role: &RoleName, thousandths: u32) -> v1::WeightInfo {
+    v1::WeightInfo { weight: f64::from(thousandths) / 1000.0, role: Some(role.to_string()) }
+}

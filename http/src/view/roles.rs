@@ -1,0 +1,78 @@
+//! The roles of a cluster, gathered from all that names one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kaon_kernel::id::{FrameworkId, RoleName};
+use kaon_kernel::quota::Quota;
+use kaon_kernel::resource::{Resources, role};
+
+use super::snapshot::{Snapshot, add};
+
+/// A role: what is said of it, and what its frameworks hold. Those of its sub-roles are not counted here.
+#[derive(Clone, Debug, Default)]
+pub struct Role<'a> {
+    /// In thousandths, when an operator set it.
+    pub weight: Option<u32>,
+    /// When an operator set it.
+    pub quota: Option<&'a Quota>,
+    /// The frameworks that are in it.
+    pub frameworks: BTreeSet<&'a FrameworkId>,
+    /// What tasks and executors use.
+    pub used: Resources,
+    /// What lies in offers.
+    pub offered: Resources,
+    /// What agents keep for it.
+    pub reserved: Resources,
+}
+
+impl Role<'_> {
+    /// Its weight as the API shows it.
+    pub fn weight(&self) -> f64 {
+        self.weight.map_or(1.0, |thousandths| f64::from(thousandths) / 1000.0)
+    }
+
+    /// What it uses and is offered.
+    pub fn held(&self) -> Resources {
+        let mut held = self.used.clone();
+        add(&mut held, &self.offered);
+        held
+    }
+}
+
+impl Snapshot {
+    /// Every role that anybody is in, holds something in, has reserved or set (reference 2, `/roles`); `*` is always
+    /// among them. Cost: all tasks, offers and entries of agents.
+    pub fn roles(&self) -> BTreeMap<&RoleName, Role<'_>> {
+        static DEFAULT: std::sync::LazyLock<RoleName> = std::sync::LazyLock::new(|| RoleName::trusted(role::DEFAULT));
+        let mut roles: BTreeMap<&RoleName, Role<'_>> = BTreeMap::new();
+        roles.entry(&DEFAULT).or_default();
+        for (name, weight) in &self.settings.weights {
+            roles.entry(name).or_default().weight = Some(*weight);
+        }
+        for (name, quota) in &self.settings.quotas {
+            roles.entry(name).or_default().quota = Some(quota);
+        }
+        for (id, framework) in self.frameworks.iter() {
+            for name in &framework.view.info.roles {
+                roles.entry(name).or_default().frameworks.insert(id);
+            }
+            for held in framework.tasks.values().filter(|held| held.is_using()) {
+                add(&mut roles.entry(&held.role).or_default().used, &held.task.info.resources);
+            }
+            for executor in framework.executors.values() {
+                add(&mut roles.entry(&executor.role).or_default().used, &executor.info.resources);
+            }
+        }
+        for offer in self.offers.values() {
+            add(&mut roles.entry(&offer.role).or_default().offered, &offer.resources);
+        }
+        for view in self.agents.values() {
+            for entry in &view.info.resources {
+                if let (Some(name), Ok(one)) = (entry.reservation_role(), Resources::collect([entry.clone()])) {
+                    add(&mut roles.entry(name).or_default().reserved, &one);
+                }
+            }
+        }
+        roles
+    }
+}

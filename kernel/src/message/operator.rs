@@ -1,0 +1,54 @@
+//! Operators and the master: orders, as the HTTP edge hands them in, and their answers.
+//!
+//! ```text
+//! edge                         master                       registrar
+//!   |  Order { order, reply } --> |  Apply ---------------------> |
+//!   |                             |  <------------------ Applied  |
+//!   |  <== Answer on the stream = |
+//! ```
+//! The answer comes on a stream of its own that the edge opened for it; it is the only event there. An answer that does
+//! not come says nothing: the order may have taken effect, and giving it again changes nothing more.
+
+use crate::frame::Classified;
+use crate::id::RoleName;
+use crate::quota::Quota;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// What an operator wants changed. Each is taken whole or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum Order {
+    /// Set the quotas of these roles (UPDATE_QUOTA); the default quota removes one.
+    SetQuotas {
+        /// Each role once.
+        quotas: Vec<(RoleName, Quota)>,
+        /// Whether the checks against the size of the cluster and what is in use are left out.
+        force: bool,
+    },
+    /// Set the weights of these roles (UPDATE_WEIGHTS), in thousandths and above zero.
+    SetWeights {
+        /// Each role once.
+        weights: Vec<(RoleName, u32)>,
+    },
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum Answer {
+    /// It has taken effect, and outlives the master.
+    Done,
+    /// Nothing was changed.
+    Refused {
+        /// For people.
+        reason: String,
+    },
+    /// Nothing was changed, and it is not the order's fault: try again later.
+    Unavailable {
+        /// For people.
+        reason: String,
+    },
+}
+
+impl Classified for Answer {}
+
+/// So many roles can have a quota, and so many a weight.
+pub const SETTINGS_MAX: usize = 10_000;
