@@ -4,7 +4,7 @@
 //! offers made by the old settings is taken back. Mesos: `src/master/quota_handler.cpp`, `weights_handler.cpp`;
 //! reference 7.1 (UPDATE_QUOTA, UPDATE_WEIGHTS) and 11.2.
 
-use super::{Master, MasterContext, Pending};
+use super::{Master, MasterConfig, MasterContext, Pending};
 use kaon_kernel::actor::StreamId;
 use kaon_kernel::id::{OfferId, RoleName};
 use kaon_kernel::message::allocator::ToAllocator;
@@ -29,13 +29,9 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Those of the registry over those of the flags.
-    pub(super) fn new(
-        flags: &[(RoleName, u32)],
-        weights: Vec<(RoleName, u32)>,
-        quotas: Vec<(RoleName, Quota)>,
-    ) -> Self {
-        let weights = flags.iter().cloned().chain(weights).collect();
-        Self { quotas: quotas.into_iter().collect(), weights }
+    pub(super) fn new(flags: &MasterConfig, weights: Vec<(RoleName, u32)>, quotas: Vec<(RoleName, Quota)>) -> Self {
+        let weights = flags.weights.iter().cloned().chain(weights).collect();
+        Self { quotas: flags.quotas.iter().cloned().chain(quotas).collect(), weights }
     }
 
     pub(super) fn weights(&self) -> Vec<(RoleName, u32)> {

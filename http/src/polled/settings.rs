@@ -18,7 +18,7 @@ pub(super) fn roles(snapshot: &Snapshot) -> Value {
             "resources": shown::resources(&role.held()),
             "allocated": shown::resources(&role.used),
             "offered": shown::resources(&role.offered),
-            "reserved": shown::resources(&role.reserved.unidentified()),
+            "reserved": shown::resources(&role.reserved),
             "frameworks": role.frameworks.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         });
         let mut consumed = role.used.clone();
@@ -28,7 +28,7 @@ pub(super) fn roles(snapshot: &Snapshot) -> Value {
             "role": name.as_str(),
             "guarantee": amounts(&quota.guarantees),
             "limit": amounts(&quota.limits),
-            "consumed": shown::resources(&consumed.unidentified()),
+            "consumed": shown::resources(&consumed),
         });
         out
     });

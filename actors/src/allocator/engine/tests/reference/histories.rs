@@ -292,10 +292,10 @@ impl History {
         let there = &self.both.reference.agents[&agent];
         let is_whole = there.total.minus(&sum_of(there.held.iter().map(|(_, held)| held))).is_ok();
         let (from, to) = match (plain.is_empty(), reserved.is_empty()) {
-            (_, false) => (reserved.clone(), reserved.unidentified()),
+            (_, false) => (reserved.clone(), reserved.to_unreserved().expect("one reservation less")),
             (false, true) if role != "*" => {
                 let reservation = reservation(if name == "*" { &role } else { name }, true);
-                (plain.clone(), plain.reserved(&reservation))
+                (plain.clone(), plain.with_reservation(&reservation).expect("one reservation more"))
             }
             _ => return,
         };
