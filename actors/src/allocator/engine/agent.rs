@@ -1,7 +1,7 @@
 //! An agent's books: what is free on it, and who holds what.
 
 use super::amounts::{Amounts, ScalarNames};
-use super::bags::{is_open, is_plain, split, split_shared};
+use super::bags::{has_shared, is_open, is_plain, split, split_shared};
 use super::filter::AgentFilters;
 use super::sorter::Client;
 use super::tables::AgentFacts;
@@ -26,8 +26,10 @@ pub struct Agent {
     pub(super) filters: AgentFilters,
     /// While the interest of frameworks is at this number, nobody takes anything of what is free now.
     pub(super) nobody_at: u64,
-    /// The last round that visited it.
+    /// The last pass of a round that visited it.
     pub(super) visited_in: u64,
+    /// The last round that granted a copy of a shared volume of it.
+    pub(super) shared_in: u64,
     pub(super) active: bool,
     /// Whether its hostname may be offered.
     pub(super) is_listed: bool,
@@ -82,6 +84,7 @@ impl Agent {
             filters: AgentFilters::default(),
             nobody_at: 0,
             visited_in: 0,
+            shared_in: 0,
             active: true,
             is_listed: true,
             is_dirty: false,
@@ -153,7 +156,7 @@ impl Agent {
 
     /// Books free resources to a client.
     pub(super) fn take(&mut self, client: Client, resources: &Resources, names: &mut ScalarNames) {
-        let (exclusive, shared) = self.parted(resources);
+        let (exclusive, shared) = split_shared(resources);
         if let Err(error) = self.free.subtract(&exclusive) {
             panic!("a grant on agent {} of what is not free: {error}", self.facts.id);
         }
@@ -169,7 +172,7 @@ impl Agent {
     /// Books resources that are in use already, whether the agent has them or not. False when they can't be in one bag
     /// with what the client uses already; they are not booked then.
     pub(super) fn take_used(&mut self, client: Client, resources: Resources, names: &mut ScalarNames) -> bool {
-        let fits = !self.has_shared && self.free.contains(&resources);
+        let fits = !has_shared(&resources) && self.free.contains(&resources);
         let known = self.holding(client);
         if fits && known.is_none_or(|holding| holding.is_empty()) {
             self.free.subtract(&resources).expect("what is contained can be taken out");
@@ -177,7 +180,7 @@ impl Agent {
             self.refresh(names);
             return true;
         }
-        let (exclusive, shared) = self.parted(&resources);
+        let (exclusive, shared) = split_shared(&resources);
         if known.is_some_and(|holding| holding.exclusive().plus(&exclusive).is_err()) {
             self.is_disputed = true;
             return false;
@@ -200,11 +203,13 @@ impl Agent {
         }
     }
 
-    /// Books what comes back of a client that holds something: all, unless `is_lenient`.
+    /// Books what comes back of a client that holds something: all, unless `is_lenient`. `open` are the open scalars of
+    /// what comes back.
     pub(super) fn give_back(
         &mut self,
         client: Client,
         resources: &Resources,
+        open: &Amounts,
         is_lenient: bool,
         names: &mut ScalarNames,
     ) -> Returned {
@@ -212,11 +217,17 @@ impl Agent {
             && self.holdings[at].1.is_exactly(resources)
         {
             let (_, holding) = self.holdings.remove(at);
-            self.release(holding.covered, names);
+            if self.free.is_empty() && self.holdings.iter().all(|(_, other)| other.excess.is_empty()) {
+                self.is_plain = is_plain(&holding.covered);
+                self.free = holding.covered;
+                self.open.clone_from(open);
+            } else {
+                self.release(holding.covered, names);
+            }
             return Returned::All;
         }
         let id = self.facts.id.clone();
-        let (exclusive, shared) = self.parted(resources);
+        let (exclusive, shared) = split_shared(resources);
         let holding = self.holding_mut(client);
         let (paid, rest) = match holding.excess.is_empty() {
             true => (Resources::new(), exclusive),
@@ -323,18 +334,10 @@ impl Agent {
         true
     }
 
-    /// The part that is taken, and the shared volumes of which a copy is.
-    fn parted(&self, resources: &Resources) -> (Resources, Vec<Resource>) {
-        match self.has_shared {
-            true => split_shared(resources),
-            false => (resources.clone(), Vec::new()),
-        }
-    }
-
     /// Looks at the total.
     fn survey(&mut self) {
         self.has_gpus = self.total.iter().any(|entry| entry.name == ResourceName::Gpus);
-        self.has_shared = self.total.iter().any(|entry| entry.identity.as_ref().is_some_and(|own| own.shared));
+        self.has_shared = has_shared(&self.total);
     }
 
     /// Looks at what is free.

@@ -119,13 +119,15 @@ impl Engine {
             assert!(is_lenient, "{resources} come back to agent {id} of {framework:?}, who holds nothing as {role}");
             return Err(Error::UnknownFramework(framework));
         };
-        self.quotas.headroom.subtract(&found.open);
-        let back = found.give_back(client, &resources, is_lenient, &mut self.names);
-        self.quotas.headroom.add(&found.open);
+        self.measure(&resources);
+        let Self { agents, quotas, names, measured, .. } = self;
+        let Some(found) = agents.get_mut(&agent) else { return Err(Error::UnknownAgent(agent)) };
+        quotas.headroom.subtract(&found.open);
+        let back = found.give_back(client, &resources, &measured.open, is_lenient, names);
+        quotas.headroom.add(&found.open);
         let is_last = found.holding(client).is_none();
-        match back {
-            Returned::All => self.measure(&resources),
-            Returned::Part(part) => self.measure(&part),
+        if let Returned::Part(part) = back {
+            self.measure(&part);
         }
         let at = self.place(client);
         if let Some(Refusal(length)) = refusal

@@ -269,8 +269,10 @@ impl Share {
 
 /// The conversion of 64 bits is one instruction, that of 128 a call.
 fn float(amount: u128) -> f64 {
-    match u64::try_from(amount) {
-        Ok(small) => small as f64,
-        Err(_) => amount as f64,
-    }
+    if amount >> 64 == 0 { amount as u64 as f64 } else { large(amount) }
+}
+
+#[cold]
+fn large(amount: u128) -> f64 {
+    amount as f64
 }

@@ -16,10 +16,18 @@ pub(super) fn is_open(entry: &Resource) -> bool {
     entry.identity.as_ref().is_none_or(|own| own.reservations.is_empty() && !own.revocable && !own.shared)
 }
 
+fn is_shared(entry: &Resource) -> bool {
+    entry.identity.as_ref().is_some_and(|own| own.shared)
+}
+
+/// Whether there is a shared volume in a bag.
+pub(super) fn has_shared(resources: &Resources) -> bool {
+    resources.iter().any(is_shared)
+}
+
 /// Parts a bag into what only one can hold and the shared volumes.
 pub(super) fn split_shared(resources: &Resources) -> (Resources, Vec<Resource>) {
-    let is_shared = |entry: &Resource| entry.identity.as_ref().is_some_and(|own| own.shared);
-    if !resources.iter().any(is_shared) {
+    if !has_shared(resources) {
         return (resources.clone(), Vec::new());
     }
     let shared = resources.iter().filter(|entry| is_shared(entry)).cloned().collect();

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::agent::Agent;
+use super::bags::has_shared;
 use super::draft::{Drafts, Stage, is_enough};
 use super::feasible::{lacks_gpus, lacks_region};
 use super::quota::Quotas;
@@ -13,6 +14,9 @@ use kaon_kernel::chance::Chance;
 use kaon_kernel::message::allocator::Grant;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::time::Instant;
+
+/// So many agents are looked at ahead.
+const AHEAD: usize = 16;
 
 /// With the plant of [`Engine::plant_double_grant`] every so many grants are told twice.
 const PLANT_EVERY: u64 = 16;
@@ -76,6 +80,7 @@ impl Engine {
         }
         self.dirty.clear();
         candidates.sort_unstable();
+        self.rounds += 1;
         self.marks.grow(self.clients.places());
         self.sorter.begin_round(chance);
         if self.quotas.any_promised() {
@@ -87,15 +92,26 @@ impl Engine {
 
     /// Visits each candidate once, in the order of the arrangement. One that the arrangement drops comes at the end.
     fn visit(&mut self, candidates: &[AgentIndex], stage: Stage, chance: &mut Chance, grants: &mut Vec<Grant>) {
-        self.rounds += 1;
+        self.passes += 1;
         let mut arranged = core::mem::take(&mut self.arranged);
         arranged.clear();
         arranged.extend_from_slice(candidates);
         self.arrangement.arrange(&mut arranged, chance);
-        for agent in arranged.iter().chain(candidates) {
-            let Some(place) = self.agents.get_index_of(agent) else { continue };
-            if core::mem::replace(&mut self.agents[place].visited_in, self.rounds) != self.rounds {
-                self.offer(place, stage, grants);
+        let mut places = Vec::with_capacity(AHEAD);
+        for agents in arranged.chunks(AHEAD).chain(candidates.chunks(AHEAD)) {
+            places.clear();
+            places.extend(agents.iter().filter_map(|agent| self.agents.get_index_of(agent)));
+            // Agents lie far apart in memory. Looking at some together before one is decided waits for them once.
+            let look = |place: &usize| {
+                let found = &self.agents[*place];
+                let named = found.free.iter().filter(|entry| entry.identity.is_some()).count();
+                named + found.holdings.iter().filter(|(client, _)| client.role.0 == 0).count()
+            };
+            core::hint::black_box(places.iter().map(look).sum::<usize>());
+            for &place in &places {
+                if core::mem::replace(&mut self.agents[place].visited_in, self.passes) != self.passes {
+                    self.offer(place, stage, grants);
+                }
             }
         }
         self.arranged = arranged;
@@ -103,10 +119,9 @@ impl Engine {
 
     /// Holds the agent at a place in the table out until nobody takes anything more of it.
     fn offer(&mut self, place: usize, stage: Stage, grants: &mut Vec<Grant>) {
-        let mut without_shared = false;
         self.marks.visit += 1;
         let mut is_first_look = true;
-        while let Some(choice) = self.choose(place, stage, without_shared, is_first_look) {
+        while let Some(choice) = self.choose(place, stage, is_first_look) {
             is_first_look = false;
             let Choice { at, client, resources, is_all } = choice;
             let found = &mut self.agents[place];
@@ -118,7 +133,9 @@ impl Engine {
                 self.measured.open.clone_from(&found.open);
                 self.names.silence(&mut self.measured.shares);
             } else {
-                without_shared |= found.has_shared;
+                if has_shared(&resources) {
+                    found.shared_in = self.rounds;
+                }
                 self.measure(&resources);
             }
             let found = &mut self.agents[place];
@@ -144,12 +161,13 @@ impl Engine {
     }
 
     /// The first client in order against whom nothing speaks, and what it gets.
-    fn choose(&mut self, place: usize, stage: Stage, without_shared: bool, is_first_look: bool) -> Option<Choice> {
+    fn choose(&mut self, place: usize, stage: Stage, is_first_look: bool) -> Option<Choice> {
         let Self { sorter, agents, clients, roles, filters, rules, quotas, names, marks, .. } = self;
         let (&index, agent) = agents.get_index(place).filter(|(_, found)| found.is_available())?;
         if agent.nobody_at == self.interest {
             return None;
         }
+        let without_shared = agent.has_shared && agent.shared_in == self.rounds;
         if agent.is_plain && self.particular == 0 && !is_enough(&agent.free, &rules.minimums) {
             return None;
         }

@@ -208,7 +208,8 @@ impl Engine {
         }
         self.quotas.headroom.subtract(&found.open);
         for (client, whole, _) in &holdings {
-            found.give_back(*client, whole, true, &mut self.names);
+            self.names.measure_where(whole, &mut self.measured.open, super::bags::is_open);
+            found.give_back(*client, whole, &self.measured.open, true, &mut self.names);
         }
         self.quotas.headroom.add(&found.open);
         self.touch(agent);

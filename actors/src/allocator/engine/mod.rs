@@ -198,6 +198,8 @@ pub struct Engine {
     /// When the master began: batch rounds are counted from here.
     begun: Instant,
     rounds: u64,
+    /// Passes of rounds over their candidates.
+    passes: u64,
     /// Scratch space of rounds and measurements.
     candidates: Vec<AgentIndex>,
     arranged: Vec<AgentIndex>,
@@ -242,6 +244,7 @@ impl Engine {
             particular: 0,
             begun: Instant::default(),
             rounds: 0,
+            passes: 0,
             candidates: Vec::new(),
             arranged: Vec::new(),
             marks: cycle::Marks::default(),
@@ -339,6 +342,10 @@ impl Engine {
     /// The batch round: the next round visits all agents, unless nothing changed since one did.
     pub fn mark_batch(&mut self) {
         self.everyone |= self.changed;
+        if self.changed && self.quotas.any() {
+            // Room under a limit and headroom may have appeared anywhere.
+            self.interest += 1;
+        }
     }
 
     /// Whether a round would visit any agent.

@@ -310,6 +310,9 @@ impl Engine {
 
     /// Counts the reservations of an agent's total, or takes them out.
     pub(super) fn count_reservations(&mut self, total: &Resources, is_more: bool) {
+        if !is_more && self.quotas.any() {
+            self.interest += 1;
+        }
         for at in self.quotas.reserve(total, &mut self.names, is_more) {
             self.classify(at);
             self.quotas.settle(at);

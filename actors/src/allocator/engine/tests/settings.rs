@@ -254,6 +254,25 @@ fn a_shared_volume_is_offered_while_it_is_held() {
 }
 
 #[test]
+fn a_shared_volume_goes_to_the_first_who_may_have_it() {
+    let mut play = Play::with(Rules { minimums: Vec::new(), ..Rules::default() }, &[]);
+    play.framework(1, &["a"]);
+    play.framework_with(2, &["web"], &[], &[Capability::SharedResources]);
+    let volume = reserved("web", 5, true);
+    let total = with("cpus:4;cpus(a):1", std::slice::from_ref(&volume));
+    play.engine.add_agent(AgentIndex(1), super::facts(1, None), total, &[]).expect("it has begun");
+    let grants = play.round();
+    assert_eq!((grants[0].framework.0, &grants[0].resources), (1, &bag("cpus:4;cpus(a):1")));
+    let volume = Resources::collect([volume]).expect("one entry is a bag");
+    assert_eq!((grants[1].framework.0, &grants[1].resources), (2, &volume), "the grant before had no copy");
+    // The agent loses the volume under its holder, who gives it back all the same.
+    play.engine.update_agent(AgentIndex(1), bag("cpus:4;cpus(a):1")).expect("it is there");
+    play.engine.invariants();
+    play.recover(grants[1].clone(), None);
+    play.engine.invariants();
+}
+
+#[test]
 fn who_comes_before_is_a_reason() {
     let mut play = Play::new();
     play.framework(1, &["a"]);
