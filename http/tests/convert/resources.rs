@@ -110,7 +110,7 @@ fn shaped(seed: u64, thousandths: u64) -> api::Resource {
     resource.allocation_info = resource.allocation_info.map(|_| AllocationInfo { role: Some("web".to_owned()) });
     resource.reservations.truncate(3);
     for (layer, reservation) in resource.reservations.iter_mut().enumerate() {
-        let kind = match seed % 2 == 0 && layer == 0 {
+        let kind = match seed.is_multiple_of(2) && layer == 0 {
             true => reservation_info::Type::Static,
             false => reservation_info::Type::Dynamic,
         };
