@@ -5,15 +5,17 @@ use crate::quantity::Quantity;
 use crate::resource::ResourceName;
 use rkyv::{Archive, Deserialize, Serialize};
 
+/// Sets of quantities of which an offer must hold at least one; with no set there is no minimum.
+pub type Minimums = Vec<Vec<(ResourceName, Quantity)>>;
+
 /// What a framework says about the offers that it wants, by role. A role that is not named has no constraints and the
 /// cluster's minimum size.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct OfferRules {
     /// Constraints (`offer_constraints` of SUBSCRIBE).
     pub constraints: Vec<(RoleName, OfferConstraints)>,
-    /// Sets of quantities of which an offer must hold at least one, none for no minimum
-    /// (`FrameworkInfo.offer_filters`).
-    pub minimums: Vec<(RoleName, Vec<Vec<(ResourceName, Quantity)>>)>,
+    /// Minimum sizes (`FrameworkInfo.offer_filters`).
+    pub minimums: Vec<(RoleName, Minimums)>,
 }
 
 /// The constraints of one framework in one role: an agent is offered when all constraints of any group hold. Without a

@@ -57,8 +57,7 @@ use tables::{Agent, Clients, Framework, Roles};
 
 pub(in crate::allocator) use bags::frame_bytes;
 
-/// Sets of quantities of which an offer must hold at least one; with no set there is no minimum.
-pub type Minimums = Vec<Vec<(ResourceName, Quantity)>>;
+pub use kaon_kernel::constraint::Minimums;
 
 /// What an engine decides by, beside its seats.
 #[derive(Clone, Debug, PartialEq)]

@@ -84,7 +84,7 @@ pub(super) fn relabel(order: &[u32], tallies: &mut [Tally]) {
 }
 
 /// The name of a child or of the leaf among its siblings.
-pub(super) fn name<'a>(who: Who, nodes: &'a [Node]) -> &'a str {
+pub(super) fn name(who: Who, nodes: &[Node]) -> &str {
     match who {
         Who::Node(node) => nodes[node as usize].component(),
         Who::Leaf(_) | Who::Member(_) => ".",
