@@ -230,7 +230,7 @@ fn calls_and_operations_that_are_not_there_yet_answer_501_with_their_name() {
     let answer =
         framework.call("ACCEPT", json!({"offer_ids": [offer["id"]], "operations": [reserve]})).expect("an answer");
     assert!(answer.status == 501 && answer.text().contains("RESERVE"), "{} {}", answer.status, answer.text());
-    for kind in ["GET_ROLES", "RESERVE_RESOURCES", "UPDATE_QUOTA", "DRAIN_AGENT", "SUBSCRIBE"] {
+    for kind in ["GET_OPERATIONS", "RESERVE_RESOURCES", "UPDATE_QUOTA", "DRAIN_AGENT", "SUBSCRIBE"] {
         let answer = post(&cluster.api, "/api/v1", &json!({"type": kind}));
         // A call whose object is missing may be told so first.
         let named = matches!(answer.status, 400 | 501) && answer.text().to_ascii_uppercase().contains(kind);

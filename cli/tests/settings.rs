@@ -36,8 +36,9 @@ fn a_quota_is_kept_over_restarts_limits_its_role_and_is_removed() {
     let mut words = info("limited");
     words["roles"] = json!(["limited"]);
     let mut framework = Framework::subscribe(&api, words);
-    let offer = framework.offer();
-    assert!(amount(&offer, "cpus") <= 1.0 && amount(&offer, "mem") <= 256.0, "beyond the limit: {offer}");
+    framework.until("an offer", |framework| !framework.offers.is_empty());
+    let offer = &framework.offers[0];
+    assert!(amount(offer, "cpus") <= 1.0 && amount(offer, "mem") <= 256.0, "beyond the limit: {offer}");
     framework.launch_until(vec![task("within", "true")], "TASK_FINISHED");
     framework.teardown();
 
