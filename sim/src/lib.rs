@@ -32,6 +32,7 @@ mod place;
 mod process;
 mod program;
 mod queue;
+pub mod record;
 mod report;
 mod story;
 #[cfg(test)]
