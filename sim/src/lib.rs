@@ -11,6 +11,7 @@
 //! clusters and the v1 API in virtual time to later.
 #![forbid(unsafe_code)]
 
+pub mod batch;
 mod cast;
 mod check;
 mod client;
@@ -37,7 +38,7 @@ mod report;
 mod story;
 #[cfg(test)]
 mod tests;
-mod workload;
+pub mod workload;
 mod world;
 
 pub use explore::explore;
