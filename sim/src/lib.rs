@@ -11,6 +11,7 @@
 //! clusters and the v1 API in virtual time to later.
 #![forbid(unsafe_code)]
 
+pub mod architecture;
 pub mod batch;
 mod cast;
 mod check;
@@ -38,6 +39,7 @@ mod report;
 mod story;
 #[cfg(test)]
 mod tests;
+pub mod theory;
 pub mod workload;
 mod world;
 

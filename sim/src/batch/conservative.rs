@@ -58,6 +58,9 @@ impl<'a> Conservative<'a> {
     fn tighten(&mut self, now_us: i64) {
         let mut waiting = core::mem::take(&mut self.waiting);
         waiting.retain(|job| !self.has_started[*job as usize]);
+        if waiting.is_empty() {
+            return;
+        }
         self.profile.summits(&mut self.summits);
         for job in &waiting {
             let index = *job as usize;
