@@ -23,6 +23,9 @@ pub(super) struct Conservative<'a> {
     reserved: BTreeSet<(i64, u32, u32)>,
     place: Vec<u32>,
     submitted: u32,
+    /// Until when anything came free that not every job was offered yet. What a job could not use when it was last looked
+    /// at it can use now only by starting before this time.
+    looser_until_us: i64,
     /// A job ended early since the reservations were last gone through.
     is_looser: bool,
     summits: Vec<(i64, i64)>,
@@ -41,6 +44,7 @@ impl<'a> Conservative<'a> {
             reserved: BTreeSet::new(),
             place: vec![0; jobs.len()],
             submitted: 0,
+            looser_until_us: 0,
             is_looser: false,
             summits: Vec::new(),
         }
@@ -62,23 +66,25 @@ impl<'a> Conservative<'a> {
             return;
         }
         self.profile.summits(&mut self.summits);
+        let mut until_us = core::mem::take(&mut self.looser_until_us);
         for job in &waiting {
             let index = *job as usize;
             let (job_at, start_us, planned_us) = (&self.jobs[index], self.start_us[index], self.planned_us[index]);
             let width = job_at.processors as i64;
             let summit = self.summits.partition_point(|summit| summit.1 < width);
-            if self.summits.get(summit).is_none_or(|summit| summit.0 >= start_us) {
+            let from_us = self.summits.get(summit).map_or(i64::MAX, |summit| summit.0.max(now_us));
+            if from_us >= start_us.min(until_us) {
                 continue;
             }
+            let found = self.profile.find_earlier(job_at.processors, planned_us, from_us, start_us, until_us);
+            let Some(earlier_us) = found else { continue };
+            // Those before it in the order are offered what it leaves when a job next ends early.
+            until_us = until_us.max(start_us + planned_us);
+            self.looser_until_us = self.looser_until_us.max(start_us + planned_us);
             self.profile.add(start_us, start_us + planned_us, width);
-            match self.profile.find(job_at.processors, planned_us, now_us, start_us) {
-                None => self.profile.add(start_us, start_us + planned_us, -width),
-                Some(earlier_us) => {
-                    self.reserved.remove(&(start_us, self.place[index], *job));
-                    self.reserve(*job, earlier_us);
-                    self.profile.summits(&mut self.summits);
-                }
-            }
+            self.reserved.remove(&(start_us, self.place[index], *job));
+            self.reserve(*job, earlier_us);
+            self.profile.summits(&mut self.summits);
         }
         self.waiting = waiting;
     }
@@ -90,7 +96,7 @@ impl Scheduler for Conservative<'_> {
         let index = job as usize;
         self.place[index] = self.submitted;
         self.submitted += 1;
-        let found = self.profile.find(self.jobs[index].processors, self.planned_us[index], now_us, i64::MAX);
+        let found = self.profile.find(self.jobs[index].processors, self.planned_us[index], now_us);
         let start_us = found.expect("no job is wider than the pool");
         self.promised_us[index] = start_us;
         self.waiting.push(job);
@@ -104,6 +110,7 @@ impl Scheduler for Conservative<'_> {
         if end_us > now_us {
             self.profile.add(now_us, end_us, self.jobs[index].processors as i64);
             self.is_looser = true;
+            self.looser_until_us = self.looser_until_us.max(end_us);
         }
     }
 

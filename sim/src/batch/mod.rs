@@ -3,7 +3,7 @@
 //! A run is a pure function of pool, jobs, policy and parameters; there is no chance in it. [`run`] gives one record a
 //! job. The orders: first come first served, EASY backfilling (by submission or shortest first), conservative
 //! backfilling, shortest job first, shortest remaining time, least attained service. What places tasks on machines
-//! (preemption by priority, gangs, locality) is in `nodes`; metrics are computed from the records elsewhere.
+//! (preemption by priority, gangs, locality) is in [`nodes`]; metrics are computed from the records elsewhere.
 //!
 //! Sources: Lifka, JSSPP 1995; Feitelson and Weil, IPPS 1998; Mu'alem and Feitelson, TPDS 2001; Tsafrir, Etsion and
 //! Feitelson, TPDS 2007; Gu et al. (Tiresias), NSDI 2019.
@@ -11,6 +11,7 @@
 mod backfill;
 mod conservative;
 mod drive;
+pub mod nodes;
 mod policy;
 mod preemptive;
 mod profile;

@@ -8,6 +8,8 @@ const BLOCK_MAX: usize = 128;
 
 #[derive(Clone)]
 struct Block {
+    /// From when its first step holds.
+    begin_us: i64,
     /// From when each step holds; it holds until the next step, the last of all for ever.
     from_us: Vec<i64>,
     /// What is free, less `added`.
@@ -20,12 +22,13 @@ struct Block {
 
 impl Block {
     fn new(from_us: Vec<i64>, free: Vec<i64>, added: i64) -> Self {
-        let mut block = Self { from_us, free, added, least: 0, most: 0 };
+        let mut block = Self { begin_us: 0, from_us, free, added, least: 0, most: 0 };
         block.measure();
         block
     }
 
     fn measure(&mut self) {
+        self.begin_us = self.from_us.first().copied().unwrap_or(i64::MAX);
         self.least = self.free.iter().copied().min().unwrap_or(i64::MAX / 2);
         self.most = self.free.iter().copied().max().unwrap_or(i64::MIN / 2);
     }
@@ -48,7 +51,7 @@ impl Profile {
 
     /// The step that holds at `time`; the first one when the time is before it.
     fn place(&self, time_us: i64) -> Place {
-        let block = self.blocks.partition_point(|block| block.from_us[0] <= time_us).saturating_sub(1);
+        let block = self.blocks.partition_point(|block| block.begin_us <= time_us).saturating_sub(1);
         let index = self.blocks[block].from_us.partition_point(|from| *from <= time_us).saturating_sub(1);
         (block, index)
     }
@@ -125,12 +128,14 @@ impl Profile {
     pub(super) fn forget(&mut self, now_us: i64) {
         let (block, index) = self.place(now_us);
         self.blocks.drain(..block);
+        let first = &mut self.blocks[0];
+        first.from_us[index] = first.from_us[index].max(now_us);
+        first.begin_us = first.from_us[index];
         if index > 0 {
-            self.blocks[0].from_us.drain(..index);
-            self.blocks[0].free.drain(..index);
-            self.blocks[0].measure();
+            first.from_us.drain(..index);
+            first.free.drain(..index);
+            first.measure();
         }
-        self.blocks[0].from_us[0] = self.blocks[0].from_us[0].max(now_us);
     }
 
     /// The first step from `place` on with at least so much free, or with less.
@@ -150,8 +155,25 @@ impl Profile {
         None
     }
 
-    /// The earliest time from `from` on and before `before` at which so many processors are free for so long.
-    pub(super) fn find(&self, processors: u64, length_us: i64, from_us: i64, before_us: i64) -> Option<i64> {
+    /// The earliest time from `from` on at which so many processors are free for so long.
+    pub(super) fn find(&self, processors: u64, length_us: i64, from_us: i64) -> Option<i64> {
+        self.search(processors, length_us, from_us, i64::MAX, i64::MAX)
+    }
+
+    /// The same for a job that has a reservation of this width and length at `reserved`, if it can start earlier and before
+    /// `before`. What it holds from then on is its own, so that only the time until then counts.
+    pub(super) fn find_earlier(
+        &self,
+        processors: u64,
+        length_us: i64,
+        from_us: i64,
+        reserved_us: i64,
+        before_us: i64,
+    ) -> Option<i64> {
+        self.search(processors, length_us, from_us, reserved_us, before_us.min(reserved_us))
+    }
+
+    fn search(&self, processors: u64, length_us: i64, from_us: i64, reserved_us: i64, before_us: i64) -> Option<i64> {
         let wanted = processors as i64;
         let mut place = self.place(from_us);
         loop {
@@ -160,8 +182,9 @@ impl Profile {
             if time_us >= before_us {
                 return None;
             }
+            let until_us = time_us.saturating_add(length_us).min(reserved_us);
             match self.seek(place, wanted, false) {
-                Some(end) if self.blocks[end.0].from_us[end.1] < time_us + length_us => place = end,
+                Some(end) if self.blocks[end.0].from_us[end.1] < until_us => place = end,
                 _ => return Some(time_us),
             }
         }

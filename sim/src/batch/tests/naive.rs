@@ -131,7 +131,7 @@ proptest! {
         for (width, length, from) in asks {
             let from = from.max(now);
             let enough = |time: &i64| (*time..time + length).all(|at| plain.get(at as usize).is_none_or(|free| *free >= width as i64));
-            prop_assert_eq!(profile.find(width, length, from, i64::MAX), (from..1000).find(enough));
+            prop_assert_eq!(profile.find(width, length, from), (from..1000).find(enough));
             let first = (now..1000).find(|time| plain.get(*time as usize).is_none_or(|free| *free >= width as i64));
             let summit = summits[summits.partition_point(|summit| summit.1 < width as i64)].0;
             prop_assert_eq!(Some(summit), first);
