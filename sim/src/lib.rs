@@ -7,8 +7,12 @@
 //!
 //! Inside: `world` (build, time, end), `crew` (workers), `queue` (the order of events), `machine` with `drive` (actors
 //! and supervision), `network`, `disk`, `containers`, `program` (what simulated commands do), `client` (frameworks),
-//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). It leaves workload models, traces of real
-//! clusters and the v1 API in virtual time to later.
+//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). It leaves the
+//! v1 API in virtual time to later.
+//!
+//! Beside it stand engines that simulate less and more of it: [`batch`] (queues on a pool, and on machines),
+//! [`architecture`] (who decides on what knowledge), both pure functions that fill a [`record::Records`]; [`workload`]
+//! reads traces and makes workloads for them; [`theory`] holds them against closed formulas.
 #![forbid(unsafe_code)]
 
 pub mod architecture;

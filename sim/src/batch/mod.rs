@@ -103,7 +103,7 @@ pub enum Passes {
 pub struct Parameters {
     /// Order of events at equal times.
     pub ties: Ties,
-    /// When jobs are started.
+    /// When jobs are started. The preemptive orders decide after each event.
     pub passes: Passes,
     /// Work that each preemption adds to the job it stops.
     pub preemption_cost_us: i64,

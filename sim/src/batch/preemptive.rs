@@ -34,6 +34,9 @@ enum Kind {
     Level,
 }
 
+/// Time, class at equal times, number, kind, job, stretch.
+type Event = (i64, u8, u64, Kind, u32, u32);
+
 struct Engine<'a> {
     jobs: &'a [Job],
     planned_us: &'a [i64],
@@ -44,8 +47,7 @@ struct Engine<'a> {
     running: BTreeSet<Key>,
     waiting: BTreeSet<Key>,
     free: u64,
-    /// Time, class at equal times, number, kind, job, stretch.
-    events: BinaryHeap<Reverse<(i64, u8, u64, Kind, u32, u32)>>,
+    events: BinaryHeap<Reverse<Event>>,
     made: u64,
     preemptions: u64,
 }

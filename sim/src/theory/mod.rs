@@ -32,6 +32,17 @@ pub fn mean_wait(servers: u32, load: f64) -> f64 {
     waiting_probability(servers, load) / (f64::from(servers) * (1.0 - load))
 }
 
+/// Completion of an elastic framework under offers, with very many slots: when the area under the slots it holds, which come
+/// evenly within one task length or exponentially, is `beta`, at least one half. For large `beta` this is the (1/2 + beta) and
+/// nearly the (1 + beta) of the paper.
+pub fn elastic_completion(beta: f64, is_exponential: bool) -> f64 {
+    if !is_exponential {
+        return 0.5 + beta;
+    }
+    // t - 1 + exp(-t) = beta, by iteration; each step gains a factor of exp(t).
+    (0..60).fold(1.0 + beta, |time, _| 1.0 + beta - exponential(-time))
+}
+
 /// Mean time in system when each arrival joins the shortest of `choices` random queues among very many
 /// (Mitzenmacher 2001).
 pub fn shortest_of(choices: u32, load: f64) -> f64 {
