@@ -82,7 +82,7 @@ fn naive(processors: u64, jobs: &[Job], is_shortest_first: bool) -> Vec<i64> {
 fn naive_conservative(processors: u64, jobs: &[Job]) -> Vec<i64> {
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|job| jobs[*job].submit_us);
-    let mut free = vec![processors as i64; 20_000];
+    let mut free = vec![processors as i64; 4000];
     let mut start = vec![i64::MAX; jobs.len()];
     let mut submitted = Vec::new();
     let add = |free: &mut [i64], from: i64, until: i64, width: i64| {
@@ -92,26 +92,25 @@ fn naive_conservative(processors: u64, jobs: &[Job]) -> Vec<i64> {
         let fits = |time: &i64| (*time..time + job.planned_us).all(|at| free[at as usize] >= job.processors as i64);
         (from..before).find(fits)
     };
-    for now in 0..6000 {
+    for now in 0..2500 {
         for job in order.iter().filter(|job| jobs[**job].submit_us == now) {
             let one = &jobs[*job];
-            start[*job] = earliest(&free, one, now, 12_000).expect("some day");
+            start[*job] = earliest(&free, one, now, 2500).expect("some day");
             add(&mut free, start[*job], start[*job] + one.planned_us, -(one.processors as i64));
             submitted.push(*job);
         }
-        let ended = |job: &usize| start[*job].checked_add(jobs[*job].run_us) == Some(now);
-        for job in submitted.clone().into_iter().filter(ended) {
-            let one = &jobs[job];
-            if one.run_us == one.planned_us {
-                continue;
-            }
-            add(&mut free, now, start[job] + one.planned_us, one.processors as i64);
-            for other in submitted.iter().filter(|other| start[**other] > now).copied().collect::<Vec<_>>() {
-                let (one, held) = (&jobs[other], start[other]);
-                add(&mut free, held, held + one.planned_us, one.processors as i64);
-                start[other] = earliest(&free, one, now, held).unwrap_or(held);
-                add(&mut free, start[other], start[other] + one.planned_us, -(one.processors as i64));
-            }
+        let ended = |job: &&usize| start[**job].checked_add(jobs[**job].run_us) == Some(now);
+        let early = |job: &&usize| jobs[**job].run_us < jobs[**job].planned_us;
+        let ended: Vec<usize> = submitted.iter().filter(ended).filter(early).copied().collect();
+        for job in &ended {
+            add(&mut free, now, start[*job] + jobs[*job].planned_us, jobs[*job].processors as i64);
+        }
+        let waiting: Vec<usize> = submitted.iter().filter(|job| start[**job] > now).copied().collect();
+        for job in waiting.into_iter().filter(|_| !ended.is_empty()) {
+            let (one, held) = (&jobs[job], start[job]);
+            add(&mut free, held, held + one.planned_us, one.processors as i64);
+            start[job] = earliest(&free, one, now, held).unwrap_or(held);
+            add(&mut free, start[job], start[job] + one.planned_us, -(one.processors as i64));
         }
     }
     start
@@ -137,11 +136,9 @@ proptest! {
 
     #[test]
     fn conservative_is_what_its_rules_say(jobs in jobs(8)) {
-        // At one time stamp each end is followed by a pass, so the order of ends is the order of starts; one that a pass of
-        // this very moment starts is handled like any other.
-        let mut distinct = jobs;
-        distinct.truncate(25);
-        prop_assert_eq!(starts(8, &distinct, "conservative", &Parameters::default()), naive_conservative(8, &distinct));
+        // Once a time stamp, so that the order of several ends at one moment does not matter.
+        let (jobs, parameters) = (&jobs[..jobs.len().min(25)], Parameters { passes: Passes::EachTime, ..Parameters::default() });
+        prop_assert_eq!(starts(8, jobs, "conservative", &parameters), naive_conservative(8, jobs));
     }
 
     #[test]
