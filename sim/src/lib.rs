@@ -41,6 +41,7 @@ mod queue;
 pub mod record;
 mod report;
 mod story;
+pub mod study;
 #[cfg(test)]
 mod tests;
 pub mod theory;

@@ -1,0 +1,68 @@
+//! What carries out one run of a study: a function of (scenario, policy, seed) and nothing else.
+//!
+//! An engine reads its inputs once, when it is made, and is then asked for runs by many threads at a time.
+
+mod batch;
+mod cluster;
+mod placement;
+
+use super::error::Error;
+use super::metrics::Metrics;
+use super::scenario::{Fidelity, Scenario};
+use super::table::Table;
+use crate::record::Records;
+
+/// A policy that a kind of study offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyRow {
+    /// Its name in scenarios and after `--policy`.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+}
+
+/// What a run leaves.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Runs over all that happened. Equal runs have equal hashes on any machine.
+    pub(crate) trace_hash: u64,
+    /// Events handled.
+    pub(crate) events: u64,
+    /// Tasks and capacity, if the engine keeps them; metrics of times and shares are computed from them.
+    pub(crate) records: Option<Records>,
+    /// Metrics beyond those.
+    pub(crate) metrics: Metrics,
+    /// The per-task table, if the engine has one of its own in place of the records.
+    pub(crate) tasks: Option<Table>,
+    /// The per-interval table, if the engine has one of its own in place of the timeline of the records.
+    pub(crate) course: Option<Table>,
+    /// Claims that did not hold, each with the line that repeats the run.
+    pub(crate) failures: Vec<String>,
+}
+
+/// An engine with its inputs.
+pub(crate) trait Engine: Sync {
+    /// One run.
+    ///
+    /// # Errors
+    /// What is wrong with the policy's parameters, in words.
+    fn run(&self, policy: &str, seed: u64) -> Result<Outcome, String>;
+}
+
+/// The policies of a kind of study.
+pub fn policies(fidelity: Fidelity) -> Vec<PolicyRow> {
+    match fidelity {
+        Fidelity::Cluster => cluster::POLICIES.to_vec(),
+        Fidelity::Batch => batch::policies(),
+        Fidelity::Placement => placement::policies(),
+    }
+}
+
+/// The engine of a scenario, with its inputs read.
+pub(crate) fn open(scenario: &Scenario) -> Result<Box<dyn Engine>, Error> {
+    match scenario.fidelity {
+        Fidelity::Cluster => Ok(Box::new(cluster::Cluster::open(scenario)?)),
+        Fidelity::Batch => Ok(Box::new(batch::Batch::open(scenario)?)),
+        Fidelity::Placement => Ok(Box::new(placement::Openb::open(scenario)?)),
+    }
+}

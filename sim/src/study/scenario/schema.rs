@@ -1,0 +1,174 @@
+//! The keys of scenarios: what each is called, what it holds, and what it is for.
+//!
+//! A key that is not here is an error, so this list is the whole language; `kaon sim list --keys` prints it.
+
+/// What a study simulates, and with it which keys its scenario has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fidelity {
+    /// Tasks placed on machines one after the other, none ever leaves (policies 7).
+    Placement,
+    /// Jobs with run times on a pool of processors (policies 2).
+    Batch,
+    /// The whole cluster: the very actors, in virtual time.
+    Cluster,
+}
+
+impl Fidelity {
+    /// Every fidelity with its word.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Placement, "placement"), (Self::Batch, "batch"), (Self::Cluster, "cluster")];
+
+    /// Its word in a scenario.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(one, _)| *one == self).map_or("", |(_, word)| word)
+    }
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Any text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A file, relative to the scenario; relative to the working directory in an override.
+    Path,
+    /// A whole number in these bounds.
+    Count(u64, u64),
+    /// A number in these bounds.
+    Number(f64, f64),
+    /// A time with its unit.
+    Time,
+    /// Memory with its unit.
+    Memory,
+    /// True or false.
+    Switch,
+    /// Seeds, such as `1-10`.
+    Seeds,
+    /// A list of words.
+    Names,
+    /// A list of tables with these keys.
+    Rows(&'static [Key]),
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Key {
+    /// Its full name, with dots.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// What it is when nothing is said, as it would be written; none when it must be said or may be missing.
+    pub(crate) default: Option<&'static str>,
+    /// Whether a scenario without it is refused.
+    pub(crate) must: bool,
+    /// One line for people.
+    pub(crate) about: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+    Key { name, kind, default: Some(default), must: false, about }
+}
+
+const fn must(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, default: None, must: true, about }
+}
+
+const fn may(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, default: None, must: false, about }
+}
+
+const KINDS: &[&str] = &["placement", "batch", "cluster"];
+
+/// Keys of every scenario.
+const COMMON: &[Key] = &[
+    must("kind", Kind::Choice(KINDS), "what is simulated; decides which other keys there are"),
+    must("question", Kind::Text, "what the scenario asks, in a sentence"),
+    must("answer", Kind::Text, "what is expected, and why"),
+    must("policies", Kind::Names, "the policies to compare; `--policy` overrides"),
+    key("seeds", Kind::Seeds, "1", "the seeds, as in \"1-10\"; `--seeds` overrides"),
+    key("output.intervals", Kind::Count(2, 10_000), "240", "rows of the per-interval table"),
+    key("output.tasks", Kind::Switch, "true", "whether per-task tables are written"),
+];
+
+/// What a group of machines has.
+const GROUP: &[Key] = &[
+    must("count", Kind::Count(1, 1_000_000), "machines of the group"),
+    must("cpus", Kind::Number(0.0, 1e6), "cores of each"),
+    must("memory", Kind::Memory, "memory of each"),
+    key("gpus", Kind::Count(0, 16), "0", "GPUs of each"),
+    key("gpu_type", Kind::Text, "", "the type of its GPUs"),
+];
+
+const PLACEMENT: &[Key] = &[
+    may("cluster.nodes", Kind::Path, "a node list in openb's columns (CSV, plain, gzip or zstd)"),
+    may("cluster.group", Kind::Rows(GROUP), "machines without a file, group by group"),
+    must("workload.tasks", Kind::Path, "a pod list in openb's columns (CSV, plain, gzip or zstd)"),
+    key("workload.load", Kind::Number(0.01, 10.0), "1.3", "GPU request that arrives, over the cluster's GPU capacity"),
+    key("workload.covered_percent", Kind::Count(1, 100), "95", "pods that the target workload of `fgd` covers"),
+    key(
+        "cluster.compaction",
+        Kind::Switch,
+        "false",
+        "whether the smallest sufficient part of the cluster is sought (11 shuffles a seed)",
+    ),
+];
+
+const BATCH: &[Key] = &[
+    must("workload.log", Kind::Path, "a batch log in Standard Workload Format (plain, gzip or zstd)"),
+    key("cluster.processors", Kind::Count(0, 1 << 32), "0", "processors; 0 takes the log's header at its word"),
+    key("workload.jobs", Kind::Count(0, 1 << 32), "0", "only so many jobs from the beginning of the log; 0 takes all"),
+    key(
+        "engine.order",
+        Kind::Choice(&["submissions-first", "completions-first"]),
+        "submissions-first",
+        "which of two events at one instant comes first",
+    ),
+    key(
+        "engine.passes",
+        Kind::Choice(&["each-event", "each-time"]),
+        "each-event",
+        "whether jobs are started after each event, or once when all of an instant are handled",
+    ),
+    key("engine.preemption_cost", Kind::Time, "0 s", "work that a preemption adds to the job it stops (srpt, las)"),
+];
+
+const CLUSTER: &[Key] = &[
+    key("cluster.agents", Kind::Count(1, 1_000_000), "100", "machines in the pool"),
+    key("cluster.cpus", Kind::Number(0.001, 1e6), "8", "cores of each machine"),
+    key("cluster.memory", Kind::Memory, "16 GiB", "memory of each machine"),
+    key("frameworks.count", Kind::Count(1, 100_000), "2", "frameworks, each with its share of the tasks"),
+    key("frameworks.teardown", Kind::Switch, "false", "whether frameworks remove themselves when they are done"),
+    key("workload.count", Kind::Count(0, 4_294_967_295), "1000", "tasks over all frameworks"),
+    key("workload.cpus", Kind::Number(0.001, 1e6), "1", "cores of each task"),
+    key("workload.memory", Kind::Memory, "512 MiB", "memory of each task"),
+    key("workload.lengths", Kind::Text, "1..20", "how long tasks run in seconds: `5`, `1..20` or `exp:8`"),
+    key("workload.varied", Kind::Switch, "true", "whether some tasks fail and some are killed (2 % each)"),
+    key(
+        "faults.random",
+        Kind::Switch,
+        "false",
+        "whether each seed draws its crashes, cuts, losses, slow disks, panics",
+    ),
+    key("duration", Kind::Time, "6 h", "virtual time after which a run that is not done has failed"),
+    key("engine.workers", Kind::Count(1, 64), "1", "threads of one run; the result is the same with any number"),
+];
+
+/// The keys of a kind of study beyond the common ones.
+fn own(fidelity: Fidelity) -> &'static [Key] {
+    match fidelity {
+        Fidelity::Placement => PLACEMENT,
+        Fidelity::Batch => BATCH,
+        Fidelity::Cluster => CLUSTER,
+    }
+}
+
+/// All keys of a kind of study.
+pub(crate) fn keys(fidelity: Fidelity) -> impl Iterator<Item = &'static Key> + Clone {
+    COMMON.iter().chain(own(fidelity))
+}
+
+/// The kinds of study that have a key.
+pub(crate) fn kinds_with(name: &str) -> Vec<&'static str> {
+    let has = |fidelity: Fidelity| own(fidelity).iter().any(|key| key.name == name);
+    Fidelity::ALL.iter().filter(|(one, _)| has(*one)).map(|(_, word)| *word).collect()
+}
