@@ -13,7 +13,7 @@ mod table;
 mod up;
 
 use anyhow::Result;
-use arguments::{Arguments, Command, Sim};
+use arguments::{Arguments, Command};
 use list::What;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -40,8 +40,8 @@ fn start() -> Result<i32> {
     let arguments = config::arguments()?;
     let filter = EnvFilter::try_new(&arguments.log)?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    if let Command::Sim(Sim::Run(options)) = arguments.command {
-        return sim::run(options);
+    if let Command::Sim(command) = arguments.command {
+        return sim::dispatch(command);
     }
     if let Command::Ca(command) = arguments.command {
         return ca::run(command).map(|()| 0);

@@ -41,12 +41,7 @@ fn put(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
 }
 
 /// Writes the tables of one run: `tasks/POLICY-SEED` and `intervals/POLICY-SEED`, each as CSV and as Parquet.
-pub(super) fn tables(
-    out: &Path,
-    policy: &str,
-    seed: u64,
-    tables: &[(&str, Option<&Table>)],
-) -> Result<(), Error> {
+pub(super) fn tables(out: &Path, policy: &str, seed: u64, tables: &[(&str, Option<&Table>)]) -> Result<(), Error> {
     for (kind, table) in tables {
         let Some(table) = table else { continue };
         let folder = out.join(kind);

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod figures;
 mod files;
+mod meter;
 mod metrics;
 mod nearest;
 mod parquet;
@@ -28,12 +29,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{PolicyRow, policies};
+pub use engine::{FORMATS, FormatRow, PolicyRow, policies};
 pub use error::Error;
 pub use files::REPORT_FILE;
+pub use meter::Progress;
 pub use metrics::{METRICS, MetricRow, Metrics};
 pub use replay::{Mismatch, Replayed, replay};
-pub use runner::{Progress, Request, Study};
+pub use runner::{Request, Study};
 pub use scenario::{Fidelity, KeyRow, SHIPPED, Scenario, Settings, Shipped};
 pub use statistic::Spread;
 pub use summary::{Input, PolicySummary, Program, SUMMARY_FILE, SeedSummary, Speed, Summary};

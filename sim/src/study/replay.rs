@@ -1,7 +1,8 @@
 //! Running again what a summary holds, and whether the same came out.
 
 use super::error::Error;
-use super::runner::{Progress, Request, Study};
+use super::meter::Progress;
+use super::runner::{Request, Study};
 use super::scenario::Scenario;
 use super::summary::{SUMMARY_FILE, Summary};
 use std::path::Path;

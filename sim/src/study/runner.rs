@@ -4,6 +4,7 @@
 use super::engine::{self, Engine, Outcome};
 use super::error::Error;
 use super::figures::Figures;
+use super::meter::{Meter, Progress, Sum};
 use super::nearest::hint;
 use super::scenario::Scenario;
 use super::summary::{Input, PolicySummary, Program, SeedSummary, Speed, Summary};
@@ -12,7 +13,7 @@ use super::{files, metrics};
 use crate::clock::{Stopwatch, peak_memory_bytes};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How a scenario is to be run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,17 +24,6 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// The commit of the program, for the summary.
     pub commit: Option<String>,
-}
-
-/// How far a study is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Runs that are done.
-    pub runs_done: u64,
-    /// All runs.
-    pub runs: u64,
-    /// Events handled by those that are done.
-    pub events: u64,
 }
 
 /// A scenario whose inputs have been read.
@@ -146,20 +136,18 @@ impl Study {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Vec<Option<Result<Run, Error>>> {
         let results: Vec<Mutex<Option<Result<Run, Error>>>> = pairs.iter().map(|_| Mutex::new(None)).collect();
-        let (next, done, events) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        let failed = AtomicBool::new(false);
+        let (next, sum, failed) = (AtomicUsize::new(0), Sum::new(pairs.len() as u64, progress), AtomicBool::new(false));
         let work = || {
             while !failed.load(Ordering::Relaxed) {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(&(policy, seed)) = pairs.get(at) else { break };
-                let result = self.one(policy, seed, drawn == Some(seed), out);
+                let mut meter = Meter::new(&sum);
+                let result = self.one(policy, seed, &mut meter, drawn == Some(seed), out);
                 match &result {
-                    Ok(run) => _ = events.fetch_add(run.events, Ordering::Relaxed),
+                    Ok(run) => meter.done(run.events),
                     Err(_) => failed.store(true, Ordering::Relaxed),
                 }
                 *results[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
-                let runs_done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                progress(Progress { runs_done, runs: pairs.len() as u64, events: events.load(Ordering::Relaxed) });
             }
         };
         let scope = crossbeam::thread::scope(|scope| {
@@ -180,10 +168,17 @@ impl Study {
             .collect()
     }
 
-    fn one(&self, policy: &str, seed: u64, is_drawn: bool, out: Option<&PathBuf>) -> Result<Run, Error> {
+    fn one(
+        &self,
+        policy: &str,
+        seed: u64,
+        meter: &mut Meter<'_>,
+        is_drawn: bool,
+        out: Option<&PathBuf>,
+    ) -> Result<Run, Error> {
         let failed = |why| Error::Run { policy: policy.to_owned(), seed, why };
         let Outcome { trace_hash, events, records, metrics: own, tasks, course, failures } =
-            self.engine.run(policy, seed).map_err(failed)?;
+            self.engine.run(policy, seed, meter).map_err(failed)?;
         let settings = &self.scenario.settings;
         let (mut found, mut course) = (metrics::Metrics::new(), course);
         if let Some(records) = &records {

@@ -8,6 +8,28 @@ use std::collections::BTreeMap;
 /// The name of the file in the folder of a study.
 pub const SUMMARY_FILE: &str = "summary.json";
 
+/// Metrics that are looked at first, in this order, where there are any.
+const FIRST: &[&str] = &[
+    "gpu_allocation_ratio",
+    "fragmentation_ratio_at_50",
+    "fragmentation_ratio_at_90",
+    "inflation_ratio",
+    "compaction_ratio_p90",
+    "flow_time_mean",
+    "bounded_slowdown_mean",
+    "queueing_delay_mean",
+    "queueing_delay_p99",
+    "jct_p99",
+    "makespan",
+    "utilisation_cpus",
+    "jain_index",
+    "fair_share_deviation_mean",
+    "conflict_fraction",
+    "offer_rejection_rate",
+    "tasks_finished",
+    "simulated_seconds",
+    "events",
+];
 /// The program that ran a study.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
@@ -110,6 +132,25 @@ impl Summary {
             }
         }
         found
+    }
+
+    /// The metrics that are looked at first, as far as some policy has them.
+    pub fn headline(&self) -> Vec<&'static str> {
+        let has = |name: &&&str| self.policies.iter().any(|policy| policy.metrics.contains_key(**name));
+        FIRST.iter().filter(has).copied().collect()
+    }
+
+    /// The same study with the runs of one seed only: what replays that seed.
+    pub fn only(&self, seed: u64) -> Self {
+        let of = |policy: &PolicySummary| {
+            let runs = policy.seeds.iter().filter(|run| run.seed == seed).cloned().collect();
+            PolicySummary::of(&policy.policy, runs)
+        };
+        let mut parameters = self.parameters.clone();
+        if let Some(seeds) = parameters.get_mut("seeds") {
+            *seeds = seed.to_string().into();
+        }
+        Self { policies: self.policies.iter().map(of).collect(), parameters, ..self.clone() }
     }
 
     /// The metrics that some policy has, in the order of their names.

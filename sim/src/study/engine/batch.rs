@@ -3,6 +3,7 @@
 use super::{Engine, Outcome, PolicyRow};
 use crate::batch::{self, Job, Parameters, Passes, Pool, Ties, Unit};
 use crate::study::error::Error;
+use crate::study::meter::Meter;
 use crate::study::scenario::Scenario;
 use crate::workload::swf::{self, Log};
 use std::path::Path;
@@ -49,7 +50,7 @@ impl Batch {
 }
 
 impl Engine for Batch {
-    fn run(&self, policy: &str, _seed: u64) -> Result<Outcome, String> {
+    fn run(&self, policy: &str, _seed: u64, _: &mut Meter<'_>) -> Result<Outcome, String> {
         let policy = policy.parse().map_err(|error: batch::PolicyError| error.to_string())?;
         let records = batch::run(self.pool, &self.jobs, policy, &self.parameters).map_err(|error| error.to_string())?;
         Ok(Outcome {

@@ -5,6 +5,7 @@
 use super::{Engine, Outcome, PolicyRow};
 use crate::options::Options;
 use crate::study::error::Error;
+use crate::study::meter::Meter;
 use crate::study::metrics::enter;
 use crate::study::scenario::Scenario;
 use kaon_kernel::quantity::Quantity;
@@ -50,9 +51,10 @@ impl Cluster {
 }
 
 impl Engine for Cluster {
-    fn run(&self, _policy: &str, seed: u64) -> Result<Outcome, String> {
+    fn run(&self, _policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String> {
         let options = Options { seed, ..self.options.clone() };
-        let report = crate::run(&options).map_err(|error| error.to_string())?;
+        let mut tell = |at: &crate::Progress| meter.at(at.ended, at.tasks, at.events);
+        let report = crate::run_with_progress(&options, &mut tell).map_err(|error| error.to_string())?;
         let mut outcome = Outcome { events: report.events, ..Outcome::default() };
         outcome.trace_hash = u64::from_str_radix(&report.trace_hash, 16).map_err(|error| error.to_string())?;
         let open = report.tasks.get("open").copied().unwrap_or(0);

@@ -5,8 +5,10 @@
 mod batch;
 mod cluster;
 mod placement;
+mod sharing;
 
 use super::error::Error;
+use super::meter::Meter;
 use super::metrics::Metrics;
 use super::scenario::{Fidelity, Scenario};
 use super::table::Table;
@@ -20,6 +22,32 @@ pub struct PolicyRow {
     /// What it does, in a line.
     pub about: &'static str,
 }
+
+/// A format of workloads and node lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatRow {
+    /// Its name.
+    pub name: &'static str,
+    /// The key of scenarios that takes such a file.
+    pub key: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+}
+
+/// The formats that scenarios read, each plain, gzip or zstd.
+pub const FORMATS: &[FormatRow] = &[
+    FormatRow { name: "openb nodes", key: "cluster.nodes", about: "CSV: cpu_milli, memory_mib, gpu, model" },
+    FormatRow {
+        name: "openb pods",
+        key: "workload.tasks",
+        about: "CSV: cpu_milli, memory_mib, num_gpu, gpu_milli, gpu_spec",
+    },
+    FormatRow {
+        name: "swf",
+        key: "workload.log",
+        about: "batch logs: eighteen numbers a job, Standard Workload Format",
+    },
+];
 
 /// What a run leaves.
 #[derive(Debug, Default)]
@@ -46,13 +74,14 @@ pub(crate) trait Engine: Sync {
     ///
     /// # Errors
     /// What is wrong with the policy's parameters, in words.
-    fn run(&self, policy: &str, seed: u64) -> Result<Outcome, String>;
+    fn run(&self, policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String>;
 }
 
 /// The policies of a kind of study.
 pub fn policies(fidelity: Fidelity) -> Vec<PolicyRow> {
     match fidelity {
         Fidelity::Cluster => cluster::POLICIES.to_vec(),
+        Fidelity::Sharing => sharing::POLICIES.to_vec(),
         Fidelity::Batch => batch::policies(),
         Fidelity::Placement => placement::policies(),
     }
@@ -62,6 +91,7 @@ pub fn policies(fidelity: Fidelity) -> Vec<PolicyRow> {
 pub(crate) fn open(scenario: &Scenario) -> Result<Box<dyn Engine>, Error> {
     match scenario.fidelity {
         Fidelity::Cluster => Ok(Box::new(cluster::Cluster::open(scenario)?)),
+        Fidelity::Sharing => Ok(Box::new(sharing::Sharing::open(scenario)?)),
         Fidelity::Batch => Ok(Box::new(batch::Batch::open(scenario)?)),
         Fidelity::Placement => Ok(Box::new(placement::Openb::open(scenario)?)),
     }

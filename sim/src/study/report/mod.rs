@@ -16,28 +16,6 @@ use axis::{Spacing, Unit, number};
 use plot::{Labels, Series, areas, dots, escape, gantt, lines};
 use std::fmt::Write as _;
 
-/// Metrics that are compared first, in this order, where there are any.
-const FIRST: &[&str] = &[
-    "gpu_allocation_ratio",
-    "fragmentation_ratio_at_50",
-    "fragmentation_ratio_at_90",
-    "inflation_ratio",
-    "compaction_ratio_p90",
-    "flow_time_mean",
-    "bounded_slowdown_mean",
-    "queueing_delay_mean",
-    "queueing_delay_p99",
-    "jct_p99",
-    "makespan",
-    "utilisation_cpus",
-    "jain_index",
-    "fair_share_deviation_mean",
-    "conflict_fraction",
-    "offer_rejection_rate",
-    "tasks_finished",
-    "simulated_seconds",
-    "events",
-];
 /// So many of them are drawn.
 const DRAWN: usize = 6;
 
@@ -89,17 +67,12 @@ fn head(summary: &Summary) -> String {
     )
 }
 
-fn first_metrics(summary: &Summary) -> Vec<&'static str> {
-    let has = |name: &&&str| summary.policies.iter().any(|policy| policy.metrics.contains_key(**name));
-    FIRST.iter().filter(has).copied().collect()
-}
-
 fn against(summary: &Summary) -> String {
     if summary.policies.len() < 2 {
         return String::new();
     }
-    let drawn = first_metrics(summary).into_iter().take(DRAWN);
-    let plot = |name: &'static str| {
+    let drawn = summary.headline().into_iter().take(DRAWN);
+    let plot = |name: &str| {
         let row = |(number, policy): (usize, &super::PolicySummary)| {
             policy.metrics.get(name).map(|spread| (policy.policy.clone(), number, spread.mean, spread.ci95))
         };
@@ -111,7 +84,7 @@ fn against(summary: &Summary) -> String {
 
 /// A table of metrics, a column for each policy: the usual ones open, all of them folded.
 fn table_of(summary: &Summary) -> String {
-    let first = first_metrics(summary);
+    let first = summary.headline();
     let rest: Vec<&str> = summary.metric_names().into_iter().filter(|name| !first.contains(name)).collect();
     let usual = rows(summary, &first);
     let all = rows(summary, &rest);
@@ -181,7 +154,8 @@ fn abscissa(table: &Table) -> Option<(Vec<f64>, &'static str, Unit)> {
     let time = || table.real("begin_seconds").map(|x| (x.to_vec(), "time since the first submit", Unit::Seconds));
     let load =
         || table.real("arrived_percent").map(|x| (x.to_vec(), "GPU request arrived, of capacity", Unit::Percent));
-    time().or_else(load)
+    let step = || table.real("step").map(|x| (x.to_vec(), "whole tasks given", Unit::Plain));
+    time().or_else(load).or_else(step)
 }
 
 fn distributions(figures: &[Figures]) -> String {
@@ -212,7 +186,8 @@ fn shares(figures: &[Figures]) -> String {
         let Some((x, x_label, x_unit)) = abscissa(table) else { return String::new() };
         let columns = table.columns().iter().filter_map(|(name, _)| Some((name.strip_prefix("share_")?, name)));
         let columns: Vec<_> = columns.filter_map(|(tenant, name)| Some((tenant, table.real(name)?))).collect();
-        if columns.len() < 3 {
+        let others = columns.iter().filter(|(tenant, _)| *tenant != "others").count();
+        if others < 2 {
             // One tenant and nobody else: the plot of use says it all.
             return String::new();
         }

@@ -100,6 +100,11 @@ impl Scenario {
         schema::keys(fidelity).map(row).collect()
     }
 
+    /// What it asks.
+    pub fn question(&self) -> &str {
+        self.settings.text("question")
+    }
+
     /// The seeds to run.
     pub fn seeds(&self) -> &[u64] {
         self.settings.seeds("seeds")

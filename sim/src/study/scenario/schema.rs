@@ -9,14 +9,20 @@ pub enum Fidelity {
     Placement,
     /// Jobs with run times on a pool of processors (policies 2).
     Batch,
+    /// One pool divided between tenants by a rule (policies 1); no time passes.
+    Sharing,
     /// The whole cluster: the very actors, in virtual time.
     Cluster,
 }
 
 impl Fidelity {
     /// Every fidelity with its word.
-    pub const ALL: [(Self, &'static str); 3] =
-        [(Self::Placement, "placement"), (Self::Batch, "batch"), (Self::Cluster, "cluster")];
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Placement, "placement"),
+        (Self::Batch, "batch"),
+        (Self::Sharing, "sharing"),
+        (Self::Cluster, "cluster"),
+    ];
 
     /// Its word in a scenario.
     pub fn word(self) -> &'static str {
@@ -77,7 +83,7 @@ const fn may(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, default: None, must: false, about }
 }
 
-const KINDS: &[&str] = &["placement", "batch", "cluster"];
+const KINDS: &[&str] = &["placement", "batch", "sharing", "cluster"];
 
 /// Keys of every scenario.
 const COMMON: &[Key] = &[
@@ -132,6 +138,30 @@ const BATCH: &[Key] = &[
     key("engine.preemption_cost", Kind::Time, "0 s", "work that a preemption adds to the job it stops (srpt, las)"),
 ];
 
+/// What one who shares is.
+const TENANT: &[Key] = &[
+    must("name", Kind::Text, "a word; metrics are named after it"),
+    must("cpus", Kind::Number(0.0, 1e6), "cores that one of its tasks needs"),
+    must("memory", Kind::Memory, "memory that one of its tasks needs"),
+    key("gpus", Kind::Number(0.0, 1e6), "0", "GPUs that one of its tasks needs"),
+    key("weight", Kind::Count(1, 1_000_000), "1", "its weight; only the proportions count"),
+    key("tasks", Kind::Count(0, 1 << 40), "0", "tasks it has; 0 for no end"),
+    key("class", Kind::Count(0, 1_000_000), "0", "its class for `strict-priority`; the higher goes first"),
+];
+
+const SHARING: &[Key] = &[
+    must("cluster.cpus", Kind::Number(0.0, 1e9), "cores of the pool"),
+    must("cluster.memory", Kind::Memory, "memory of the pool"),
+    key("cluster.gpus", Kind::Number(0.0, 1e9), "0", "GPUs of the pool"),
+    must("tenant", Kind::Rows(TENANT), "those who share"),
+    key(
+        "engine.unfit",
+        Kind::Choice(&["skip", "stop"]),
+        "skip",
+        "whole tasks: what happens when the next does not fit; the tenant is left out, or all stops",
+    ),
+];
+
 const CLUSTER: &[Key] = &[
     key("cluster.agents", Kind::Count(1, 1_000_000), "100", "machines in the pool"),
     key("cluster.cpus", Kind::Number(0.001, 1e6), "8", "cores of each machine"),
@@ -158,6 +188,7 @@ fn own(fidelity: Fidelity) -> &'static [Key] {
     match fidelity {
         Fidelity::Placement => PLACEMENT,
         Fidelity::Batch => BATCH,
+        Fidelity::Sharing => SHARING,
         Fidelity::Cluster => CLUSTER,
     }
 }

@@ -20,4 +20,4 @@ macro_rules! shipped {
     };
 }
 
-shipped!("chaos", "datacenter-day", "mesos-failover", "mesos-scale", "openb", "swf");
+shipped!("chaos", "datacenter-day", "drf-example", "mesos-failover", "mesos-scale", "openb", "swf");

@@ -95,7 +95,9 @@ pub(super) fn read_nodes(settings: &Settings, types: &mut Types) -> Result<Vec<N
     let mut nodes = match settings.path("cluster.nodes") {
         Some(path) => read(path, Nodes(types))?,
         None if groups.is_empty() => {
-            return Err(Error::Unfit("no machines: name a list with 'cluster.nodes' or groups with [[cluster.group]]".into()));
+            return Err(Error::Unfit(
+                "no machines: name a list with 'cluster.nodes' or groups with [[cluster.group]]".into(),
+            ));
         }
         None => Vec::new(),
     };

@@ -10,6 +10,7 @@ mod input;
 use super::{Engine, Outcome, PolicyRow};
 use crate::record::Digest;
 use crate::study::error::Error;
+use crate::study::meter::Meter;
 use crate::study::metrics::{Metrics, enter};
 use crate::study::policies::OWN;
 use crate::study::scenario::Scenario;
@@ -26,6 +27,8 @@ use kaon_kernel::chance::Chance;
 const ARRIVALS: u64 = 0x0be2_b000_0000_0001;
 /// The same for policies that draw.
 const DRAWS: u64 = 0x0be2_b000_0000_0002;
+/// After so many arrivals it is told how far a run is.
+const TOLD_EVERY: usize = 1024;
 
 /// The placements, and those of researchers.
 pub(super) fn policies() -> Vec<PolicyRow> {
@@ -108,7 +111,7 @@ impl Openb {
 }
 
 impl Engine for Openb {
-    fn run(&self, policy: &str, seed: u64) -> Result<Outcome, String> {
+    fn run(&self, policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String> {
         let mut cluster = self.cluster(0..self.nodes.len())?;
         let mut placement = self.policy(policy, seed)?;
         let mut chance = Chance::new(seed ^ DRAWS);
@@ -116,7 +119,10 @@ impl Engine for Openb {
         let mut digest = Digest::new();
         let arrivals = self.arrivals(seed);
         let mut placed: Vec<Option<Choice>> = Vec::with_capacity(arrivals.len());
-        for &pod in &arrivals {
+        for (number, &pod) in arrivals.iter().enumerate() {
+            if number % TOLD_EVERY == 0 {
+                meter.at(number as u64, arrivals.len() as u64, number as u64);
+            }
             let task = Task::of(self.pods[pod].shape);
             let choice = placement.choose(&cluster, &task, &mut chance);
             if let Some(choice) = choice {

@@ -5,7 +5,8 @@ use crate::study::tests::Folder;
 use std::path::Path;
 
 const NODES: &str = "sn,cpu_milli,memory_mib,gpu,model\na,8000,8000,1,T4\nb,8000,8000,2,V100\n";
-const PODS: &str = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\np,1000,100,1,500,\nq,1000,100,1,1000,V100|A10\n";
+const PODS: &str =
+    "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\np,1000,100,1,500,\nq,1000,100,1,1000,V100|A10\n";
 
 fn scenario(folder: &Folder, nodes: &str, pods: &str, load: f64) -> Scenario {
     let (nodes, pods) = (folder.file("nodes.csv", nodes), folder.file("pods.csv", pods));
@@ -19,20 +20,25 @@ fn scenario(folder: &Folder, nodes: &str, pods: &str, load: f64) -> Scenario {
     Scenario::open(&path, &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn run(engine: &Openb, policy: &str, seed: u64) -> Outcome {
+    let sum = crate::study::meter::Sum::new(1, &|_| ());
+    engine.run(policy, seed, &mut Meter::new(&sum)).unwrap_or_else(|error| panic!("{policy}: {error}"))
+}
+
 #[test]
 fn all_of_a_small_cluster_is_taken_and_the_rest_refused() {
     let folder = Folder::new("openb-small");
     let engine = Openb::open(&scenario(&folder, NODES, PODS, 2.0)).unwrap_or_else(|error| panic!("{error}"));
     for row in policies() {
-        let outcome = engine.run(row.name, 3).unwrap_or_else(|error| panic!("{}: {error}", row.name));
+        let outcome = run(&engine, row.name, 3);
         let metrics = &outcome.metrics;
         // 6,000 units arrive for 3,000; what fits is full but for halves that no whole demand can use.
         assert!(metrics["gpu_allocation_ratio"] >= 100.0 * 2.0 / 3.0, "{}: {metrics:?}", row.name);
         assert!(metrics["gpu_allocation_ratio"] <= 100.0 && metrics["tasks_unstarted"] > 0.0, "{metrics:?}");
         assert!(metrics["inflation_ratio"] > 0.0);
-        let again = engine.run(row.name, 3).unwrap_or_else(|error| panic!("{}: {error}", row.name));
+        let again = run(&engine, row.name, 3);
         assert_eq!(again.trace_hash, outcome.trace_hash, "{}", row.name);
-        let other = engine.run(row.name, 4).unwrap_or_else(|error| panic!("{}: {error}", row.name));
+        let other = run(&engine, row.name, 4);
         assert_ne!(other.trace_hash, outcome.trace_hash, "{}", row.name);
     }
 }
@@ -43,8 +49,7 @@ fn arrivals_end_where_the_next_would_pass_the_mark() {
     for (load, most) in [(0.2, 600), (0.5, 1500), (1.0, 3000), (1.3, 3900)] {
         let engine = Openb::open(&scenario(&folder, NODES, PODS, load)).unwrap_or_else(|error| panic!("{error}"));
         for seed in 0..50 {
-            let arrived: u64 =
-                engine.arrivals(seed).iter().map(|&pod| engine.pods[pod].shape.gpu.units_in_all()).sum();
+            let arrived: u64 = engine.arrivals(seed).iter().map(|&pod| engine.pods[pod].shape.gpu.units_in_all()).sum();
             assert!(arrived <= most && arrived + 1000 > most, "{arrived} at load {load}");
         }
     }
@@ -57,7 +62,7 @@ fn the_smallest_cluster_is_found() {
     let pods = format!("name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\n{}", "p,1000,100,1,500,\n".repeat(6));
     let mut engine = Openb::open(&scenario(&folder, &nodes, &pods, 1.0)).unwrap_or_else(|error| panic!("{error}"));
     engine.is_compacting = true;
-    let outcome = engine.run("first-fit", 1).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = run(&engine, "first-fit", 1);
     assert_eq!(outcome.metrics["compaction_ratio_p90"], 30.0);
     // A cluster that is too small is cloned.
     engine.nodes.truncate(2);
