@@ -67,6 +67,41 @@ fn a_study_is_the_same_with_any_number_of_jobs_and_replays() {
 }
 
 #[test]
+fn every_shipped_scenario_runs() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"));
+    let log =
+        "; MaxProcs: 10\n1 0 0 60 4 -1 -1 4 100 -1 1 1 1 1 1 1 -1 -1\n2 5 0 60 8 -1 -1 8 100 -1 1 2 1 1 1 1 -1 -1\n";
+    let temporary = Folder::new("shipped");
+    let log = temporary.file("log.swf", log);
+    let log = format!("workload.log={}", log.display());
+    // Smaller than they are shipped, so that a debug build is quick; every policy, two seeds where seeds matter.
+    let small: [(&str, &[&str]); 9] = [
+        ("backfilling", &["workload.jobs=200", "seeds=1-2"]),
+        ("chaos", &["seeds=1-2", "workload.count=20"]),
+        ("datacenter-day", &["cluster.agents=20", "workload.count=60", "workload.lengths=1..5"]),
+        ("drf-example", &[]),
+        ("mesos-failover", &["seeds=1-2", "cluster.agents=8", "workload.count=30"]),
+        ("mesos-scale", &["cluster.agents=20", "workload.count=60"]),
+        ("omega", &["duration=10 min", "cluster.machines=20", "seeds=1-2"]),
+        ("openb", &["workload.load=0.02", "seeds=1-2"]),
+        ("swf", &[&log]),
+    ];
+    assert_eq!(small.map(|(name, _)| name), SHIPPED.map(|one| one.name));
+    for (name, overrides) in small {
+        let out = temporary.path().join(name);
+        let path = folder.join(format!("{name}.toml"));
+        let summary = run(&path, overrides, &Request { out: Some(out.clone()), ..Request::default() });
+        assert_eq!(summary.failures(), [], "{name}");
+        assert!(summary.headline().len() > 2, "{name}: {:?}", summary.headline());
+        let unknown: Vec<&str> =
+            summary.metric_names().into_iter().filter(|metric| !super::metrics::listing::is_known(metric)).collect();
+        assert!(unknown.is_empty(), "{name}: not in the listing: {unknown:?}");
+        let page = std::fs::read_to_string(out.join(REPORT_FILE)).expect("a report");
+        assert!(page.ends_with("</html>\n"), "{name}");
+    }
+}
+
+#[test]
 fn a_policy_that_is_not_there_is_refused_with_the_nearest() {
     let folder = Folder::new("policy");
     let path = folder.file("small.toml", SMALL);

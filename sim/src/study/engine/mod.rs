@@ -2,6 +2,7 @@
 //!
 //! An engine reads its inputs once, when it is made, and is then asked for runs by many threads at a time.
 
+mod architecture;
 mod batch;
 mod cluster;
 mod placement;
@@ -36,11 +37,11 @@ pub struct FormatRow {
 
 /// The formats that scenarios read, each plain, gzip or zstd.
 pub const FORMATS: &[FormatRow] = &[
-    FormatRow { name: "openb nodes", key: "cluster.nodes", about: "CSV: cpu_milli, memory_mib, gpu, model" },
+    FormatRow { name: "openb nodes", key: "cluster.nodes", about: "CSV: sn, cpu_milli, memory_mib, gpu, model" },
     FormatRow {
         name: "openb pods",
         key: "workload.tasks",
-        about: "CSV: cpu_milli, memory_mib, num_gpu, gpu_milli, gpu_spec",
+        about: "CSV: name, cpu_milli, memory_mib, num_gpu, gpu_milli, gpu_spec",
     },
     FormatRow {
         name: "swf",
@@ -82,6 +83,7 @@ pub fn policies(fidelity: Fidelity) -> Vec<PolicyRow> {
     match fidelity {
         Fidelity::Cluster => cluster::POLICIES.to_vec(),
         Fidelity::Sharing => sharing::POLICIES.to_vec(),
+        Fidelity::Architecture => architecture::policies(),
         Fidelity::Batch => batch::policies(),
         Fidelity::Placement => placement::policies(),
     }
@@ -92,7 +94,21 @@ pub(crate) fn open(scenario: &Scenario) -> Result<Box<dyn Engine>, Error> {
     match scenario.fidelity {
         Fidelity::Cluster => Ok(Box::new(cluster::Cluster::open(scenario)?)),
         Fidelity::Sharing => Ok(Box::new(sharing::Sharing::open(scenario)?)),
+        Fidelity::Architecture => Ok(Box::new(architecture::Architectures::open(scenario)?)),
         Fidelity::Batch => Ok(Box::new(batch::Batch::open(scenario)?)),
         Fidelity::Placement => Ok(Box::new(placement::Openb::open(scenario)?)),
     }
+}
+
+/// Names that metrics are named after: words, each given once.
+fn words<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let mut seen = Vec::new();
+    for name in names {
+        let is_word = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        if !is_word || seen.contains(&name) {
+            return Err(Error::Unfit(format!("{what} \"{name}\": names are words, each given once")));
+        }
+        seen.push(name);
+    }
+    Ok(())
 }

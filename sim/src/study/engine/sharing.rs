@@ -49,12 +49,7 @@ impl Sharing {
         if tenants.is_empty() {
             return Err(Error::Unfit("no tenants: add a [[tenant]]".to_owned()));
         }
-        for (at, one) in tenants.iter().enumerate() {
-            let is_word = one.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) && !one.name.is_empty();
-            if !is_word || tenants[..at].iter().any(|other| other.name == one.name) {
-                return Err(Error::Unfit(format!("tenant \"{}\": names are words, each given once", one.name)));
-            }
-        }
+        super::words("tenant", tenants.iter().map(|tenant| tenant.name.as_str()))?;
         let unfit = if settings.text("engine.unfit") == "stop" { Unfit::Stop } else { Unfit::Skip };
         Ok(Self { problem: Problem { capacity: amounts(settings, "cluster."), tenants }, unfit })
     }
@@ -83,7 +78,8 @@ impl Engine for Sharing {
         let mut outcome = Outcome::default();
         let mut digest = Digest::new();
         let tenants = &self.problem.tenants;
-        let whole = serve(&self.problem, &rule, self.unfit, &mut Chance::new(seed)).map_err(|error| error.to_string())?;
+        let whole =
+            serve(&self.problem, &rule, self.unfit, &mut Chance::new(seed)).map_err(|error| error.to_string())?;
         let tasks: Vec<f64> = if rule == Rule::Lottery {
             whole.tasks.iter().map(|&tasks| tasks as f64).collect()
         } else {
@@ -133,7 +129,8 @@ impl Sharing {
         let steps = (1..=picks.len()).map(|step| step as f64).collect();
         let table = Table::new().with("step", Column::Real(steps));
         let columns = self.problem.tenants.iter().zip(shares);
-        columns.fold(table, |table, (tenant, column)| table.with(format!("share_{}", tenant.name), Column::Real(column)))
+        columns
+            .fold(table, |table, (tenant, column)| table.with(format!("share_{}", tenant.name), Column::Real(column)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! `node` reads text into a tree with places, `schema` is the list of all keys, `settings` the checked values, `unit` the
 //! amounts with units. What the values mean is up to the engines.
 
+pub(crate) mod law;
 pub(crate) mod node;
 mod schema;
 mod settings;

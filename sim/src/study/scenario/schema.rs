@@ -11,16 +11,19 @@ pub enum Fidelity {
     Batch,
     /// One pool divided between tenants by a rule (policies 1); no time passes.
     Sharing,
+    /// Several schedulers on one cell (policies 4).
+    Architecture,
     /// The whole cluster: the very actors, in virtual time.
     Cluster,
 }
 
 impl Fidelity {
     /// Every fidelity with its word.
-    pub const ALL: [(Self, &'static str); 4] = [
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::Placement, "placement"),
         (Self::Batch, "batch"),
         (Self::Sharing, "sharing"),
+        (Self::Architecture, "architecture"),
         (Self::Cluster, "cluster"),
     ];
 
@@ -83,7 +86,7 @@ const fn may(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, default: None, must: false, about }
 }
 
-const KINDS: &[&str] = &["placement", "batch", "sharing", "cluster"];
+const KINDS: &[&str] = &["placement", "batch", "sharing", "architecture", "cluster"];
 
 /// Keys of every scenario.
 const COMMON: &[Key] = &[
@@ -120,9 +123,37 @@ const PLACEMENT: &[Key] = &[
 ];
 
 const BATCH: &[Key] = &[
-    must("workload.log", Kind::Path, "a batch log in Standard Workload Format (plain, gzip or zstd)"),
-    key("cluster.processors", Kind::Count(0, 1 << 32), "0", "processors; 0 takes the log's header at its word"),
-    key("workload.jobs", Kind::Count(0, 1 << 32), "0", "only so many jobs from the beginning of the log; 0 takes all"),
+    may(
+        "workload.log",
+        Kind::Path,
+        "a batch log in Standard Workload Format; without one, jobs are drawn from the keys below",
+    ),
+    key("cluster.processors", Kind::Count(0, 1_000_000_000), "0", "processors; 0 takes the log's header at its word"),
+    key(
+        "workload.jobs",
+        Kind::Count(0, 50_000_000),
+        "0",
+        "jobs; with a log only so many from its beginning, 0 for all",
+    ),
+    key(
+        "workload.arrivals",
+        Kind::Choice(&["poisson", "bursty", "diurnal", "closed"]),
+        "poisson",
+        "when drawn jobs come; closed: each tenant submits again when its job has ended, after the gap",
+    ),
+    key("workload.gap", Kind::Time, "60 s", "mean time between two drawn jobs"),
+    key("workload.density", Kind::Number(1.001, 1e5), "5", "bursty: how many times denser bursts are than the mean"),
+    key("workload.burst", Kind::Time, "10 min", "bursty: mean length of a burst"),
+    key("workload.swing", Kind::Number(0.0, 1.0), "0.8", "diurnal: how far the rate goes up and down over 24 h"),
+    key(
+        "workload.lengths",
+        Kind::Text,
+        "exp:600",
+        "run times of drawn jobs in seconds, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`",
+    ),
+    key("workload.processors", Kind::Text, "1", "processors of drawn jobs, a law"),
+    key("workload.overestimate", Kind::Text, "1", "planned over actual run time of drawn jobs, a law"),
+    key("workload.tenants", Kind::Count(1, 100_000), "10", "tenants of drawn jobs"),
     key(
         "engine.order",
         Kind::Choice(&["submissions-first", "completions-first"]),
@@ -162,6 +193,26 @@ const SHARING: &[Key] = &[
     ),
 ];
 
+/// What a scheduler is and is asked to do.
+const SCHEDULER: &[Key] = &[
+    must("name", Kind::Text, "a word; metrics are named after it"),
+    must("job_time", Kind::Time, "how long it thinks about a job"),
+    must("task_time", Kind::Time, "how long it thinks about each task in addition"),
+    must("gap", Kind::Time, "mean time between two of its jobs (Poisson)"),
+    key("tasks", Kind::Text, "1", "tasks of a job, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`"),
+    must("lengths", Kind::Text, "how long its tasks run in seconds, a law"),
+    key("cpus", Kind::Number(0.0, 1e6), "1", "cores of each task"),
+    key("memory", Kind::Memory, "1 GiB", "memory of each task"),
+];
+
+const ARCHITECTURE: &[Key] = &[
+    must("cluster.machines", Kind::Count(1, 1_000_000), "machines of the cell"),
+    must("cluster.cpus", Kind::Number(0.001, 1e6), "cores of each"),
+    must("cluster.memory", Kind::Memory, "memory of each"),
+    must("scheduler", Kind::Rows(SCHEDULER), "the schedulers"),
+    must("duration", Kind::Time, "virtual time after which the run ends"),
+];
+
 const CLUSTER: &[Key] = &[
     key("cluster.agents", Kind::Count(1, 1_000_000), "100", "machines in the pool"),
     key("cluster.cpus", Kind::Number(0.001, 1e6), "8", "cores of each machine"),
@@ -189,6 +240,7 @@ fn own(fidelity: Fidelity) -> &'static [Key] {
         Fidelity::Placement => PLACEMENT,
         Fidelity::Batch => BATCH,
         Fidelity::Sharing => SHARING,
+        Fidelity::Architecture => ARCHITECTURE,
         Fidelity::Cluster => CLUSTER,
     }
 }

@@ -20,4 +20,14 @@ macro_rules! shipped {
     };
 }
 
-shipped!("chaos", "datacenter-day", "drf-example", "mesos-failover", "mesos-scale", "openb", "swf");
+shipped!(
+    "backfilling",
+    "chaos",
+    "datacenter-day",
+    "drf-example",
+    "mesos-failover",
+    "mesos-scale",
+    "omega",
+    "openb",
+    "swf"
+);

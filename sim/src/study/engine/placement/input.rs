@@ -2,14 +2,14 @@
 
 use crate::study::error::Error;
 use crate::study::scenario::Settings;
-use crate::workload::rows::{Fault, Fields, Format, Rows, Split, Strictness};
+use crate::workload::model::{Node, Task};
+use crate::workload::openb;
+use crate::workload::rows::{Format, Rows, Strictness};
 use kaon_actors::allocator::direct::{GPU_TYPES_MAX, GPUS_MAX, GpuDemand, GpuType, GpuTypes, NodeSpec, Shape};
 use std::path::Path;
 
 /// The most machines that groups make.
 const NODES_MAX: u64 = 1_000_000;
-/// The largest amount of one resource in a list: far from where sums end.
-const AMOUNT_MAX: u64 = 1 << 40;
 
 /// A task that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,65 +22,13 @@ pub(super) struct Pod {
 pub(super) struct Types(Vec<String>);
 
 impl Types {
-    fn of(&mut self, name: &str) -> Result<GpuType, Fault> {
+    fn of(&mut self, name: &str) -> Result<GpuType, Error> {
         let at = self.0.iter().position(|one| one == name).unwrap_or_else(|| {
             self.0.push(name.to_owned());
             self.0.len() - 1
         });
         let number = u8::try_from(at).ok().filter(|number| *number < GPU_TYPES_MAX);
-        number.map(GpuType).ok_or_else(|| Fault::Unsound(format!("more than {GPU_TYPES_MAX} types of GPU")))
-    }
-}
-
-struct Nodes<'a>(&'a mut Types);
-
-impl Format for Nodes<'_> {
-    type Row = NodeSpec;
-
-    fn split(&self) -> Split {
-        Split::At(',')
-    }
-
-    fn columns(&self) -> &'static [(&'static str, bool)] {
-        &[("cpu_milli", true), ("memory_mib", true), ("gpu", true), ("model", false)]
-    }
-
-    fn has_header(&self) -> bool {
-        true
-    }
-
-    fn row(&mut self, fields: &Fields<'_>) -> Result<Option<NodeSpec>, Fault> {
-        let gpus = fields.unsigned(2, GPUS_MAX as u64)? as u8;
-        let gpu_type = if gpus == 0 { GpuType::default() } else { self.0.of(fields.text(3))? };
-        let (cpu_milli, mem_mib) = (fields.unsigned(0, AMOUNT_MAX)?, fields.unsigned(1, AMOUNT_MAX)?);
-        Ok(Some(NodeSpec { cpu_milli, mem_mib, gpus, gpu_type, domain: 0 }))
-    }
-}
-
-struct Pods<'a>(&'a mut Types);
-
-impl Format for Pods<'_> {
-    type Row = Pod;
-
-    fn split(&self) -> Split {
-        Split::At(',')
-    }
-
-    fn columns(&self) -> &'static [(&'static str, bool)] {
-        &[("cpu_milli", true), ("memory_mib", true), ("num_gpu", true), ("gpu_milli", true), ("gpu_spec", false)]
-    }
-
-    fn has_header(&self) -> bool {
-        true
-    }
-
-    fn row(&mut self, fields: &Fields<'_>) -> Result<Option<Pod>, Fault> {
-        let (count, units) = (fields.unsigned(2, GPUS_MAX as u64)? as u8, fields.unsigned(3, 1000)? as u16);
-        let gpu = GpuDemand::request(count, units).map_err(|error| Fault::Unsound(error.to_string()))?;
-        let names = fields.text(4).split('|').filter(|name| !name.is_empty());
-        let types = names.map(|name| self.0.of(name)).collect::<Result<Vec<_>, _>>()?;
-        let (cpu_milli, mem_mib) = (fields.unsigned(0, AMOUNT_MAX)?, fields.unsigned(1, AMOUNT_MAX)?);
-        Ok(Some(Pod { shape: Shape { cpu_milli, mem_mib, gpu, types: GpuTypes::of(&types) } }))
+        number.map(GpuType).ok_or_else(|| Error::Unfit(format!("more than {GPU_TYPES_MAX} types of GPU")))
     }
 }
 
@@ -89,11 +37,32 @@ fn read<F: Format>(path: &Path, format: F) -> Result<Vec<F::Row>, Error> {
     rows.map(|(rows, _, _)| rows).map_err(|error| Error::Unfit(error.to_string()))
 }
 
+fn node(node: &Node, types: &mut Types) -> Result<NodeSpec, Error> {
+    let gpus = u8::try_from(node.gpus).ok().filter(|gpus| usize::from(*gpus) <= GPUS_MAX);
+    let gpus = gpus
+        .ok_or_else(|| Error::Unfit(format!("machine {} has {} GPUs, the most is {GPUS_MAX}", node.name, node.gpus)))?;
+    let gpu_type = if gpus == 0 { GpuType::default() } else { types.of(&node.gpu_type)? };
+    Ok(NodeSpec { cpu_milli: node.cpus_milli, mem_mib: node.mem_mib, gpus, gpu_type, domain: 0 })
+}
+
+fn pod(task: &Task, types: &mut Types) -> Result<Pod, Error> {
+    let wrong = |why: String| Error::Unfit(format!("task {}: {why}", task.job));
+    let count = u8::try_from(task.gpus).map_err(|_| wrong(format!("{} GPUs", task.gpus)))?;
+    let units = u16::try_from(task.gpu_milli).map_err(|_| wrong(format!("{} thousandths", task.gpu_milli)))?;
+    let gpu = GpuDemand::request(count, units).map_err(|error| wrong(error.to_string()))?;
+    let accepted = task.gpu_types.iter().map(|name| types.of(name)).collect::<Result<Vec<_>, _>>()?;
+    let types = GpuTypes::of(&accepted);
+    Ok(Pod { shape: Shape { cpu_milli: task.cpus_milli, mem_mib: task.mem_mib, gpu, types } })
+}
+
 /// The machines of a scenario.
 pub(super) fn read_nodes(settings: &Settings, types: &mut Types) -> Result<Vec<NodeSpec>, Error> {
     let groups = settings.rows("cluster.group");
     let mut nodes = match settings.path("cluster.nodes") {
-        Some(path) => read(path, Nodes(types))?,
+        Some(path) => {
+            let listed = read(path, openb::Nodes)?;
+            listed.iter().map(|one| node(one, types)).collect::<Result<Vec<_>, _>>()?
+        }
         None if groups.is_empty() => {
             return Err(Error::Unfit(
                 "no machines: name a list with 'cluster.nodes' or groups with [[cluster.group]]".into(),
@@ -103,10 +72,7 @@ pub(super) fn read_nodes(settings: &Settings, types: &mut Types) -> Result<Vec<N
     };
     for group in groups {
         let gpus = group.count("gpus") as u8;
-        let gpu_type = match types.of(group.text("gpu_type")) {
-            Ok(gpu_type) => gpu_type,
-            Err(fault) => return Err(Error::Unfit(fault.to_string())),
-        };
+        let gpu_type = types.of(group.text("gpu_type"))?;
         let cpu_milli = (group.number("cpus") * 1000.0).round() as u64;
         let spec = NodeSpec { cpu_milli, mem_mib: group.mebibytes("memory"), gpus, gpu_type, domain: 0 };
         if nodes.len() as u64 + group.count("count") > NODES_MAX {
@@ -120,6 +86,7 @@ pub(super) fn read_nodes(settings: &Settings, types: &mut Types) -> Result<Vec<N
 /// The tasks of a scenario.
 pub(super) fn read_pods(settings: &Settings, types: &mut Types) -> Result<Vec<Pod>, Error> {
     let path = settings.path("workload.tasks").unwrap_or(Path::new(""));
-    let pods = read(path, Pods(types))?;
+    let tasks = read(path, openb::Pods::default())?;
+    let pods = tasks.iter().map(|task| pod(task, types)).collect::<Result<Vec<_>, _>>()?;
     if pods.is_empty() { Err(Error::Input { path: path.to_owned(), why: "no task".to_owned() }) } else { Ok(pods) }
 }

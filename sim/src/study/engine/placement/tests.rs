@@ -76,10 +76,12 @@ fn bad_lists_are_refused_with_their_line() {
         Ok(_) => panic!("accepted"),
         Err(error) => error.to_string(),
     };
-    let error = refused(&NODES.replace("8000,2", "8000,200"), PODS);
+    let error = refused(&NODES.replace("8000,2", "8000,two"), PODS);
     assert!(error.contains("nodes.csv:3") && error.contains("\"gpu\""), "{error}");
+    let error = refused(&NODES.replace("8000,2", "8000,20"), PODS);
+    assert!(error.contains("machine b has 20 GPUs"), "{error}");
     let error = refused(NODES, &PODS.replace("1,500", "2,500"));
-    assert!(error.contains("pods.csv:2") && error.contains("only one GPU"), "{error}");
+    assert!(error.contains("pods.csv:2") && error.contains("only one can be shared"), "{error}");
     let error = refused("sn,cpu_milli,memory_mib,gpu,model\na,8000,8000,0,\n", PODS);
     assert!(error.contains("no GPU"), "{error}");
     assert!(Path::new(&folder.path()).is_dir());
