@@ -17,5 +17,6 @@ mod processes;
 mod pymesos;
 mod run;
 mod security;
+mod study;
 mod tidy;
 mod up;

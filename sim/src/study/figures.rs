@@ -64,7 +64,11 @@ fn curve(mut values: Vec<f64>) -> Curve {
 }
 
 /// Tasks from the middle of the run, each on the lowest lane that is free: how full the schedule is shows in the lanes.
+/// Of tasks that were thrown out it is not known when they ran: none then.
 fn bars(records: &Records) -> Vec<Bar> {
+    if records.preemptions > 0 {
+        return Vec::new();
+    }
     let begun = records.tasks.iter().map(|task| task.submit_us).min().unwrap_or(0);
     let mut ran: Vec<(i64, i64, u32)> = records
         .tasks

@@ -30,6 +30,9 @@ const FIRST: &[&str] = &[
     "simulated_seconds",
     "events",
 ];
+/// So many metrics are few.
+const FEW: usize = 16;
+
 /// The program that ran a study.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
@@ -134,10 +137,13 @@ impl Summary {
         found
     }
 
-    /// The metrics that are looked at first, as far as some policy has them.
-    pub fn headline(&self) -> Vec<&'static str> {
-        let has = |name: &&&str| self.policies.iter().any(|policy| policy.metrics.contains_key(**name));
-        FIRST.iter().filter(has).copied().collect()
+    /// The metrics that are looked at first: the usual ones, or all where there are few.
+    pub fn headline(&self) -> Vec<&str> {
+        let all = self.metric_names();
+        if all.len() <= FEW {
+            return all;
+        }
+        FIRST.iter().copied().filter(|name| all.contains(name)).collect()
     }
 
     /// The same study with the runs of one seed only: what replays that seed.

@@ -96,3 +96,19 @@ fn tasks_without_length_use_nothing() {
     assert_eq!(nothing["tasks"], 0.0);
     assert!(timeline.intervals.is_empty() && !nothing.contains_key("flow_time_mean"));
 }
+
+#[test]
+fn what_is_not_known_of_preempted_tasks_is_left_out() {
+    let mut records = records();
+    records.preemptions = 1;
+    // The second task was thrown out for half of its time.
+    records.tasks[1].run_us = 10_000_000;
+    let (metrics, timeline) = of(&records, 4);
+    // 10 core-seconds, 20, 10, of 80.
+    assert!((metrics["utilisation_cpus"] - 0.5).abs() < 1e-12);
+    assert!((metrics["queue_length_mean"] - 0.75).abs() < 1e-12);
+    assert!(!metrics.contains_key("jain_index") && !metrics.contains_key("fair_share_deviation_mean"));
+    let names: Vec<String> =
+        timeline.table().map(|t| t.columns().iter().map(|one| one.0.clone()).collect()).unwrap_or_default();
+    assert_eq!(names, ["begin_seconds", "queue_length"]);
+}

@@ -1,8 +1,9 @@
 //! The course of a run over time: queue, use and shares, as averages over equal intervals from the first submit to the
 //! last end.
 //!
-//! One sweep over starts and ends in order of time. A task that was thrown out and started anew counts as holding its
-//! resources for its run time before its end, since records hold the first start and the end only.
+//! One sweep over starts and ends in order of time. Records hold the first start and the end of a task only, so where
+//! tasks were thrown out and started anew nobody knows when each held its resources: then there are only the queue, and
+//! the utilisation over the whole window, from run times.
 
 use super::fairness::{Parts, dominant, fair_shares, jain};
 use super::{Metrics, enter, seconds};
@@ -12,7 +13,7 @@ use crate::study::table::{Column, Table};
 use std::collections::BTreeMap;
 
 /// Tenants with a share of their own in tables; the others are added up.
-pub(crate) const TENANTS_SHOWN: usize = 8;
+pub(crate) const TENANTS_SHOWN: usize = 7;
 /// Beyond so many tenants the deviation from fair shares, which costs their square, is left out.
 const TENANTS_MEASURED: usize = 512;
 
@@ -42,6 +43,10 @@ pub(crate) struct Timeline {
     averages: Vec<f64>,
     /// Mean over tenants with demand and over instants of the distance to the fair share.
     deviation: Option<f64>,
+    /// Use of CPU, memory, GPU over the window, as parts of the capacity.
+    used: Parts,
+    /// Tasks were thrown out: what was held when is not known.
+    is_split: bool,
 }
 
 /// A value whose integral is taken interval by interval.
@@ -198,6 +203,12 @@ impl Timeline {
         order.sort_by(|&a, &b| averages[b].total_cmp(&averages[a]).then(names[&a].cmp(&names[&b])));
         let shares: Vec<Vec<f64>> = shares.into_iter().map(|share| share.averages(window)).collect();
         let (queue, running) = (queue.averages(window), running.averages(window));
+        let is_split = records.preemptions > 0;
+        let whole = if is_split {
+            from_run_times(records, window)
+        } else {
+            core::array::from_fn(|one| used[one].total() / length)
+        };
         let used = used.map(|integral| integral.averages(window));
         let shown = &order[..order.len().min(TENANTS_SHOWN)];
         let interval = |number: usize| {
@@ -216,6 +227,8 @@ impl Timeline {
             capacity,
             averages,
             deviation: mean(&deviations),
+            used: whole,
+            is_split,
         }
     }
 
@@ -223,12 +236,12 @@ impl Timeline {
     pub(super) fn add(&self, metrics: &mut Metrics) {
         let capacity = [self.capacity.cpus_milli, self.capacity.mem_mib, self.capacity.gpus_milli];
         for (one, name) in ["cpus", "mem", "gpus"].into_iter().enumerate() {
-            let used: Vec<f64> = self.intervals.iter().map(|interval| interval.used[one]).collect();
-            enter(metrics, format!("utilisation_{name}"), mean(&used).filter(|_| capacity[one] > 0));
+            let is_known = capacity[one] > 0 && !self.intervals.is_empty();
+            enter(metrics, format!("utilisation_{name}"), is_known.then_some(self.used[one]));
         }
         let queue: Vec<f64> = self.intervals.iter().map(|interval| interval.queue).collect();
         enter(metrics, "queue_length_mean", mean(&queue));
-        if capacity.iter().any(|&one| one > 0) {
+        if capacity.iter().any(|&one| one > 0) && !self.is_split {
             enter(metrics, "tenants", Some(self.averages.len() as f64));
             enter(metrics, "dominant_share_max", self.averages.iter().copied().reduce(f64::max));
             enter(metrics, "jain_index", jain(&self.averages));
@@ -260,16 +273,24 @@ fn deviation(held: &[Held], capacity: &Capacity) -> Option<f64> {
     mean(&distances)
 }
 
+/// The use over the window when all that is known is how long tasks ran.
+fn from_run_times(records: &Records, window: Window) -> Parts {
+    let mut sums = [0_i128; 3];
+    for task in records.tasks.iter().filter(|task| task.end_us.is_some()) {
+        for (sum, amount) in sums.iter_mut().zip(amounts(task)) {
+            *sum += amount * i128::from(task.run_us);
+        }
+    }
+    parts(&sums, &records.capacity).map(|part| part / (window.end - window.begin) as f64)
+}
+
 /// What happens, in order of time.
 fn steps(records: &Records, end: i64) -> Vec<(i64, Step, u32)> {
     let mut steps = Vec::with_capacity(records.tasks.len() * 3);
     for (index, task) in records.tasks.iter().enumerate() {
         let mut add = |at: i64, step: Step| steps.push((at, step, index as u32));
         add(task.submit_us, Step::Submit);
-        let Some(mut start) = task.start_us else { continue };
-        if let Some(ended) = task.end_us.filter(|_| records.preemptions > 0) {
-            start = start.max(ended - task.run_us);
-        }
+        let Some(start) = task.start_us else { continue };
         let ended = task.end_us.unwrap_or(end);
         if start < ended {
             add(start, Step::Start);
@@ -291,8 +312,11 @@ impl Timeline {
         let column = |of: &dyn Fn(&Interval) -> f64| Column::Real(self.intervals.iter().map(of).collect());
         let mut table = Table::new()
             .with("begin_seconds", column(&|one| one.begin_seconds))
-            .with("queue_length", column(&|one| one.queue))
-            .with("running", column(&|one| one.running));
+            .with("queue_length", column(&|one| one.queue));
+        if self.is_split {
+            return Some(table);
+        }
+        table = table.with("running", column(&|one| one.running));
         let capacity = [self.capacity.cpus_milli, self.capacity.mem_mib, self.capacity.gpus_milli];
         for (resource, name) in ["cpus", "mem", "gpus"].into_iter().enumerate() {
             if capacity[resource] > 0 {

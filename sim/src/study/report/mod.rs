@@ -53,7 +53,7 @@ fn head(summary: &Summary) -> String {
     let seeds = summary.policies.first().map_or(0, |policy| policy.seeds.len());
     let speed = &summary.speed;
     format!(
-        "<h1>{}</h1><p><b>Question.</b> {}</p><p><b>Expected.</b> {}</p><p class=\"soft\">{} policies, {seeds} seeds each; \
+        "<h1>{}</h1><p><b>Question.</b> {}</p><p><b>Expected.</b> {}</p><p class=\"soft\">Policies: {}, seeds: {seeds}; \
          {} events in {} s of wall time ({} a second, {} runs at a time on {}).</p>",
         escape(&summary.scenario),
         said("question"),
@@ -71,15 +71,16 @@ fn against(summary: &Summary) -> String {
     if summary.policies.len() < 2 {
         return String::new();
     }
-    let drawn = summary.headline().into_iter().take(DRAWN);
+    let names = summary.headline().into_iter().filter(|name| *name != "events");
     let plot = |name: &str| {
         let row = |(number, policy): (usize, &super::PolicySummary)| {
             policy.metrics.get(name).map(|spread| (policy.policy.clone(), number, spread.mean, spread.ci95))
         };
         let rows: Vec<_> = summary.policies.iter().enumerate().filter_map(row).collect();
-        dots(name, &rows)
+        // Where all are equal there is nothing to see.
+        rows.iter().any(|one| one.2 != rows[0].2).then(|| dots(name, &rows))
     };
-    drawn.map(plot).collect()
+    names.filter_map(plot).take(DRAWN).collect()
 }
 
 /// A table of metrics, a column for each policy: the usual ones open, all of them folded.
@@ -194,7 +195,7 @@ fn shares(figures: &[Figures]) -> String {
         let name = |tenant: &str| if tenant == "others" { "others".to_owned() } else { format!("tenant {tenant}") };
         let drawn = columns.iter().enumerate().filter(|(_, (_, y))| y.iter().any(|share| *share > 0.0));
         // The others come last, in the last colour.
-        let colour = |at: usize, tenant: &str| if tenant == "others" { TENANTS_SHOWN - 1 } else { at };
+        let colour = |at: usize, tenant: &str| if tenant == "others" { TENANTS_SHOWN } else { at };
         let series: Vec<Series<'_>> = drawn
             .map(|(at, (tenant, y))| Series { name: name(tenant), colour: colour(at, tenant), x: x.clone(), y })
             .collect();

@@ -132,7 +132,11 @@ fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 pub(super) fn lines(labels: &Labels<'_>, series: &[Series<'_>]) -> String {
     let Some(x) = bounds(series.iter().flat_map(|one| one.x.iter().copied())) else { return String::new() };
     let Some((_, most)) = bounds(series.iter().flat_map(|one| one.y.iter().copied())) else { return String::new() };
-    let x = if labels.x_spacing == Spacing::Magnitudes { (0.0, x.1) } else { x };
+    let x = match (labels.x_spacing, labels.x_unit) {
+        (Spacing::Even, _) => x,
+        (Spacing::Magnitudes, Unit::Seconds) => (0.0, x.1),
+        (Spacing::Magnitudes, _) => (x.0.min(1.0), x.1),
+    };
     let mut canvas = Canvas::new(labels, x, (0.0, if most > 0.0 { most * 1.04 } else { 1.0 }));
     for one in series {
         let points: Vec<String> =

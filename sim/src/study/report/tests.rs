@@ -23,7 +23,14 @@ fn findings() -> Findings {
     let records = Records { tasks: (0..50).map(task).collect(), capacity, ..Records::default() };
     let (found, timeline) = metrics::of(&records, 20);
     let seed = |seed| SeedSummary { seed, trace_hash: "00".to_owned(), metrics: found.clone(), failures: Vec::new() };
-    let policy = |name: &str| PolicySummary::of(name, vec![seed(1), seed(2)]);
+    let slower = |mut run: SeedSummary| {
+        run.metrics.insert("flow_time_mean".to_owned(), 99.0);
+        run
+    };
+    let policy = |name: &str| match name {
+        "one" => PolicySummary::of(name, vec![seed(1), seed(2)]),
+        _ => PolicySummary::of(name, vec![slower(seed(1)), slower(seed(2))]),
+    };
     let figures = |name: &str| Figures::of(name, 1, Some(&records), timeline.table());
     let summary = Summary {
         scenario: "a<b>".to_owned(),

@@ -1,4 +1,4 @@
-//! Small clusters worked out by hand; the published results on the real trace are in `tests/main/openb.rs`.
+//! Small clusters worked out by hand, and the published results on the real trace.
 
 use super::*;
 use crate::study::tests::Folder;
@@ -85,4 +85,52 @@ fn bad_lists_are_refused_with_their_line() {
     let error = refused("sn,cpu_milli,memory_mib,gpu,model\na,8000,8000,0,\n", PODS);
     assert!(error.contains("no GPU"), "{error}");
     assert!(Path::new(&folder.path()).is_dir());
+}
+
+/// Values of the published results at one percentage, for the default mix: one a seed.
+fn published(file: &Path, policy: &str, percent: &str) -> Vec<f64> {
+    let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(bytes.as_slice()), &mut text).expect("gzip");
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().expect("a header");
+    let at = |name: &str| header.iter().position(|one| *one == name).expect("a column");
+    let (workload, of, value) = (at("workload"), at("sc_policy"), at(percent));
+    let rows = lines.filter(|row| row[workload] == "openb_pod_list_default" && row[of] == policy);
+    rows.map(|row| row[value].parse().expect("a number")).collect()
+}
+
+/// The rule of the reference: at most 0.3 plus twice the combined standard error between the means.
+#[test]
+fn the_published_results_are_met() {
+    let expected = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/traces/openb-gpu-2023/expected"));
+    if !expected.is_dir() {
+        println!("NOT TESTED: {} is not there", expected.display());
+        return;
+    }
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/openb.toml"));
+    let scenario = Scenario::open(path, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let engine = Openb::open(&scenario).unwrap_or_else(|error| panic!("{error}"));
+    let published_names = [("random", "01-Random"), ("best-fit", "05-BestFit"), ("fgd", "06-FGD")];
+    let mut allocated = Vec::new();
+    for (policy, theirs) in published_names {
+        let runs: Vec<Metrics> = (1..=3).map(|seed| run(&engine, policy, seed).metrics).collect();
+        for (metric, file, percent) in [
+            ("gpu_allocation_ratio_at_130", "alloc_ratio.csv.gz", "130"),
+            ("fragmentation_ratio_at_50", "frag_ratio.csv.gz", "50"),
+            ("fragmentation_ratio_at_90", "frag_ratio.csv.gz", "90"),
+        ] {
+            let values: Vec<f64> = runs.iter().map(|run| run[metric]).collect();
+            let [ours, theirs] = [values, published(&expected.join(file), theirs, percent)].map(|values| {
+                let spread = crate::study::Spread::of(&values).expect("values");
+                (spread.mean, spread.sd.expect("several").powi(2) / values.len() as f64)
+            });
+            let (gap, most) = ((ours.0 - theirs.0).abs(), 0.3 + 2.0 * (ours.1 + theirs.1).sqrt());
+            assert!(gap <= most, "{policy}: {metric} is {}, published {}; at most {most} apart", ours.0, theirs.0);
+            if percent == "130" {
+                allocated.push(ours.0);
+            }
+        }
+    }
+    assert!(allocated.is_sorted(), "random, best fit, FGD: {allocated:?}");
 }
