@@ -24,6 +24,8 @@ const FIRST: &[&str] = &[
     "utilisation_cpus",
     "jain_index",
     "fair_share_deviation_mean",
+    "locality_node",
+    "locality_rack",
     "conflict_fraction",
     "offer_rejection_rate",
     "tasks_finished",

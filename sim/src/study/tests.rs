@@ -75,10 +75,11 @@ fn every_shipped_scenario_runs() {
     let log = temporary.file("log.swf", log);
     let log = format!("workload.log={}", log.display());
     // Smaller than they are shipped, so that a debug build is quick; every policy, two seeds where seeds matter.
-    let small: [(&str, &[&str]); 9] = [
+    let small: [(&str, &[&str]); 10] = [
         ("backfilling", &["workload.jobs=200", "seeds=1-2"]),
         ("chaos", &["seeds=1-2", "workload.count=20"]),
         ("datacenter-day", &["cluster.agents=20", "workload.count=60", "workload.lengths=1..5"]),
+        ("delay-scheduling", &["workload.jobs=50", "seeds=1-2"]),
         ("drf-example", &[]),
         ("mesos-failover", &["seeds=1-2", "cluster.agents=8", "workload.count=30"]),
         ("mesos-scale", &["cluster.agents=20", "workload.count=60"]),

@@ -5,6 +5,7 @@
 mod architecture;
 mod batch;
 mod cluster;
+mod locality;
 mod placement;
 mod sharing;
 
@@ -83,6 +84,7 @@ pub fn policies(fidelity: Fidelity) -> Vec<PolicyRow> {
     match fidelity {
         Fidelity::Cluster => cluster::POLICIES.to_vec(),
         Fidelity::Sharing => sharing::POLICIES.to_vec(),
+        Fidelity::Locality => locality::POLICIES.to_vec(),
         Fidelity::Architecture => architecture::policies(),
         Fidelity::Batch => batch::policies(),
         Fidelity::Placement => placement::policies(),
@@ -95,6 +97,7 @@ pub(crate) fn open(scenario: &Scenario) -> Result<Box<dyn Engine>, Error> {
         Fidelity::Cluster => Ok(Box::new(cluster::Cluster::open(scenario)?)),
         Fidelity::Sharing => Ok(Box::new(sharing::Sharing::open(scenario)?)),
         Fidelity::Architecture => Ok(Box::new(architecture::Architectures::open(scenario)?)),
+        Fidelity::Locality => Ok(Box::new(locality::LocalityStudy::open(scenario)?)),
         Fidelity::Batch => Ok(Box::new(batch::Batch::open(scenario)?)),
         Fidelity::Placement => Ok(Box::new(placement::Openb::open(scenario)?)),
     }

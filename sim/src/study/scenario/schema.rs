@@ -13,17 +13,20 @@ pub enum Fidelity {
     Sharing,
     /// Several schedulers on one cell (policies 4).
     Architecture,
+    /// Jobs whose tasks prefer machines (policies 2.7).
+    Locality,
     /// The whole cluster: the very actors, in virtual time.
     Cluster,
 }
 
 impl Fidelity {
     /// Every fidelity with its word.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::Placement, "placement"),
         (Self::Batch, "batch"),
         (Self::Sharing, "sharing"),
         (Self::Architecture, "architecture"),
+        (Self::Locality, "locality"),
         (Self::Cluster, "cluster"),
     ];
 
@@ -86,7 +89,7 @@ const fn may(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, default: None, must: false, about }
 }
 
-const KINDS: &[&str] = &["placement", "batch", "sharing", "architecture", "cluster"];
+const KINDS: &[&str] = &["placement", "batch", "sharing", "architecture", "locality", "cluster"];
 
 /// Keys of every scenario.
 const COMMON: &[Key] = &[
@@ -213,6 +216,20 @@ const ARCHITECTURE: &[Key] = &[
     must("duration", Kind::Time, "virtual time after which the run ends"),
 ];
 
+const LOCALITY: &[Key] = &[
+    must("cluster.machines", Kind::Count(1, 100_000), "machines"),
+    must("cluster.slots", Kind::Count(1, 1_000_000), "tasks that run on each at a time"),
+    must("cluster.rack", Kind::Count(1, 100_000), "machines of a rack"),
+    must("workload.jobs", Kind::Count(1, 10_000_000), "jobs"),
+    must("workload.gap", Kind::Time, "mean time between two jobs (Poisson)"),
+    must("workload.tasks", Kind::Text, "tasks of a job, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`"),
+    must("workload.lengths", Kind::Text, "how long the tasks of a job run in seconds, a law"),
+    key("workload.replicas", Kind::Count(0, 100), "3", "machines that hold the data of each task"),
+    key("workload.tenants", Kind::Count(1, 100_000), "10", "tenants"),
+    must("wait.machine", Kind::Time, "how long a job waits for a machine with its data"),
+    must("wait.rack", Kind::Time, "how long it then waits for one of their racks"),
+];
+
 const CLUSTER: &[Key] = &[
     key("cluster.agents", Kind::Count(1, 1_000_000), "100", "machines in the pool"),
     key("cluster.cpus", Kind::Number(0.001, 1e6), "8", "cores of each machine"),
@@ -240,6 +257,7 @@ fn own(fidelity: Fidelity) -> &'static [Key] {
         Fidelity::Placement => PLACEMENT,
         Fidelity::Batch => BATCH,
         Fidelity::Sharing => SHARING,
+        Fidelity::Locality => LOCALITY,
         Fidelity::Architecture => ARCHITECTURE,
         Fidelity::Cluster => CLUSTER,
     }
