@@ -26,7 +26,7 @@ impl Cluster {
         let cores = |key: &str| {
             Quantity::from_scalar(settings.number(key)).ok_or_else(|| Error::Unfit(format!("'{key}' is no amount")))
         };
-        let memory = |key: &str| Quantity::units(settings.mebibytes(key).try_into().unwrap_or(u32::MAX.into()));
+        let memory = |key: &str| Quantity::units(settings.mebibytes(key));
         let small = |key: &str| u32::try_from(settings.count(key)).unwrap_or(u32::MAX);
         let lengths = settings.text("workload.lengths");
         let options = Options {

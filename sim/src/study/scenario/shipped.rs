@@ -24,6 +24,7 @@ shipped!(
     "backfilling",
     "chaos",
     "datacenter-day",
+    "delay-scheduling",
     "drf-example",
     "mesos-failover",
     "mesos-scale",

@@ -12,6 +12,9 @@ const MEMORIES: [(&str, i64); 3] = [("TiB", 1 << 20), ("GiB", 1 << 10), ("MiB", 
 /// The longest time in a scenario: a hundred years, which is far from the end of the clock.
 pub(crate) const TIME_MAX_US: i64 = 100 * 365 * 86_400_000_000;
 
+/// The most memory in a scenario, in MiB: an exbibyte, which is far from where sums over a cluster end.
+pub(crate) const MEMORY_MAX_MIB: i64 = 1 << 40;
+
 /// A study goes through at most so many seeds. Each has its own line in the summary.
 pub(crate) const SEEDS_MAX: usize = 100_000;
 
@@ -25,7 +28,10 @@ pub(crate) fn micros(text: &str) -> Result<i64, String> {
 
 /// Memory in mebibytes, such as `16 GiB`.
 pub(crate) fn mebibytes(text: &str) -> Result<u64, String> {
-    amount(text, &MEMORIES, "an amount of memory", "16 GiB").map(i64::unsigned_abs)
+    match amount(text, &MEMORIES, "an amount of memory", "16 GiB")? {
+        mebibytes if mebibytes > MEMORY_MAX_MIB => Err(format!("{} is more than an exbibyte", text.trim())),
+        mebibytes => Ok(mebibytes.unsigned_abs()),
+    }
 }
 
 /// What is said of a number where an amount with a unit belongs.
@@ -147,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_is_read_back(value in 0..TIME_MAX_US, memory in 0..1_u64 << 40, first in 0..1000_u64, count in 1..9_u64) {
+        fn what_is_shown_is_read_back(value in 0..TIME_MAX_US, memory in 0..=MEMORY_MAX_MIB.unsigned_abs(), first in 0..1000_u64, count in 1..9_u64) {
             prop_assert_eq!(micros(&show_micros(value)), Ok(value));
             prop_assert_eq!(mebibytes(&show_mebibytes(memory)), Ok(memory));
             let list: Vec<u64> = (first..first + count).chain([2000]).collect();
