@@ -12,7 +12,8 @@
 //!
 //! Beside it stand engines that simulate less and more of it: [`batch`] (queues on a pool, and on machines),
 //! [`architecture`] (who decides on what knowledge), both pure functions that fill a [`record::Records`]; [`workload`]
-//! reads traces and makes workloads for them; [`theory`] holds them against closed formulas.
+//! reads traces and makes workloads for them; [`theory`] holds them against closed formulas. [`study`] is the front of all:
+//! scenarios, sweeps, metrics, reports.
 #![forbid(unsafe_code)]
 
 pub mod architecture;

@@ -2,7 +2,7 @@
 //!
 //! A [`Scenario`] is a small TOML file. A [`Study`] is a scenario with its inputs read; it runs every policy with every seed
 //! over all cores, and leaves a [`Summary`], tables and a report. [`assertion`] judges a summary, [`compare`] sets two
-//! side by side, [`replay`] runs what a summary says again.
+//! side by side, [`replay()`] runs what a summary says again.
 //!
 //! Left to others: the simulations themselves (`batch`, the host of `world`, the placements of `kaon_actors`). Definitions
 //! of metrics and policies follow the reference `policies.md`.
