@@ -1,9 +1,10 @@
 # Two commands do everything on a fresh Debian machine with Rust: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo up test check fix bench clean
+.PHONY: help setup build demo up test check fix bench results clean
 
 KAON := target/release/kaon
 SEEDS ?= 200
+LOGS ?= ../shared/data/traces/swf-parallel-workloads
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,10 @@ fix: ## format, and apply what clippy can mend
 
 bench: setup ## the numbers of docs/performance.md
 	cargo bench -p kaon-benches
+
+results: setup ## the figures of docs/results.md; LOGS names the folder of the archive's logs
+	cargo run --release -p kaon-sim --example results -- $(LOGS) > target/results.md
+	mv target/results.md docs/results.md
 
 clean: ## remove what was built
 	cargo clean

@@ -399,13 +399,125 @@ pub(crate) enum Ca {
 /// `kaon sim`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Sim {
-    /// Run one simulated cluster to the end and report.
+    /// Run a scenario and report; without one, one simulated cluster from the flags.
     Run(SimRun),
+    /// Run a scenario with many seeds, and keep those for which a claim does not hold.
+    Explore(Explore),
+    /// Run again what was recorded, or one seed of a scenario, and tell whether the same comes out.
+    Replay(Replay),
+    /// Set two studies side by side.
+    Compare(Compare),
+    /// List scenarios, workload formats, policies and metrics.
+    List(SimList),
+    /// Run a scenario and judge assertions about it; the exit code is 1 when one does not hold.
+    Check(Check),
+}
+
+/// A scenario, and how it is run.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Scenario {
+    /// Set a key of the scenario, such as `workload.tasks=PATH`; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Policies in place of the scenario's.
+    #[arg(long, value_name = "NAME,..")]
+    pub(crate) policy: Option<String>,
+    /// Runs at a time; as many as the machine has threads when not given.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(crate) jobs: usize,
+    /// Where the summary, the report and the tables are written.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `kaon sim explore`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Explore {
+    /// The scenario: a file, or the name of one that is shipped.
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: PathBuf,
+    /// The seeds, such as `1-1000`; the scenario's when not given.
+    #[arg(long)]
+    pub(crate) seeds: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) how: Scenario,
+}
+
+/// `kaon sim replay`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Replay {
+    /// A seed; or a summary, or the folder it is in.
+    #[arg(value_name = "SEED|FILE")]
+    pub(crate) what: String,
+    /// The scenario of the seed.
+    #[arg(long, value_name = "SCENARIO", default_value = "chaos")]
+    pub(crate) scenario: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) how: Scenario,
+}
+
+/// `kaon sim compare`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Compare {
+    /// The folder of the first study.
+    #[arg(value_name = "DIR")]
+    pub(crate) before: PathBuf,
+    /// The folder of the second.
+    #[arg(value_name = "DIR")]
+    pub(crate) after: PathBuf,
+    /// Show the differences that may be chance, too.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `kaon sim list`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SimList {
+    /// List the keys of scenarios, too.
+    #[arg(long)]
+    pub(crate) keys: bool,
+}
+
+/// `kaon sim check`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Check {
+    /// The scenario: a file, or the name of one that is shipped.
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: PathBuf,
+    /// What must hold of the means, such as `jct.p99 < 600` or `fgd:gpu_allocation_ratio > 95`; may be given again.
+    #[arg(long = "assert", value_name = "ASSERTION", required = true)]
+    pub(crate) assertions: Vec<String>,
+    /// Write the verdicts as a JUnit report.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// The seeds, such as `1-10`; the scenario's when not given.
+    #[arg(long)]
+    pub(crate) seeds: Option<String>,
+    #[command(flatten)]
+    pub(crate) how: Scenario,
 }
 
 /// `kaon sim run`.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct SimRun {
+    /// The scenario: a file, or the name of one that is shipped. Flags that describe a cluster are for runs without one.
+    #[arg(
+        value_name = "SCENARIO",
+        conflicts_with_all = ["frameworks", "tasks", "seed", "workers", "faults", "agent_cpus", "agent_mem", "task_cpus",
+            "task_mem", "lengths", "plain", "teardown", "deadline", "invariants_every", "plant"]
+    )]
+    pub(crate) scenario: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) how: Scenario,
     /// How many agents.
     #[arg(long, env = "KAON_AGENTS", default_value_t = 100)]
     pub(crate) agents: u32,
@@ -418,9 +530,9 @@ pub(crate) struct SimRun {
     /// The seed: same seed, same run.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Run so many seeds, counting up from `--seed`, and report failures.
+    /// With a scenario its seeds, such as `1-10`; else run so many seeds, counting up from `--seed`, and report failures.
     #[arg(long)]
-    pub(crate) seeds: Option<u64>,
+    pub(crate) seeds: Option<String>,
     /// Worker threads; the result is the same with any number.
     #[arg(long, default_value_t = 1)]
     pub(crate) workers: usize,

@@ -15,7 +15,7 @@ mod topology;
 mod up;
 
 use anyhow::Result;
-use arguments::{Arguments, Command, Sim};
+use arguments::{Arguments, Command};
 use list::What;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -46,8 +46,8 @@ fn start() -> Result<i32> {
     let arguments = config::arguments()?;
     let filter = EnvFilter::try_new(&arguments.log)?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    if let Command::Sim(Sim::Run(options)) = arguments.command {
-        return sim::run(options);
+    if let Command::Sim(command) = arguments.command {
+        return sim::dispatch(command);
     }
     if let Command::Topology(options) = arguments.command {
         return topology::show(&options).map(|()| 0);

@@ -18,6 +18,7 @@ mod pymesos;
 mod run;
 mod security;
 mod settings;
+mod study;
 mod tidy;
 mod topology;
 mod up;

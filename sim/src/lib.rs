@@ -5,12 +5,19 @@
 //! disks, containers and faults are simulated; all chance comes from the seed. Two runs of one seed deliver the same
 //! events in the same order and end with the same trace hash, with any number of workers (laws L1, L9).
 //!
-//! Inside: `world` (build, time, end), `crew` (workers), `queue` with `wheel` (the order of events), `machine` with `drive` (actors
-//! and supervision), `network`, `disk`, `containers`, `program` (what simulated commands do), `client` (frameworks),
-//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). It leaves workload models, traces of real
-//! clusters and the v1 API in virtual time to later.
+//! Inside: `world` (build, time, end), `crew` (workers), `queue` with `wheel` (the order of events), `machine` with `drive`
+//! (actors and supervision), `network`, `disk`, `containers`, `program` (what simulated commands do), `client` (frameworks),
+//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). It leaves the
+//! v1 API in virtual time to later.
+//!
+//! Beside it stand engines that simulate less and more of it: [`batch`] (queues on a pool, and on machines),
+//! [`architecture`] (who decides on what knowledge), both pure functions that fill a [`record::Records`]; [`workload`]
+//! reads traces and makes workloads for them; [`theory`] holds them against closed formulas. [`study`] is the front of all:
+//! scenarios, sweeps, metrics, reports.
 #![forbid(unsafe_code)]
 
+pub mod architecture;
+pub mod batch;
 mod cast;
 mod check;
 mod client;
@@ -32,13 +39,16 @@ mod place;
 mod process;
 mod program;
 mod queue;
+pub mod record;
 mod report;
 mod story;
+pub mod study;
 #[cfg(test)]
 mod tests;
+pub mod theory;
 mod timers;
 mod wheel;
-mod workload;
+pub mod workload;
 mod world;
 
 pub use explore::explore;

@@ -1,14 +1,14 @@
-//! `kaon sim run`: one simulated cluster, or many seeds of it.
+//! `kaon sim run` without a scenario: one simulated cluster from its flags, or many seeds of it.
 
+use super::bar;
 use crate::arguments::SimRun;
 use crate::table::say;
-use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use anyhow::{Context, Result, bail};
 use kaon_kernel::quantity::Quantity;
 use kaon_sim::{Lengths, Options, Plant, Progress};
 
 /// Runs, prints, and tells by the exit code whether every claim held.
-pub(crate) fn run(arguments: SimRun) -> Result<i32> {
+pub(super) fn run(arguments: &SimRun) -> Result<i32> {
     let plant = arguments.plant.as_deref();
     let options = Options {
         agents: arguments.agents,
@@ -32,8 +32,16 @@ pub(crate) fn run(arguments: SimRun) -> Result<i32> {
         deadline: crate::host::seconds("deadline", arguments.deadline)?,
         invariants_every: arguments.invariants_every,
     };
-    match arguments.seeds {
-        Some(seeds) => explore(&options, seeds, arguments.json),
+    let scenario_only = &arguments.how;
+    if !scenario_only.set.is_empty() || scenario_only.policy.is_some() || scenario_only.out.is_some() {
+        bail!("--set, --policy and --out are for scenarios; name one, such as `kaon sim run openb.toml`");
+    }
+    match &arguments.seeds {
+        Some(seeds) => {
+            let seeds =
+                seeds.parse().with_context(|| format!("--seeds {seeds}: without a scenario, a number of seeds"))?;
+            explore(&options, seeds, arguments.json)
+        }
         None => once(&options, arguments.json),
     }
 }
@@ -78,13 +86,4 @@ fn explore(options: &Options, seeds: u64, json: bool) -> Result<i32> {
         say(format_args!("seeds: {} passed, {} failed", sum.seeds - failed.len() as u64, failed.len()))?;
     }
     Ok(i32::from(!sum.failures.is_empty()))
-}
-
-/// A bar on stderr, and nothing where stderr is no terminal.
-fn bar(length: u64, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }

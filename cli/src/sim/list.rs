@@ -1,0 +1,46 @@
+//! `kaon sim list`: what there is to simulate with.
+
+use crate::arguments::SimList;
+use crate::table::{Table, say};
+use anyhow::Result;
+use kaon_sim::study::{FORMATS, Fidelity, METRICS, SHIPPED, Scenario, policies};
+use std::path::Path;
+
+/// Prints scenarios, formats, policies and metrics, a line each.
+pub(super) fn list(arguments: &SimList) -> Result<()> {
+    let mut table = Table::new(&["scenario", "kind", "question"]);
+    for shipped in SHIPPED {
+        let scenario = Scenario::open(Path::new(shipped.name), &[])?;
+        let question = scenario.question().to_owned();
+        table.row(vec![shipped.name.to_owned(), scenario.fidelity.word().to_owned(), question]);
+    }
+    say(&table)?;
+    let mut table = Table::new(&["workload format", "key", "what it is"]);
+    for format in FORMATS {
+        table.row([format.name, format.key, format.about].map(str::to_owned).to_vec());
+    }
+    say(&table)?;
+    let mut table = Table::new(&["policy", "kind", "what it does"]);
+    for (fidelity, word) in Fidelity::ALL {
+        for row in policies(fidelity) {
+            table.row(vec![row.name.to_owned(), word.to_owned(), row.about.to_owned()]);
+        }
+    }
+    say(&table)?;
+    let mut table = Table::new(&["metric", "definition"]);
+    for row in METRICS {
+        table.row(vec![row.name.to_owned(), row.about.to_owned()]);
+    }
+    say(table.to_string().trim_end())?;
+    if arguments.keys {
+        for (fidelity, word) in Fidelity::ALL {
+            let mut table = Table::new(&[&format!("key ({word})"), "holds", "default", "what it is for"]);
+            for key in Scenario::keys(fidelity) {
+                let default = key.default.unwrap_or("").to_owned();
+                table.row(vec![key.name.to_owned(), key.holds.to_owned(), default, key.about.to_owned()]);
+            }
+            say(format_args!("\n{}", table.to_string().trim_end()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! `kaon sim` with scenarios, from outside: files, exit codes, sentences.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn sim(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kaon"));
+    let Output { status, stdout, stderr } =
+        command.arg("sim").args(arguments).current_dir(folder).output().expect("kaon starts");
+    (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn a_study_is_run_written_down_replayed_and_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let small = ["--set", "workload.jobs=200", "--seeds", "1-2", "--policy", "fcfs,easy"];
+    let run =
+        |out: &str, more: &[&str]| sim(folder, &[&["run", "backfilling", "--out", out][..], &small, more].concat());
+    let (code, out, err) = run("one", &["--jobs", "1"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("flow_time_mean") && out.contains("easy"), "{out}");
+    assert_eq!(run("two", &["--jobs", "2"]).0, Some(0));
+    let (one, two) = (json(&folder.join("one/summary.json")), json(&folder.join("two/summary.json")));
+    assert_eq!(one["policies"], two["policies"], "the number of jobs changes nothing");
+    assert_eq!(one["scenario"], "backfilling");
+    assert_eq!(one["parameters"]["workload.jobs"], 200);
+    assert!(one["kaon"]["commit"].as_str().is_some_and(|commit| !commit.is_empty()));
+    let first = &one["policies"][0];
+    assert_eq!((first["policy"].as_str(), first["seeds"].as_array().map(Vec::len)), (Some("fcfs"), Some(2)));
+    assert!(first["seeds"][0]["trace_hash"].as_str().is_some_and(|hash| hash.len() == 16));
+    let spread = &first["metrics"]["flow_time_mean"];
+    assert!(spread["mean"].is_f64() && spread["sd"].is_f64() && spread["ci95"][1].is_f64(), "{spread}");
+    for file in ["report.html", "tasks/easy-2.csv", "tasks/easy-2.parquet", "intervals/fcfs-1.csv"] {
+        assert!(folder.join("one").join(file).is_file(), "no {file}");
+    }
+    let (code, out, _) = sim(folder, &["replay", "one"]);
+    assert_eq!((code, out.as_str()), (Some(0), "4 of 4 runs came out as recorded\n"));
+    let (code, out, _) = sim(folder, &["compare", "one", "two"]);
+    assert!(code == Some(0) && out.contains("4 of 4 common runs have the same trace"), "{out}");
+}
+
+#[test]
+fn assertions_decide_the_exit_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |assertion: &str| {
+        let arguments = ["check", "drf-example", "--assert", assertion, "--junit", "junit.xml"];
+        sim(folder.path(), &arguments)
+    };
+    let (code, out, err) = check("drf:tasks_a == 3");
+    assert_eq!(code, Some(0), "{out}{err}");
+    let (code, out, _) = check("drf:tasks_a > drf:tasks_b");
+    assert_eq!(code, Some(0), "{out}");
+    let (code, out, _) = check("tasks_b > 1.9");
+    assert_eq!(code, Some(1));
+    assert!(out.contains("\"tasks_b > 1.9\" does not hold: tasks_b of ceei is 1.63"), "{out}");
+    let report = std::fs::read_to_string(folder.path().join("junit.xml")).expect("a report");
+    assert!(report.contains("tests=\"3\" failures=\"1\""), "{report}");
+    let (code, _, err) = check("flow_tiem_mean < 3");
+    assert!(code == Some(1) && err.contains("names no metric"), "{err}");
+}
+
+#[test]
+fn mistakes_in_scenarios_are_told_with_their_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "kind = 'batch'\nquestion = 'q'\nanswer = 'a'\npolicies = ['fcfs']\n[workload]\nlgo = 'x.swf'\n";
+    std::fs::write(folder.path().join("s.toml"), text).expect("a file");
+    let (code, _, err) = sim(folder.path(), &["run", "s.toml"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("s.toml:6: there is no key 'workload.lgo'; did you mean 'workload.log'?"), "{err}");
+    let (code, _, err) = sim(folder.path(), &["run", "backfilling", "--policy", "eesy"]);
+    assert!(code == Some(1) && err.contains("did you mean 'easy'?"), "{err}");
+    let (code, _, err) = sim(folder.path(), &["run", "backfilling", "--faults"]);
+    assert!(code == Some(2) && err.contains("cannot be used with"), "{err}");
+    let (code, out, _) = sim(folder.path(), &["list", "--keys"]);
+    assert_eq!(code, Some(0));
+    for word in ["openb", "easy-sjbf-exact", "fgd", "bounded_slowdown_*", "workload.log"] {
+        assert!(out.contains(word), "no {word}");
+    }
+}
+
+#[test]
+fn seeds_that_break_a_claim_are_kept_and_replayed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let small = ["--set", "workload.count=30", "--set", "cluster.agents=4"];
+    let (code, out, err) = sim(folder.path(), &[&["explore", "chaos", "--seeds", "1-3"][..], &small].concat());
+    assert!(code == Some(0) && out.contains("3 runs, 0 seeds failed"), "{out}{err}");
+    // A deadline that nothing can meet.
+    let hasty = [&small[..], &["--set", "duration=2 s", "--out", "failed"]].concat();
+    let (code, out, _) = sim(folder.path(), &[&["explore", "chaos", "--seeds", "5-6"][..], &hasty].concat());
+    assert!(code == Some(1) && out.contains("every task ends") && out.contains("2 seeds failed"), "{out}");
+    let (code, out, _) = sim(folder.path(), &["replay", "failed/seed-5.json"]);
+    assert!(code == Some(0) && out.contains("1 of 1 runs came out as recorded"), "{out}");
+    let (code, _, _) = sim(folder.path(), &[&["replay", "5"][..], &small].concat());
+    assert_eq!(code, Some(0));
+}

@@ -1,0 +1,174 @@
+//! Scenarios: small TOML files that say what a study simulates. What is wrong in one is told with its line, and with the
+//! key that was probably meant.
+//!
+//! `node` reads text into a tree with places, `schema` is the list of all keys, `settings` the checked values, `unit` the
+//! amounts with units. What the values mean is up to the engines.
+
+pub(crate) mod law;
+pub(crate) mod node;
+mod schema;
+mod settings;
+mod shipped;
+pub(crate) mod unit;
+
+#[cfg(test)]
+mod tests;
+
+pub use schema::Fidelity;
+pub use settings::Settings;
+pub use shipped::{SHIPPED, Shipped};
+
+use crate::study::Error;
+use node::{Node, Place, What};
+use schema::Kind;
+use std::path::{Path, PathBuf};
+
+/// A scenario with its overrides, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The file's name without its ending.
+    pub name: String,
+    /// What is simulated.
+    pub fidelity: Fidelity,
+    /// The values of all keys.
+    pub settings: Settings,
+}
+
+/// A key of scenarios, for lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// Its full name.
+    pub name: &'static str,
+    /// What it holds.
+    pub holds: &'static str,
+    /// Its default as it would be written.
+    pub default: Option<&'static str>,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+impl Scenario {
+    /// Reads a scenario from a file, or one of those that are shipped by its name.
+    ///
+    /// # Errors
+    /// A file that can't be read, no TOML, an unknown key, a value of the wrong kind, unit or size.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<Self, Error> {
+        let (name, text, base) = load(path)?;
+        let file = path.file_name().map_or_else(|| name.clone(), |file| file.to_string_lossy().into_owned());
+        let mut root = node::read(&text, &file).map_err(Error::scenario)?;
+        for text in overrides {
+            set(&mut root, text)?;
+        }
+        Self::of(name, &root, &base)
+    }
+
+    /// Reads a scenario from the parameters that a summary holds.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; places are then named by `file`.
+    pub fn from_parameters(name: &str, parameters: &serde_json::Value, file: &str) -> Result<Self, Error> {
+        let place = Place::Record(file.to_owned());
+        let flat = node::read_json(parameters, &place).map_err(Error::scenario)?;
+        let What::Table(entries) = flat.what else {
+            return Err(Error::scenario((place, "the parameters are no table".to_owned())));
+        };
+        let mut root = Node { place, what: What::Table(Vec::new()) };
+        for (key, value) in entries {
+            node::put(&mut root, &key, value).map_err(Error::scenario)?;
+        }
+        Self::of(name.to_owned(), &root, Path::new(""))
+    }
+
+    fn of(name: String, root: &Node, base: &Path) -> Result<Self, Error> {
+        let fidelity = fidelity(root).map_err(Error::scenario)?;
+        let unknown = |key: &str| {
+            let kinds = schema::kinds_with(key);
+            (!kinds.is_empty())
+                .then(|| format!(" in kind '{}'; it belongs to kind '{}'", fidelity.word(), kinds.join("', '")))
+        };
+        let settings = Settings::read(root, schema::keys(fidelity), base, &unknown).map_err(Error::scenario)?;
+        Ok(Self { name, fidelity, settings })
+    }
+
+    /// Every key of a kind of study.
+    pub fn keys(fidelity: Fidelity) -> Vec<KeyRow> {
+        let row = |key: &schema::Key| KeyRow {
+            name: key.name,
+            holds: holds(key.kind),
+            default: key.default,
+            about: key.about,
+        };
+        schema::keys(fidelity).map(row).collect()
+    }
+
+    /// What it asks.
+    pub fn question(&self) -> &str {
+        self.settings.text("question")
+    }
+
+    /// The seeds to run.
+    pub fn seeds(&self) -> &[u64] {
+        self.settings.seeds("seeds")
+    }
+
+    /// The policies to compare.
+    pub fn policies(&self) -> &[String] {
+        self.settings.names("policies")
+    }
+}
+
+fn load(path: &Path) -> Result<(String, String, PathBuf), Error> {
+    let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text, path.parent().unwrap_or(Path::new("")).to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.components().count() == 1 => {
+            let shipped = SHIPPED.iter().find(|one| one.name == name).ok_or_else(|| Error::NoScenario {
+                path: path.to_owned(),
+                shipped: SHIPPED.map(|one| one.name).join(", "),
+            })?;
+            Ok((name, shipped.text.to_owned(), PathBuf::new()))
+        }
+        Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Carries out one override, `key=value`.
+fn set(root: &mut Node, text: &str) -> Result<(), Error> {
+    let place = Place::Override(text.to_owned());
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(Error::scenario((place, "an override is key=value".to_owned())));
+    };
+    let value = node::read_value(value.trim(), place).map_err(Error::scenario)?;
+    node::put(root, key.trim(), value).map_err(Error::scenario)
+}
+
+fn fidelity(root: &Node) -> Result<Fidelity, (Place, String)> {
+    let What::Table(entries) = &root.what else { return Err((root.place.clone(), "a scenario is a table".to_owned())) };
+    let kinds = || Fidelity::ALL.map(|(_, word)| word).join(", ");
+    let Some((_, node)) = entries.iter().find(|(key, _)| key == "kind") else {
+        return Err((root.place.clone(), format!("the key 'kind' is missing: one of {}", kinds())));
+    };
+    let What::Text(word) = &node.what else {
+        return Err((node.place.clone(), format!("'kind' must be one of {}, not {}", kinds(), node.what.kind())));
+    };
+    Fidelity::ALL.iter().find(|(_, one)| one == word).map(|(fidelity, _)| *fidelity).ok_or_else(|| {
+        let near = super::nearest::hint(word, Fidelity::ALL.map(|(_, word)| word));
+        (node.place.clone(), format!("'kind' must be one of {}, not \"{word}\"{near}", kinds()))
+    })
+}
+
+fn holds(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Choice(_) => "word",
+        Kind::Path => "file",
+        Kind::Count(..) => "count",
+        Kind::Number(..) => "number",
+        Kind::Time => "time",
+        Kind::Memory => "memory",
+        Kind::Switch => "true/false",
+        Kind::Seeds => "seeds",
+        Kind::Names => "words",
+        Kind::Rows(_) => "tables",
+    }
+}

@@ -1,0 +1,275 @@
+//! The keys of scenarios: what each is called, what it holds, and what it is for.
+//!
+//! A key that is not here is an error, so this list is the whole language; `kaon sim list --keys` prints it.
+
+/// What a study simulates, and with it which keys its scenario has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fidelity {
+    /// Tasks placed on machines one after the other, none ever leaves (policies 7).
+    Placement,
+    /// Jobs with run times on a pool of processors (policies 2).
+    Batch,
+    /// One pool divided between tenants by a rule (policies 1); no time passes.
+    Sharing,
+    /// Several schedulers on one cell (policies 4).
+    Architecture,
+    /// Jobs whose tasks prefer machines (policies 2.7).
+    Locality,
+    /// The whole cluster: the very actors, in virtual time.
+    Cluster,
+}
+
+impl Fidelity {
+    /// Every fidelity with its word.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Placement, "placement"),
+        (Self::Batch, "batch"),
+        (Self::Sharing, "sharing"),
+        (Self::Architecture, "architecture"),
+        (Self::Locality, "locality"),
+        (Self::Cluster, "cluster"),
+    ];
+
+    /// Its word in a scenario.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(one, _)| *one == self).map_or("", |(_, word)| word)
+    }
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Any text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A file, relative to the scenario; relative to the working directory in an override.
+    Path,
+    /// A whole number in these bounds.
+    Count(u64, u64),
+    /// A number in these bounds.
+    Number(f64, f64),
+    /// A time with its unit.
+    Time,
+    /// Memory with its unit.
+    Memory,
+    /// True or false.
+    Switch,
+    /// Seeds, such as `1-10`.
+    Seeds,
+    /// A list of words.
+    Names,
+    /// A list of tables with these keys.
+    Rows(&'static [Key]),
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Key {
+    /// Its full name, with dots.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// What it is when nothing is said, as it would be written; none when it must be said or may be missing.
+    pub(crate) default: Option<&'static str>,
+    /// Whether a scenario without it is refused.
+    pub(crate) must: bool,
+    /// One line for people.
+    pub(crate) about: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+    Key { name, kind, default: Some(default), must: false, about }
+}
+
+const fn must(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, default: None, must: true, about }
+}
+
+const fn may(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, default: None, must: false, about }
+}
+
+const KINDS: &[&str] = &["placement", "batch", "sharing", "architecture", "locality", "cluster"];
+
+/// Keys of every scenario.
+const COMMON: &[Key] = &[
+    must("kind", Kind::Choice(KINDS), "what is simulated; decides which other keys there are"),
+    must("question", Kind::Text, "what the scenario asks, in a sentence"),
+    must("answer", Kind::Text, "what is expected, and why"),
+    must("policies", Kind::Names, "the policies to compare; `--policy` overrides"),
+    key("seeds", Kind::Seeds, "1", "the seeds, as in \"1-10\"; `--seeds` overrides"),
+    key("output.intervals", Kind::Count(2, 10_000), "240", "rows of the per-interval table"),
+    key("output.tasks", Kind::Switch, "true", "whether per-task tables are written"),
+];
+
+/// What a group of machines has.
+const GROUP: &[Key] = &[
+    must("count", Kind::Count(1, 1_000_000), "machines of the group"),
+    must("cpus", Kind::Number(0.0, 1e6), "cores of each"),
+    must("memory", Kind::Memory, "memory of each"),
+    key("gpus", Kind::Count(0, 16), "0", "GPUs of each"),
+    key("gpu_type", Kind::Text, "", "the type of its GPUs"),
+];
+
+const PLACEMENT: &[Key] = &[
+    may("cluster.nodes", Kind::Path, "a node list in openb's columns (CSV, plain, gzip or zstd)"),
+    may("cluster.group", Kind::Rows(GROUP), "machines without a file, group by group"),
+    must("workload.tasks", Kind::Path, "a pod list in openb's columns (CSV, plain, gzip or zstd)"),
+    key("workload.load", Kind::Number(0.01, 10.0), "1.3", "GPU request that arrives, over the cluster's GPU capacity"),
+    key("workload.covered_percent", Kind::Count(1, 100), "95", "pods that the target workload of `fgd` covers"),
+    key(
+        "cluster.compaction",
+        Kind::Switch,
+        "false",
+        "whether the smallest sufficient part of the cluster is sought (11 shuffles a seed)",
+    ),
+];
+
+const BATCH: &[Key] = &[
+    may(
+        "workload.log",
+        Kind::Path,
+        "a batch log in Standard Workload Format; without one, jobs are drawn from the keys below",
+    ),
+    key("cluster.processors", Kind::Count(0, 1_000_000_000), "0", "processors; 0 takes the log's header at its word"),
+    key(
+        "workload.jobs",
+        Kind::Count(0, 50_000_000),
+        "0",
+        "jobs; with a log only so many from its beginning, 0 for all",
+    ),
+    key(
+        "workload.arrivals",
+        Kind::Choice(&["poisson", "bursty", "diurnal", "closed"]),
+        "poisson",
+        "when drawn jobs come; closed: each tenant submits again when its job has ended, after the gap",
+    ),
+    key("workload.gap", Kind::Time, "60 s", "mean time between two drawn jobs"),
+    key("workload.density", Kind::Number(1.001, 1e5), "5", "bursty: how many times denser bursts are than the mean"),
+    key("workload.burst", Kind::Time, "10 min", "bursty: mean length of a burst"),
+    key("workload.swing", Kind::Number(0.0, 1.0), "0.8", "diurnal: how far the rate goes up and down over 24 h"),
+    key(
+        "workload.lengths",
+        Kind::Text,
+        "exp:600",
+        "run times of drawn jobs in seconds, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`",
+    ),
+    key("workload.processors", Kind::Text, "1", "processors of drawn jobs, a law"),
+    key("workload.overestimate", Kind::Text, "1", "planned over actual run time of drawn jobs, a law"),
+    key("workload.tenants", Kind::Count(1, 100_000), "10", "tenants of drawn jobs"),
+    key(
+        "engine.order",
+        Kind::Choice(&["submissions-first", "completions-first"]),
+        "submissions-first",
+        "which of two events at one instant comes first",
+    ),
+    key(
+        "engine.passes",
+        Kind::Choice(&["each-event", "each-time"]),
+        "each-event",
+        "whether jobs are started after each event, or once when all of an instant are handled",
+    ),
+    key("engine.preemption_cost", Kind::Time, "0 s", "work that a preemption adds to the job it stops (srpt, las)"),
+];
+
+/// What one who shares is.
+const TENANT: &[Key] = &[
+    must("name", Kind::Text, "a word; metrics are named after it"),
+    must("cpus", Kind::Number(0.0, 1e6), "cores that one of its tasks needs"),
+    must("memory", Kind::Memory, "memory that one of its tasks needs"),
+    key("gpus", Kind::Number(0.0, 1e6), "0", "GPUs that one of its tasks needs"),
+    key("weight", Kind::Count(1, 1_000_000), "1", "its weight; only the proportions count"),
+    key("tasks", Kind::Count(0, 1 << 40), "0", "tasks it has; 0 for no end"),
+    key("class", Kind::Count(0, 1_000_000), "0", "its class for `strict-priority`; the higher goes first"),
+];
+
+const SHARING: &[Key] = &[
+    must("cluster.cpus", Kind::Number(0.0, 1e9), "cores of the pool"),
+    must("cluster.memory", Kind::Memory, "memory of the pool"),
+    key("cluster.gpus", Kind::Number(0.0, 1e9), "0", "GPUs of the pool"),
+    must("tenant", Kind::Rows(TENANT), "those who share"),
+    key(
+        "engine.unfit",
+        Kind::Choice(&["skip", "stop"]),
+        "skip",
+        "whole tasks: what happens when the next does not fit; the tenant is left out, or all stops",
+    ),
+];
+
+/// What a scheduler is and is asked to do.
+const SCHEDULER: &[Key] = &[
+    must("name", Kind::Text, "a word; metrics are named after it"),
+    must("job_time", Kind::Time, "how long it thinks about a job"),
+    must("task_time", Kind::Time, "how long it thinks about each task in addition"),
+    must("gap", Kind::Time, "mean time between two of its jobs (Poisson)"),
+    key("tasks", Kind::Text, "1", "tasks of a job, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`"),
+    must("lengths", Kind::Text, "how long its tasks run in seconds, a law"),
+    key("cpus", Kind::Number(0.0, 1e6), "1", "cores of each task"),
+    key("memory", Kind::Memory, "1 GiB", "memory of each task"),
+];
+
+const ARCHITECTURE: &[Key] = &[
+    must("cluster.machines", Kind::Count(1, 1_000_000), "machines of the cell"),
+    must("cluster.cpus", Kind::Number(0.001, 1e6), "cores of each"),
+    must("cluster.memory", Kind::Memory, "memory of each"),
+    must("scheduler", Kind::Rows(SCHEDULER), "the schedulers"),
+    must("duration", Kind::Time, "virtual time after which the run ends"),
+];
+
+const LOCALITY: &[Key] = &[
+    must("cluster.machines", Kind::Count(1, 100_000), "machines"),
+    must("cluster.slots", Kind::Count(1, 1_000_000), "tasks that run on each at a time"),
+    must("cluster.rack", Kind::Count(1, 100_000), "machines of a rack"),
+    must("workload.jobs", Kind::Count(1, 10_000_000), "jobs"),
+    must("workload.gap", Kind::Time, "mean time between two jobs (Poisson)"),
+    must("workload.tasks", Kind::Text, "tasks of a job, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`"),
+    must("workload.lengths", Kind::Text, "how long the tasks of a job run in seconds, a law"),
+    key("workload.replicas", Kind::Count(0, 100), "3", "machines that hold the data of each task"),
+    key("workload.tenants", Kind::Count(1, 100_000), "10", "tenants"),
+    must("wait.machine", Kind::Time, "how long a job waits for a machine with its data"),
+    must("wait.rack", Kind::Time, "how long it then waits for one of their racks"),
+];
+
+const CLUSTER: &[Key] = &[
+    key("cluster.agents", Kind::Count(1, 1_000_000), "100", "machines in the pool"),
+    key("cluster.cpus", Kind::Number(0.001, 1e6), "8", "cores of each machine"),
+    key("cluster.memory", Kind::Memory, "16 GiB", "memory of each machine"),
+    key("frameworks.count", Kind::Count(1, 100_000), "2", "frameworks, each with its share of the tasks"),
+    key("frameworks.teardown", Kind::Switch, "false", "whether frameworks remove themselves when they are done"),
+    key("workload.count", Kind::Count(0, 4_294_967_295), "1000", "tasks over all frameworks"),
+    key("workload.cpus", Kind::Number(0.001, 1e6), "1", "cores of each task"),
+    key("workload.memory", Kind::Memory, "512 MiB", "memory of each task"),
+    key("workload.lengths", Kind::Text, "1..20", "how long tasks run in seconds: `5`, `1..20` or `exp:8`"),
+    key("workload.varied", Kind::Switch, "true", "whether some tasks fail and some are killed (2 % each)"),
+    key(
+        "faults.random",
+        Kind::Switch,
+        "false",
+        "whether each seed draws its crashes, cuts, losses, slow disks, panics",
+    ),
+    key("duration", Kind::Time, "6 h", "virtual time after which a run that is not done has failed"),
+    key("engine.workers", Kind::Count(1, 64), "1", "threads of one run; the result is the same with any number"),
+];
+
+/// The keys of a kind of study beyond the common ones.
+fn own(fidelity: Fidelity) -> &'static [Key] {
+    match fidelity {
+        Fidelity::Placement => PLACEMENT,
+        Fidelity::Batch => BATCH,
+        Fidelity::Sharing => SHARING,
+        Fidelity::Locality => LOCALITY,
+        Fidelity::Architecture => ARCHITECTURE,
+        Fidelity::Cluster => CLUSTER,
+    }
+}
+
+/// All keys of a kind of study.
+pub(crate) fn keys(fidelity: Fidelity) -> impl Iterator<Item = &'static Key> + Clone {
+    COMMON.iter().chain(own(fidelity))
+}
+
+/// The kinds of study that have a key.
+pub(crate) fn kinds_with(name: &str) -> Vec<&'static str> {
+    let has = |fidelity: Fidelity| own(fidelity).iter().any(|key| key.name == name);
+    Fidelity::ALL.iter().filter(|(one, _)| has(*one)).map(|(_, word)| *word).collect()
+}

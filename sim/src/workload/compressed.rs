@@ -1,0 +1,26 @@
+//! Opens a file as text, whatever it is packed in: gzip and zstd are told by their first bytes, not by the name.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Opens `path`, unpacking on the way.
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    unpack(BufReader::new(File::open(path)?))
+}
+
+/// Unpacks a stream of bytes if it is packed. Several gzip members in a row are one text.
+pub(super) fn unpack(mut source: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
+    let first = source.fill_buf()?;
+    if first.starts_with(&GZIP) {
+        return Ok(Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(source))));
+    }
+    if first.starts_with(&ZSTD) {
+        let decoder = ruzstd::decoding::StreamingDecoder::new(source).map_err(io::Error::other)?;
+        return Ok(Box::new(BufReader::new(Box::new(decoder) as Box<dyn Read>)));
+    }
+    Ok(Box::new(source))
+}

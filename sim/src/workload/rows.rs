@@ -1,0 +1,385 @@
+//! Tables of text, one row at a time: what every trace format stands on.
+//!
+//! A format says how a row is split, which columns it needs, and what a row means; this module opens the file, counts
+//! lines, finds columns by name, and turns what is wrong into an error with file and line. A lenient reader counts bad
+//! rows and goes on; a strict one stops at the first. Memory is one row, whatever the size of the file.
+
+use super::{compressed, numbers};
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+/// The longest line, in bytes: a file without line ends must not fill the memory.
+pub const LINE_BYTES_MAX: u64 = 1 << 20;
+/// So many bad rows are kept in words by a lenient reader; the rest is only counted.
+pub const SKIPPED_SHOWN_MAX: usize = 20;
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The header lacks a column.
+    #[error("the header has no column {0:?}")]
+    NoColumn(&'static str),
+    /// The row is too short.
+    #[error("the row has {found} fields, column {column:?} is missing")]
+    Short {
+        /// Fields found.
+        found: usize,
+        /// The first one missing.
+        column: &'static str,
+    },
+    /// Not a number, or not one of the wanted kind.
+    #[error("column {column:?} should be {wanted}, not {text:?}")]
+    Unfit {
+        /// The column.
+        column: &'static str,
+        /// What was wanted.
+        wanted: &'static str,
+        /// What was there.
+        text: String,
+    },
+    /// A quote that opens a field and is not closed on its line, or text after a closing quote.
+    #[error("a quoted field does not end where a field ends")]
+    Quote,
+    /// Not UTF-8.
+    #[error("the line is not UTF-8")]
+    NotText,
+    /// Longer than [`LINE_BYTES_MAX`].
+    #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
+    Long,
+    /// Anything else the format does not accept.
+    #[error("{0}")]
+    Unsound(String),
+}
+
+/// Why a file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It could not be opened.
+    #[error("{}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It could not be read on.
+    #[error("{}:{line}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// After this line.
+        line: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// A row is bad.
+    #[error("{}:{line}: {fault}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, from one.
+        line: u64,
+        /// What is wrong.
+        fault: Fault,
+    },
+}
+
+/// What to do with a bad row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// Stop with an error.
+    #[default]
+    Strict,
+    /// Count it and go on. A missing header column is an error all the same.
+    Lenient,
+}
+
+/// The rows a lenient reader left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many.
+    pub rows: u64,
+    /// The first of them, in words, with file and line.
+    pub shown: Vec<String>,
+}
+
+/// How lines are split into fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// At this character; a field may stand in double quotes, a quote inside is doubled; no field goes over a line's end.
+    At(char),
+    /// At runs of blanks.
+    Blanks,
+}
+
+/// A format of rows.
+pub trait Format {
+    /// What a row says.
+    type Row;
+
+    /// How lines are split.
+    fn split(&self) -> Split;
+
+    /// The columns a row has, in the order in which [`Fields`] numbers them; the flag says which must be there. With a
+    /// header they are found by name, without one they stand in this order.
+    fn columns(&self) -> &'static [(&'static str, bool)];
+
+    /// Whether the first line that is no comment names the columns.
+    fn has_header(&self) -> bool;
+
+    /// Takes a line that begins with a comment mark, or does not know it (then it is a row).
+    fn comment(&mut self, _line: &str) -> bool {
+        false
+    }
+
+    /// Reads a row; none leaves it out without complaint.
+    fn row(&mut self, fields: &Fields<'_>) -> Result<Option<Self::Row>, Fault>;
+}
+
+/// The fields of one row, by the numbers of the format's columns.
+pub struct Fields<'a> {
+    texts: &'a [String],
+    places: &'a [Option<usize>],
+    columns: &'static [(&'static str, bool)],
+}
+
+impl Fields<'_> {
+    /// The text of a column; empty where an optional column is not there.
+    pub fn text(&self, column: usize) -> &str {
+        self.places[column].and_then(|place| self.texts.get(place)).map_or("", String::as_str)
+    }
+
+    /// Whether the column is missing or empty.
+    pub fn is_empty(&self, column: usize) -> bool {
+        self.text(column).is_empty()
+    }
+
+    /// The fault of a column that is not what it should be.
+    pub fn unfit(&self, column: usize, wanted: &'static str) -> Fault {
+        Fault::Unfit { column: self.columns[column].0, wanted, text: self.text(column).to_owned() }
+    }
+
+    /// A whole number of any sign.
+    pub fn signed(&self, column: usize) -> Result<i64, Fault> {
+        self.text(column).parse().map_err(|_| self.unfit(column, "a whole number"))
+    }
+
+    /// A whole number from zero up to `most`.
+    pub fn unsigned(&self, column: usize, most: u64) -> Result<u64, Fault> {
+        let value = self.text(column).parse().ok().filter(|value| *value <= most);
+        value.ok_or_else(|| self.unfit(column, "a whole number from zero within its bound"))
+    }
+
+    /// A decimal from zero up, in units of 10^-`places`.
+    pub fn scaled(&self, column: usize, places: u32) -> Result<u64, Fault> {
+        let value = numbers::scaled(self.text(column), places).and_then(|value| u64::try_from(value).ok());
+        value.ok_or_else(|| self.unfit(column, "a decimal from zero"))
+    }
+
+    /// A decimal of any sign, in units of 10^-`places`.
+    pub fn scaled_signed(&self, column: usize, places: u32) -> Result<i64, Fault> {
+        numbers::scaled(self.text(column), places).ok_or_else(|| self.unfit(column, "a decimal"))
+    }
+}
+
+/// The rows of one file in one format. An iterator; after an error it is at its end.
+pub struct Rows<F: Format> {
+    source: Box<dyn BufRead>,
+    path: PathBuf,
+    line: u64,
+    format: F,
+    strictness: Strictness,
+    skipped: Skipped,
+    places: Option<Vec<Option<usize>>>,
+    is_over: bool,
+    buffer: Vec<u8>,
+    texts: Vec<String>,
+}
+
+impl<F: Format> Rows<F> {
+    /// Opens a file, plain, gzip or zstd.
+    pub fn open(path: &Path, format: F, strictness: Strictness) -> Result<Self, ReadError> {
+        let source = compressed::open(path).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
+        Ok(Self::new(source, path, format, strictness))
+    }
+
+    /// Reads bytes that are there already, plain, gzip or zstd; `name` stands for the file in errors.
+    pub fn bytes(bytes: &'static [u8], name: &str, format: F, strictness: Strictness) -> Result<Self, ReadError> {
+        let path = PathBuf::from(name);
+        let source = compressed::unpack(bytes).map_err(|source| ReadError::Open { path: path.clone(), source })?;
+        Ok(Self::new(source, &path, format, strictness))
+    }
+
+    fn new(source: Box<dyn BufRead>, path: &Path, format: F, strictness: Strictness) -> Self {
+        Self {
+            source,
+            path: path.to_owned(),
+            line: 0,
+            format,
+            strictness,
+            skipped: Skipped::default(),
+            places: None,
+            is_over: false,
+            buffer: Vec::new(),
+            texts: Vec::new(),
+        }
+    }
+
+    /// The format, with what it learned from comments so far.
+    pub fn format(&self) -> &F {
+        &self.format
+    }
+
+    /// What was left out so far.
+    pub fn skipped(&self) -> &Skipped {
+        &self.skipped
+    }
+
+    /// The number of the line last read.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Reads the file to its end: the rows, the format with what it learned, what was left out.
+    pub fn collect_all(mut self) -> Result<(Vec<F::Row>, F, Skipped), ReadError> {
+        let rows = self.by_ref().collect::<Result<Vec<_>, _>>()?;
+        Ok((rows, self.format, self.skipped))
+    }
+
+    /// The next line into the buffer, without its end; false at the end of the file.
+    fn advance(&mut self) -> Result<bool, ReadError> {
+        self.buffer.clear();
+        let failed = |source| ReadError::Read { path: self.path.clone(), line: self.line, source };
+        let mut limited = (&mut self.source).take(LINE_BYTES_MAX + 1);
+        let read = limited.read_until(b'\n', &mut self.buffer).map_err(failed)?;
+        if read == 0 {
+            return Ok(false);
+        }
+        self.line += 1;
+        while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
+            self.buffer.pop();
+        }
+        if self.line == 1 && self.buffer.starts_with(&[0xef, 0xbb, 0xbf]) {
+            self.buffer.drain(..3);
+        }
+        Ok(true)
+    }
+
+    /// What the line in the buffer says; the flag tells a fault nobody may skip.
+    fn take(&mut self) -> Result<Option<F::Row>, (Fault, bool)> {
+        if self.buffer.len() as u64 > LINE_BYTES_MAX {
+            return Err((Fault::Long, true));
+        }
+        let line = core::str::from_utf8(&self.buffer).map_err(|_| (Fault::NotText, false))?;
+        if line.trim().is_empty() || self.format.comment(line) {
+            return Ok(None);
+        }
+        split(line, self.format.split(), &mut self.texts).map_err(|fault| (fault, false))?;
+        let columns = self.format.columns();
+        let Some(places) = &self.places else {
+            self.places = Some(if self.format.has_header() {
+                find(columns, &self.texts).map_err(|fault| (fault, true))?
+            } else {
+                (0..columns.len()).map(Some).collect()
+            });
+            return if self.format.has_header() { Ok(None) } else { self.take() };
+        };
+        for ((column, is_needed), place) in columns.iter().zip(places) {
+            if *is_needed && place.is_some_and(|place| place >= self.texts.len()) {
+                return Err((Fault::Short { found: self.texts.len(), column }, false));
+            }
+        }
+        let fields = Fields { texts: &self.texts, places, columns };
+        self.format.row(&fields).map_err(|fault| (fault, false))
+    }
+}
+
+impl<F: Format> Iterator for Rows<F> {
+    type Item = Result<F::Row, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.is_over {
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+            match self.take() {
+                Ok(None) => {}
+                Ok(Some(row)) => return Some(Ok(row)),
+                Err((fault, false)) if self.strictness == Strictness::Lenient => {
+                    self.skipped.rows += 1;
+                    if self.skipped.shown.len() < SKIPPED_SHOWN_MAX {
+                        self.skipped.shown.push(format!("{}:{}: {fault}", self.path.display(), self.line));
+                    }
+                }
+                Err((fault, _)) => {
+                    self.is_over = true;
+                    return Some(Err(ReadError::Row { path: self.path.clone(), line: self.line, fault }));
+                }
+            }
+        }
+        self.is_over = true;
+        None
+    }
+}
+
+/// Where the wanted columns stand in a header.
+fn find(columns: &[(&'static str, bool)], header: &[String]) -> Result<Vec<Option<usize>>, Fault> {
+    let place = |(name, is_needed): &(&'static str, bool)| match header.iter().position(|one| one.trim() == *name) {
+        None if *is_needed => Err(Fault::NoColumn(name)),
+        place => Ok(place),
+    };
+    columns.iter().map(place).collect()
+}
+
+/// Splits a line, reusing the texts of the line before.
+fn split(line: &str, how: Split, texts: &mut Vec<String>) -> Result<(), Fault> {
+    let mut count = 0;
+    let mut put = |text: &str, is_more: bool| {
+        if !is_more {
+            count += 1;
+            if texts.len() < count {
+                texts.push(String::new());
+            }
+            texts[count - 1].clear();
+        }
+        texts[count - 1].push_str(text);
+    };
+    match how {
+        Split::Blanks => line.split_ascii_whitespace().for_each(|text| put(text, false)),
+        Split::At(mark) => {
+            let mut rest = Some(line);
+            while let Some(open) = rest {
+                let Some(mut quoted) = open.strip_prefix('"') else {
+                    let (text, after) = open.split_once(mark).map_or((open, None), |(text, after)| (text, Some(after)));
+                    put(text, false);
+                    rest = after;
+                    continue;
+                };
+                put("", false);
+                rest = loop {
+                    let (text, after) = quoted.split_once('"').ok_or(Fault::Quote)?;
+                    put(text, true);
+                    match after.strip_prefix('"') {
+                        Some(more) => {
+                            put("\"", true);
+                            quoted = more;
+                        }
+                        None if after.is_empty() => break None,
+                        None => break Some(after.strip_prefix(mark).ok_or(Fault::Quote)?),
+                    }
+                };
+            }
+        }
+    }
+    texts.truncate(count);
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;
