@@ -17,11 +17,11 @@ pub(crate) async fn quota(command: Quota) -> Result<()> {
                 bail!("neither --guarantee nor --limit says anything; `kaon quota remove {role}` removes a quota");
             }
             update(&api, json!({"role": role, "guarantees": guarantees, "limits": limits}), force).await?;
-            Ok(say(&format!("the quota of {role} is set"))?)
+            Ok(say(format!("the quota of {role} is set"))?)
         }
         Quota::Remove(options) => {
             update(&options.api, json!({"role": options.role}), false).await?;
-            Ok(say(&format!("the quota of {} is removed", options.role))?)
+            Ok(say(format!("the quota of {} is removed", options.role))?)
         }
     }
 }
