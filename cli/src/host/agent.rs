@@ -246,3 +246,26 @@ fn own_authority(dir: &Path, cluster: &str) -> Result<Authority> {
     authority.save(&home)?;
     Ok(authority)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_may_name_a_file() {
+        let path = std::env::temp_dir().join(format!("kaon-resources-{}", std::process::id()));
+        let value = format!("file://{}", path.display());
+        assert!(flag_text(&value).unwrap_err().to_string().contains("can't read"), "it is not there yet");
+        std::fs::write(&path, "[{\"name\": \"cpus\", \"type\": \"SCALAR\", \"scalar\": {\"value\": 2}}]\n").unwrap();
+        let said = resource_flag::said(&flag_text(&value).unwrap()).unwrap();
+        assert_eq!(said.resources.to_string(), "cpus:2");
+        std::fs::write(&path, "cpus:2;\nmem:?\n").unwrap();
+        let error = resource_flag::said(&flag_text(&value).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("at line 2, character 5\n  mem:?\n      ^"), "{error}");
+        std::fs::write(&path, vec![b' '; (1 << 20) + 1]).unwrap();
+        assert!(flag_text(&value).unwrap_err().to_string().contains("more than 1048576 bytes"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(flag_text("file://relative").is_err());
+        assert_eq!(flag_text("cpus:2").unwrap(), "cpus:2");
+    }
+}
