@@ -4,6 +4,7 @@ use crate::arguments::Arguments;
 use anyhow::{Context, Result, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use kaon_kernel::nearest::nearest;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -44,7 +45,7 @@ fn from_file(text: &str, path: &Path, matches: &ArgMatches) -> Result<Vec<OsStri
         let argument = command.get_arguments().chain(root.get_arguments()).find(|one| one.get_long() == Some(key));
         let Some(argument) = argument else {
             if must || !known.iter().any(|one| one == key) {
-                bail!("{}: there is no key '{key}'{}", path.display(), nearest(key, &known));
+                bail!("{}: there is no key '{key}'{}", path.display(), hint(key, &known));
             }
             return Ok(());
         };
@@ -93,32 +94,12 @@ fn every_key(command: &clap::Command) -> Vec<String> {
     own.chain(command.get_subcommands().flat_map(every_key)).collect()
 }
 
-/// A hint at the key that was meant: the one that the fewest changes lead to, if they are few.
-fn nearest(key: &str, known: &[String]) -> String {
-    let best = known.iter().map(|other| (changes(key, other), other)).min();
-    match best.filter(|(changes, _)| *changes <= key.chars().count().div_ceil(3)) {
-        Some((_, other)) => format!("; did you mean '{other}'?"),
+/// A hint at the key that was meant.
+fn hint(key: &str, known: &[String]) -> String {
+    match nearest(key, known.iter().map(String::as_str)) {
+        Some(other) => format!("; did you mean '{other}'?"),
         None => "; `kaon --help` lists the flags, which are the keys".to_owned(),
     }
-}
-
-/// How many characters have to be put in, taken out, replaced or swapped with their neighbour (optimal string alignment).
-fn changes(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
-    for i in 1..=from.len() {
-        let mut row = vec![i];
-        for j in 1..=to.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            let mut fewest = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                fewest = fewest.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(fewest);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }
 
 #[cfg(test)]

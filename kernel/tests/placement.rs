@@ -39,7 +39,7 @@ struct Shared {
 
 fn shared() -> impl Strategy<Value = Shared> {
     let named = prop::collection::vec((1..=1000_u32, any::<u8>()), 0..3);
-    (1..150_u64, 1..3_000_000_u64, 0..=100_u32, named).prop_map(|(cpus_percent, mem, counted_percent, named)| Shared {
+    (50..150_u64, 1..3_000_000_u64, 0..=100_u32, named).prop_map(|(cpus_percent, mem, counted_percent, named)| Shared {
         cpus_percent,
         mem,
         counted_percent,
@@ -82,18 +82,33 @@ fn policy() -> impl Strategy<Value = Policy> {
     prop::sample::select(vec![Policy::None, Policy::OneNode, Policy::OnePackage, Policy::Packed, Policy::Spread])
 }
 
-fn request() -> impl Strategy<Value = PlacementRequest> {
-    let near = prop_oneof![
+fn near() -> impl Strategy<Value = Option<Near>> {
+    prop_oneof![
         4 => Just(None),
         1 => Just(Some(Near::Cores)),
         1 => Just(Some(Near::AnyNetwork)),
         1 => Just(Some(Near::Network("eth0".into()))),
         1 => Just(Some(Near::Units(Ranges::new(vec![(0, 1)]).unwrap()))),
-    ];
+    ]
+}
+
+/// What a task asks. Mostly something that makes sense with what it takes, see [`part_of`]; sometimes anything.
+fn request() -> impl Strategy<Value = Option<Box<PlacementRequest>>> {
+    let nothing = PlacementRequest::default;
     let memory = prop_oneof![8 => Just(None), 1 => Just(Some(MemoryKind::Dram)), 1 => Just(Some(MemoryKind::Cxl))];
-    let share = prop_oneof![3 => Just(None), 1 => (1..=1000_u32).prop_map(Some)];
-    let bytes = prop_oneof![3 => Just(None), 1 => (1..9000 * MIB).prop_map(Some)];
-    (policy(), any::<bool>(), memory, share, bytes, any::<bool>(), near).prop_map(
+    let share = || prop_oneof![1 => Just(None), 2 => (1..=1000_u32).prop_map(Some)];
+    let bytes = || prop_oneof![2 => Just(None), 1 => (1..9000 * MIB).prop_map(Some)];
+    let pinned = policy().prop_map(move |policy| PlacementRequest { policy, ..nothing() });
+    let own = policy().prop_map(move |policy| PlacementRequest { policy, exclusive: true, ..nothing() });
+    let part =
+        (policy(), share(), bytes(), near()).prop_map(move |(policy, gpu_share, gpu_memory_bytes, gpus_near)| {
+            let gpus_near = gpus_near.filter(|near| *near != Near::Cores || policy != Policy::None);
+            PlacementRequest { policy, gpu_share, gpu_memory_bytes, gpus_near, ..nothing() }
+        });
+    let whole = (policy(), any::<bool>(), near()).prop_map(move |(policy, one_link_group, gpus_near)| {
+        PlacementRequest { policy, one_link_group, gpus_near, ..nothing() }
+    });
+    let anything = (policy(), any::<bool>(), memory, share(), bytes(), any::<bool>(), near()).prop_map(
         |(policy, exclusive, memory, gpu_share, gpu_memory_bytes, one_link_group, gpus_near)| PlacementRequest {
             policy,
             exclusive,
@@ -103,7 +118,15 @@ fn request() -> impl Strategy<Value = PlacementRequest> {
             one_link_group,
             gpus_near,
         },
-    )
+    );
+    prop_oneof![
+        3 => Just(None),
+        4 => pinned.prop_map(|request| Some(Box::new(request))),
+        3 => own.prop_map(|request| Some(Box::new(request))),
+        3 => part.prop_map(|request| Some(Box::new(request))),
+        2 => whole.prop_map(|request| Some(Box::new(request))),
+        1 => anything.prop_map(|request| Some(Box::new(request))),
+    ]
 }
 
 #[derive(Clone, Debug)]
@@ -122,11 +145,10 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let percent = || prop_oneof![1 => Just(0), 1 => Just(100), 6 => 0..60_u64];
+    let percent = || prop_oneof![1 => Just(0), 1 => Just(100), 8 => 0..60_u64];
     let devices = prop::collection::vec(percent(), 0..3);
-    let request = prop::option::of(request().prop_map(Box::new));
     prop_oneof![
-        3 => (percent(), any::<bool>(), percent(), percent(), devices, request).prop_map(
+        3 => (percent(), any::<bool>(), percent(), percent(), devices, request()).prop_map(
             |(cpus, whole_cpus, mem, gpus, devices, request)| Step::Launch {
                 cpus, whole_cpus, mem, gpus: gpus as u32, devices, request
             }
@@ -135,20 +157,29 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A part of what is free: what an allocator might offer, and a task take.
-fn part_of(free: &Resources, step: &Step) -> Resources {
-    let Step::Launch { cpus, whole_cpus, mem, gpus, devices, .. } = step else { return Resources::new() };
+/// A part of what is free: what an allocator might offer, and a task take. Cores of its own are whole ones, and beside a
+/// part of a GPU there are no whole ones, seven times of eight.
+fn part_of(free: &Resources, threads: u32, step: &Step) -> Resources {
+    let Step::Launch { cpus, whole_cpus, mem, gpus, devices, request } = step else { return Resources::new() };
     let have = Demand::of(free).expect("counts stay whole");
-    let mut taken_cpus = have.cpus.0 * cpus / 100;
-    if *whole_cpus {
-        taken_cpus -= taken_cpus % 1000;
+    let (exclusive, part) = request.as_ref().map_or((false, false), |one| (one.exclusive, one.wants_part()));
+    let is_odd = mem % 8 == 7;
+    let grain = match (exclusive && !is_odd, whole_cpus) {
+        (true, _) => u64::from(threads) * 1000,
+        (false, true) => 1000,
+        (false, false) => 1,
+    };
+    let cpus = have.cpus.0 * cpus / 100 / grain * grain;
+    let mem = Quantity(have.mem.0 * mem / 100);
+    if part && !is_odd {
+        return bag(Quantity(cpus), mem, 0, Vec::new());
     }
     let taken = have.devices.iter().zip(devices).map(|(device, percent)| Device {
         share: (u64::from(device.share) * percent / 100) as u32,
         memory_bytes: device.memory_bytes / 100 * percent,
         ..device.clone()
     });
-    bag(Quantity(taken_cpus), Quantity(have.mem.0 * mem / 100), have.gpus * gpus / 100, taken.collect())
+    bag(Quantity(cpus), mem, have.gpus * gpus / 100, taken.collect())
 }
 
 /// Law 2 and 3, from the placements alone.
@@ -233,13 +264,13 @@ fn audit(topology: &Topology, total: &Resources, tasks: &[(Resources, PlacementR
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_offered_can_be_carried_out_and_nothing_is_used_twice(
         uniform in uniform(),
         shared in shared(),
-        steps in prop::collection::vec(step(), 1..24),
+        steps in prop::collection::vec(step(), 1..32),
     ) {
         let topology = uniform.build().unwrap();
         let total = shared.of(&topology);
@@ -250,7 +281,7 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Launch { request, .. } => {
-                    let taken = part_of(&free, step);
+                    let taken = part_of(&free, uniform.threads, step);
                     prop_assert!(free.contains(&taken));
                     let demand = Demand::of(&taken).unwrap();
                     let before = machine.clone();
