@@ -37,7 +37,7 @@ fn identified(name: ResourceName, units: u64, identity: Identity) -> Resource {
 
 /// What an agent can have.
 fn total(kind: u8) -> Resources {
-    let plain = match kind % 10 {
+    let plain = match kind % 11 {
         0 => "cpus:4;mem:64;ports:[1-9]",
         1 => "cpus:2;cpus(a):2;mem:8",
         2 => "cpus:8;gpus:1",
@@ -45,17 +45,18 @@ fn total(kind: u8) -> Resources {
         4 => "cpus:4;mem:64;cpus(a/b):1;mem(a/b):32;ports(c):[3-5]",
         _ => "cpus:3;mem:96",
     };
-    let special = match kind % 10 {
+    let special = match kind % 11 {
         5 => identified(ResourceName::Cpus, 2, Identity { revocable: true, ..Identity::default() }),
         6 => {
             let reservations = vec![reservation("a", true), reservation("a/b", true)];
             identified(ResourceName::Cpus, 2, Identity { reservations, ..Identity::default() })
         }
-        7 => {
+        // A volume, the second one shared.
+        kind @ (7 | 10) => {
             let persistence = Some(Persistence { id: "volume".to_owned(), principal: None });
             let disk = Some(Disk { persistence, volume: None, source: None });
-            let reservations = vec![reservation("a", true)];
-            identified(ResourceName::Disk, 7, Identity { reservations, disk, ..Identity::default() })
+            let (reservations, shared) = (vec![reservation("a", true)], kind == 10);
+            identified(ResourceName::Disk, 7, Identity { reservations, disk, shared, ..Identity::default() })
         }
         8 => {
             let source = DiskSource {
@@ -202,12 +203,7 @@ impl History {
                 let used = (two.is_multiple_of(3) && !used.is_empty()).then(|| (user, name.to_owned(), index, used));
                 self.both.add_agent(index, total, place(one), used.as_slice());
             }
-            (8, _, Some(agent)) => {
-                // Not covered: shared volumes, and an agent that loses what is reserved on it under quota.
-                if self.both.reference.quotas.is_empty() {
-                    self.both.update_agent(agent, total(two));
-                }
-            }
+            (8, _, Some(agent)) => self.both.update_agent(agent, total(two)),
             (9, _, Some(agent)) => self.both.set_agent_active(agent, two.is_multiple_of(2)),
             (10, _, Some(agent)) if two.is_multiple_of(2) => self.both.remove_agent(agent),
             (11, Some(framework), _) => self.both.suppress(framework, name),

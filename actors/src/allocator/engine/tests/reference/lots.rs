@@ -58,7 +58,7 @@ fn places_are_drawn_by_weight() {
     assert_eq!(round(&defined[0]), [0.07, 0.13, 0.20, 0.27, 0.33]);
     assert_eq!(round(&defined[4]), [0.54, 0.23, 0.12, 0.07, 0.04]);
     let (mut sorter, mut chance) = (sorter(&roles), Chance::new(3));
-    let mut counts = vec![[0_u32; 5]; 5];
+    let mut counts = [[0_u32; 5]; 5];
     for _ in 0..DRAWS {
         let order = walk(&mut sorter, &mut chance);
         assert_eq!(order.len(), 5);
