@@ -134,6 +134,10 @@ impl Reference {
         self.everyone = true;
     }
 
+    pub(super) fn visits_all(&self) -> bool {
+        self.everyone
+    }
+
     /// What nobody holds of an agent; what is shared stays there, whoever holds it.
     pub(super) fn free(&self, agent: u32) -> Resources {
         let agent = &self.agents[&agent];

@@ -22,6 +22,8 @@ pub(super) struct Both {
     pub(super) reference: Reference,
     pub(super) now: Instant,
     rounds: u64,
+    /// Whether anything changed since a round visited all agents: without that a batch round visits none.
+    changed: bool,
     /// What was done, for whoever reads of a difference.
     pub(super) story: Vec<String>,
 }
@@ -47,10 +49,11 @@ impl Both {
         let weights = weights.iter().map(|(role, weight)| (RoleName::trusted(*role), *weight)).collect::<Vec<_>>();
         engine.begin(Instant(0), &weights);
         engine.resume().expect("it has begun");
-        Self { engine, reference, now: Instant(0), rounds: 0, story: Vec::new() }
+        Self { engine, reference, now: Instant(0), rounds: 0, changed: true, story: Vec::new() }
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
+        self.changed = true;
         self.story.push(line());
     }
 
@@ -256,10 +259,11 @@ impl Both {
     }
 
     pub(super) fn pause(&mut self, paused: bool) {
-        self.tell(|| format!("paused: {paused}"));
+        self.story.push(format!("paused: {paused}"));
         if paused { self.engine.pause() } else { self.engine.resume() }.expect("it has begun");
         self.reference.granting = !paused;
         if !paused {
+            self.changed = true;
             self.reference.touch_all();
         }
     }
@@ -270,11 +274,15 @@ impl Both {
     /// When they differ.
     pub(super) fn round(&mut self, is_batch: bool) -> usize {
         self.rounds += 1;
-        self.tell(|| format!("round, batch: {is_batch}"));
+        self.story.push(format!("round, batch: {is_batch}"));
         if is_batch {
             self.engine.mark_batch();
-            self.reference.touch_all();
+            if self.changed {
+                self.reference.touch_all();
+            }
         }
+        self.changed |= self.reference.filters.iter().any(|filter| filter.until <= self.now);
+        self.changed &= !(self.reference.granting && self.reference.visits_all());
         let mut grants = Vec::new();
         self.engine.cycle(self.now, &mut Chance::new(self.rounds), &mut grants);
         let given = self.reference.round(self.now, &mut Chance::new(self.rounds));
@@ -282,7 +290,7 @@ impl Both {
         if grants != given {
             panic!("the engine grants {}\nthe reference {}", show(&grants), show(&given));
         }
-        self.tell(|| format!("  {}", show(&grants)));
+        self.story.push(format!("  {}", show(&grants)));
         grants.len()
     }
 
