@@ -160,12 +160,17 @@ pub fn update_allocation() -> Vec<Row> {
     rows.collect()
 }
 
-/// Gives every role a limit of what its part of the agents is, less half an agent: the last offers are cut.
+/// Gives every role a limit of what its part of the agents is, less half an agent, so that its last offer is cut and the
+/// other half of that agent stays free; half of its part is guaranteed.
+///
+/// # Panics
+/// When there are fewer agents than roles.
 pub fn limit_near(bed: &mut Bed, names: &[RoleName], agents: u32) {
     let part = u64::from(agents) / names.len() as u64;
+    assert!(part > 0, "each role has a part");
     let limits = [
-        (ResourceName::Cpus, Quantity::units(24 * part + 12)),
-        (ResourceName::Mem, Quantity::units(4096 * part + 2048)),
+        (ResourceName::Cpus, Quantity::units(24 * part - 12)),
+        (ResourceName::Mem, Quantity::units(4096 * part - 2048)),
     ];
     for name in tops(names) {
         let roles = names.iter().filter(|other| top(other) == name.as_str()).count() as u64;

@@ -1,7 +1,7 @@
 //! Prints what the allocator's engine takes beside what the peer's took: `cargo run --release -p kaon-benches --bin
 //! allocator_table -- CASES`, where CASES are words out of `add decline labels filtered suppress extreme backlog metrics
 //! quota update sorter grid`, or `quick` for the smallest sizes of all; nothing means all but the grid. Words of the
-//! form `agents=10000` and `frameworks=200` keep to these sizes.
+//! form `agents=10000` and `frameworks=200` keep to these sizes, `case=Churn` to this case of the grid.
 
 use kaon_benches::allocator::grid::{AGENTS, CASES, Case, Cell, FRAMEWORKS, Outcome, Roles};
 use kaon_benches::allocator::table::{HEAD, Row, digits, line, medians};
@@ -21,6 +21,8 @@ struct Wish {
     words: Vec<String>,
     agents: Option<u32>,
     frameworks: Option<u32>,
+    /// Of the grid.
+    case: Option<String>,
 }
 
 impl Wish {
@@ -41,7 +43,9 @@ fn main() {
     let words = std::env::args().skip(1).filter(|word| word != "--bench").collect::<Vec<_>>();
     let number = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.parse().ok());
     let (agents, frameworks) = (number("agents="), number("frameworks="));
-    let wish = Wish { words: words.iter().filter(|word| !word.contains('=')).cloned().collect(), agents, frameworks };
+    let case = words.iter().find_map(|word| word.strip_prefix("case=")).map(str::to_owned);
+    let wish =
+        Wish { case, words: words.iter().filter(|word| !word.contains('=')).cloned().collect(), agents, frameworks };
     println!("{HEAD}");
     let flat: [(&str, OfSize); 6] = [
         ("add", peer::add_and_update),
@@ -78,7 +82,7 @@ fn grid(wish: &Wish) {
     println!(
         "\n| case | roles | agents | frameworks | ms | worst ms | grants | us an agent |\n|---|---|---:|---:|---:|---:|---:|---:|"
     );
-    for case in CASES {
+    for case in CASES.into_iter().filter(|case| wish.case.as_ref().is_none_or(|wish| *wish == format!("{case:?}"))) {
         for roles in [Roles::Flat, Roles::Deep] {
             for (agents, frameworks) in AGENTS.into_iter().flat_map(|agents| FRAMEWORKS.map(|count| (agents, count))) {
                 if !wish.fits((agents, frameworks)) {
