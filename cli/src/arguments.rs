@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Weight(Weight),
     /// Show the hardware of a machine: this one, one from a file, or one from a description.
     Topology(Topology),
+    /// Say why something is not offered, and what would have to change.
+    Explain(Explain),
     /// The cluster's certificate authority.
     #[command(subcommand)]
     Ca(Ca),
@@ -264,6 +266,27 @@ pub(crate) struct List {
     /// Print JSON in place of a table.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `kaon explain`.
+#[derive(Args, Debug, Clone)]
+#[command(
+    after_help = "Examples:\n  kaon explain framework ID\n  kaon explain role web --wants 'cpus:4;mem:8192'\n  kaon explain agent ID\n  kaon explain task ID"
+)]
+pub(crate) struct Explain {
+    /// What the question is about.
+    #[arg(value_parser = ["framework", "role", "agent", "task"])]
+    pub(crate) subject: String,
+    /// Its id, or the role's name.
+    pub(crate) id: String,
+    /// What a task would need; without it any offer would do. A task is asked about with its own resources.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) wants: String,
+    /// Print JSON in place of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) api: Api,
 }
 
 /// `kaon quota`.

@@ -5,6 +5,7 @@ mod arguments;
 mod ca;
 mod client;
 mod config;
+mod explain;
 mod host;
 mod list;
 mod run;
@@ -82,6 +83,7 @@ async fn dispatch(command: Command) -> Result<i32> {
         Command::Tasks(options) => list::list(What::Tasks, options).await.map(|()| 0),
         Command::Offers(options) => list::list(What::Offers, options).await.map(|()| 0),
         Command::Roles(options) => list::list(What::Roles, options).await.map(|()| 0),
+        Command::Explain(options) => explain::explain(options).await.map(|()| 0),
         Command::Quota(options) => settings::quota(options).await.map(|()| 0),
         Command::Weight(options) => settings::weight(options).await.map(|()| 0),
         Command::Ca(_) | Command::Sim(_) | Command::Topology(_) => unreachable!("these run without a runtime"),

@@ -5,6 +5,7 @@ mod cluster;
 mod conversation;
 mod deadline;
 mod demo;
+mod explain;
 mod failover;
 mod faults;
 mod fleet;

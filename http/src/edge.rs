@@ -18,10 +18,11 @@ use kaon_kernel::actor::{ActorKind, Address, HostId, StreamId, Term};
 use kaon_kernel::frame::{Frame, Root, Route, copy};
 use kaon_kernel::id::{FrameworkId, MasterId};
 use kaon_kernel::message::event::{ArchivedFrameworkEvent, FrameworkEvent};
+use kaon_kernel::message::explain::Question;
 use kaon_kernel::message::operator as operator_message;
 use kaon_kernel::message::scheduler::{ToFramework, ToMaster};
 use kaon_kernel::message::view::{ArchivedViewEvent, ViewEvent};
-use kaon_kernel::message::{FrameworkMessage, MasterMessage};
+use kaon_kernel::message::{AllocatorMessage, FrameworkMessage, MasterMessage};
 use kaon_kernel::port::{Ingress, Refused, Streams};
 use tokio::sync::oneshot;
 
@@ -33,7 +34,7 @@ use crate::server::{Handler, Hangup, Request};
 use crate::stream::{Session, Subscriber};
 use crate::v1::mesos as v1;
 use crate::view::View;
-use crate::{operator, path, polled, scheduler, version};
+use crate::{explain, operator, path, polled, scheduler, version};
 
 /// Subscribers at once. Each holds a connection, so the server's bound holds as well.
 pub const STREAMS_MAX: usize = 10_000;
@@ -261,6 +262,12 @@ impl MasterEdge {
         self.hand(to, &FrameworkMessage::Outside(message), weight)
     }
 
+    /// Hands a question to the allocator.
+    pub(crate) fn ask_allocator(&self, question: Question, weight: Weight) -> Result<(), HandError> {
+        let to = Address::only(self.config.host, ActorKind::Allocator);
+        self.hand(to, &AllocatorMessage::Outside(question), weight)
+    }
+
     fn hand<M: Root>(&self, to: Address, message: &M, weight: Weight) -> Result<(), HandError> {
         let ingress = self.ingress.get().ok_or(HandError::Unplugged)?;
         let sequence = self.last_sequence.fetch_add(1, Ordering::Relaxed) + 1;
@@ -439,6 +446,7 @@ impl Handler for MasterEdge {
         match parts.as_slice() {
             ["api", "v1", "scheduler"] => scheduler::handle(self, request).await,
             ["api", "v1"] | ["api", "v1", "operator"] => operator::handle(self, request).await,
+            ["explain", parts @ ..] => explain::handle(self, parts, request).await,
             parts => {
                 let Some(endpoint) = polled::Endpoint::of(parts) else {
                     return answer::refusal(StatusCode::NOT_FOUND, "No such endpoint");

@@ -13,6 +13,7 @@ pub mod answer;
 pub mod codec;
 pub mod convert;
 pub mod edge;
+mod explain;
 mod frame;
 pub mod metric;
 mod operator;

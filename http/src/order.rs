@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::answer::{self, Answer};
 use crate::convert::{self, quota};
-use crate::edge::MasterEdge;
+use crate::edge::{HandError, MasterEdge};
 use crate::frame::{CALL_BYTES_MAX, Weight};
 use crate::v1::master::Call;
 
@@ -44,28 +44,42 @@ pub(crate) fn of(call: &mut Call) -> Result<Option<Order>, convert::Error> {
 impl MasterEdge {
     /// Gives the master an order and waits for what becomes of it.
     pub(crate) async fn order(&self, order: Order) -> Answer {
+        let weight = Weight::MayBeLarge { bytes_max: CALL_BYTES_MAX };
+        let told = self.answered(|reply| self.tell_master(ToMaster::Order { order, reply }, weight)).await;
+        match told {
+            Ok(Told::Done) => answer::empty(StatusCode::OK),
+            Ok(Told::Refused { reason }) => answer::bad(reason),
+            Ok(Told::Unavailable { reason }) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, reason),
+            Ok(Told::Explained(_)) => {
+                answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "an order was answered as if it were a question")
+            }
+            Err(refusal) => *refusal,
+        }
+    }
+
+    /// Hands something to an actor and waits for its answer, on a stream of its own.
+    pub(crate) async fn answered(
+        &self,
+        hand: impl FnOnce(StreamId) -> Result<(), HandError>,
+    ) -> Result<Told, Box<Answer>> {
+        let unavailable = |reason| Box::new(answer::refusal(StatusCode::SERVICE_UNAVAILABLE, reason));
         if self.orders.len() >= ORDERS_MAX {
-            return answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many orders are under way; try again later");
+            return Err(unavailable("too many orders are under way; try again later"));
         }
         let reply = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
         let (told, is_told) = oneshot::channel();
         self.orders.insert(reply, told);
-        let handed =
-            self.tell_master(ToMaster::Order { order, reply }, Weight::MayBeLarge { bytes_max: CALL_BYTES_MAX });
-        if let Err(error) = handed {
+        if let Err(error) = hand(reply) {
             self.orders.remove(&reply);
-            return error.answer();
+            return Err(Box::new(error.answer()));
         }
         let answered = tokio::time::timeout(ANSWER_WITHIN, is_told).await;
         self.orders.remove(&reply);
         match answered {
-            Ok(Ok(Told::Done)) => answer::empty(StatusCode::OK),
-            Ok(Ok(Told::Refused { reason })) => answer::bad(reason),
-            Ok(Ok(Told::Unavailable { reason })) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, reason),
-            Ok(Err(_)) | Err(_) => {
-                let unknown = "the master did not answer: whether this took effect is unknown; giving it again is safe";
-                answer::refusal(StatusCode::SERVICE_UNAVAILABLE, unknown)
-            }
+            Ok(Ok(told)) => Ok(told),
+            Ok(Err(_)) | Err(_) => Err(unavailable(
+                "the master did not answer: whether an order took effect is unknown; giving it again is safe",
+            )),
         }
     }
 }

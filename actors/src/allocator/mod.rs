@@ -23,6 +23,8 @@ use kaon_kernel::constraint::{OfferConstraints, OfferRules};
 use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope, copy};
 use kaon_kernel::id::{FrameworkIndex, RoleName};
 use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
+use kaon_kernel::message::explain::Question;
+use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::{AllocatorMessage, MasterMessage};
 use kaon_kernel::resource::ResourceName;
 use kaon_kernel::time::{Duration, Instant};
@@ -208,6 +210,17 @@ impl Allocator {
         }
     }
 
+    /// Answers a question from outside. It changes nothing.
+    fn explain(&self, question: &Question, context: &mut Context<'_, Self>) {
+        context.count("allocator/questions", 1);
+        let answer = match self.engine.answer(question, context.now()) {
+            Some(explanation) => Answer::Explained(Box::new(explanation)),
+            None => Answer::Refused { reason: "the allocator does not know it".to_owned() },
+        };
+        context.emit(question.reply, &answer);
+        context.close(question.reply);
+    }
+
     fn record(&self, context: &mut Context<'_, Self>) {
         for (name, total, held) in self.engine.totals() {
             let gauges = match name {
@@ -282,7 +295,10 @@ impl Actor for Allocator {
         message: &<AllocatorMessage as Archive>::Archived,
         context: &mut Context<'_, Self>,
     ) {
-        let AllocatorMessage::Master(message) = copy(message);
+        let message = match copy(message) {
+            AllocatorMessage::Master(message) => message,
+            AllocatorMessage::Outside(question) => return self.explain(&question, context),
+        };
         let is_from_master = envelope.from == Address::only(context.me().host, ActorKind::Master);
         if !is_from_master || self.handle(message, context).is_err() {
             self.strays += 1;

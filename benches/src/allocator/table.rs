@@ -91,7 +91,7 @@ pub fn digits(number: f64) -> String {
     }
 }
 
-/// The head of a table that [`line`] continues.
+/// The head of a table that [`line()`] continues.
 pub const HEAD: &str = "| case | agents x frameworks | phase | offers | ours ms | Mesos ms | ratio | goal | met |\n\
                         |---|---|---|---:|---:|---:|---:|---:|---|";
 

@@ -7,6 +7,7 @@ pub mod agent_master;
 pub mod allocator;
 pub mod event;
 pub mod executor_agent;
+pub mod explain;
 pub mod framework_master;
 pub mod operator;
 pub mod registrar;
@@ -38,6 +39,8 @@ pub enum MasterMessage {
 pub enum AllocatorMessage {
     /// From the master.
     Master(allocator::ToAllocator),
+    /// From outside: a question.
+    Outside(explain::Question),
 }
 
 /// All that reaches a registrar.
@@ -87,7 +90,10 @@ impl Classified for MasterMessage {
 
 impl Classified for AllocatorMessage {
     fn classify(&self) -> Class {
-        Class::Guaranteed
+        match self {
+            Self::Master(_) => Class::Guaranteed,
+            Self::Outside(_) => Class::Outside,
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 use crate::frame::Classified;
 use crate::id::RoleName;
+use crate::message::explain::Explanation;
 use crate::quota::Quota;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -31,8 +32,8 @@ pub enum Order {
     },
 }
 
-/// What became of an order.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+/// What became of an order or a question.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
 pub enum Answer {
     /// It has taken effect, and outlives the master.
     Done,
@@ -41,6 +42,8 @@ pub enum Answer {
         /// For people.
         reason: String,
     },
+    /// What was asked for.
+    Explained(Box<Explanation>),
     /// Nothing was changed, and it is not the order's fault: try again later.
     Unavailable {
         /// For people.

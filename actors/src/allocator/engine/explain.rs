@@ -4,6 +4,7 @@ use super::Engine;
 use super::draft::{Drafts, Stage};
 use super::feasible::{Prospect, Reason, STANDING, Standing, against};
 use super::sorter::{Class, Client};
+use super::tables::Agent;
 use core::ops::ControlFlow;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
 use std::collections::BTreeMap;
@@ -60,10 +61,21 @@ impl Engine {
     /// Empty when nothing speaks against it: it gets what is free unless somebody comes before it.
     pub fn explain(&self, framework: FrameworkIndex, role: &RoleName, agent: AgentIndex) -> Vec<Reason<'_>> {
         let mut reasons = self.standing(framework, role);
-        let Some(found) = self.agents.get(&agent) else {
-            reasons.push(Reason::AgentUnknown);
-            return reasons;
-        };
+        match self.agents.get(&agent) {
+            Some(found) => reasons.extend(self.against_agent(framework, role, found)),
+            None => reasons.push(Reason::AgentUnknown),
+        }
+        reasons
+    }
+
+    /// The part of [`Engine::explain`] that is about the agent.
+    pub(super) fn against_agent<'a>(
+        &'a self,
+        framework: FrameworkIndex,
+        role: &RoleName,
+        found: &'a Agent,
+    ) -> Vec<Reason<'a>> {
+        let mut reasons = Vec::new();
         let Some(known) = self.frameworks.get(&framework) else { return reasons };
         // A role that nobody is in has no index; reasons of standing say so already.
         let Some((index, name)) = self.roles.find(role).map(|index| (index, self.roles.name(index))) else {
@@ -149,7 +161,7 @@ impl Engine {
         Some(summaries.collect())
     }
 
-    fn standing(&self, framework: FrameworkIndex, role: &RoleName) -> Vec<Reason<'static>> {
+    pub(super) fn standing(&self, framework: FrameworkIndex, role: &RoleName) -> Vec<Reason<'static>> {
         let Some(known) = self.frameworks.get(&framework) else { return vec![Reason::FrameworkUnknown] };
         let membership = self.roles.find(role).and_then(|role| known.memberships.get(&role));
         let membership = membership.and_then(|&at| self.clients.get(at));

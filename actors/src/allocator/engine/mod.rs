@@ -24,6 +24,7 @@ mod books;
 mod cycle;
 mod draft;
 mod explain;
+mod explanation;
 mod feasible;
 pub mod filter;
 mod frameworks;

@@ -262,7 +262,13 @@ impl Play {
 }
 
 pub(super) fn to_allocator(effects: &[Effect]) -> Vec<ToAllocator> {
-    sent::<AllocatorMessage>(effects).into_iter().map(|(_, AllocatorMessage::Master(message))| message).collect()
+    sent::<AllocatorMessage>(effects)
+        .into_iter()
+        .filter_map(|(_, message)| match message {
+            AllocatorMessage::Master(message) => Some(message),
+            AllocatorMessage::Outside(_) => None,
+        })
+        .collect()
 }
 
 pub(super) fn to_agent(effects: &[Effect]) -> Vec<ToAgent> {

@@ -1,0 +1,95 @@
+//! `kaon explain`: each answer names the first reason, who holds the capacity, and a change that really helps.
+
+use crate::client::get;
+use crate::cluster::{Cluster, kaon};
+use crate::deadline::{SOON, wait_for};
+use crate::framework::{Framework, info, task};
+use serde_json::{Value, json};
+
+fn asked(cluster: &Cluster, path: &str) -> Value {
+    let answer = get(&cluster.api, path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+fn first_group(answer: &Value) -> String {
+    answer["clients"][0]["groups"][0]["obstacle"]["reason"].as_str().unwrap_or("none").to_owned()
+}
+
+#[test]
+fn the_reason_follows_what_happens() {
+    let cluster = Cluster::start_with(1, &["--resources", "cpus:1;mem:512;disk:0;ports:[]"]);
+    let mut framework = Framework::subscribe(&cluster.api, info("asking"));
+    framework.until("an offer", |framework| !framework.offers.is_empty());
+    let about = format!("/explain/framework/{}", framework.id);
+
+    // All of it lies in an offer.
+    let answer = asked(&cluster, &about);
+    assert_eq!(first_group(&answer), "nothing_free", "{answer}");
+    assert_eq!(answer["holders"][0]["framework_id"], framework.id.as_str());
+    assert_eq!(answer["capacity"]["cpus"], json!({"total": 1.0, "held": 1.0}));
+
+    // Declined for long: its own filter, with the time that is left.
+    let offer = framework.offer();
+    framework.must("DECLINE", json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 1000.0}}));
+    let answer = wait_for("the filter", SOON, || {
+        let answer = asked(&cluster, &about);
+        (first_group(&answer) == "filtered").then_some(answer)
+    });
+    let change = answer["clients"][0]["nearest"]["obstacle"]["change"].as_str().expect("a change");
+    assert!(change.contains("wait 9") && change.contains("REVIVE"), "{change}");
+
+    // And the change helps.
+    framework.must("SUPPRESS", json!({}));
+    wait_for("the suppression", SOON, || {
+        let standing = &asked(&cluster, &about)["clients"][0]["standing"][0];
+        (standing["reason"] == "suppressed" && standing["change"] == "REVIVE the framework in this role").then_some(())
+    });
+    framework.must("REVIVE", json!({}));
+    framework.until("an offer", |framework| !framework.offers.is_empty());
+
+    // A wish that is too large, with what is lacking; one that fits; an agent; a role.
+    framework.launch_until(vec![task("small", "sleep 1000")], "TASK_RUNNING");
+    let rest = wait_for("the rest to come back", SOON, || {
+        let answer = asked(&cluster, &format!("{about}?wants=cpus:4"));
+        matches!(first_group(&answer).as_str(), "too_small" | "filtered" | "nothing_free").then_some(answer)
+    });
+    assert_eq!(rest["clients"][0]["agents_open"], 0, "{rest}");
+    let agent = framework.launched["small"]["value"].as_str().expect("an id").to_owned();
+    for path in [format!("/explain/agent/{agent}"), "/explain/role/*".to_owned(), "/explain/task/small".to_owned()] {
+        let answer = asked(&cluster, &path);
+        assert_eq!(answer["clients"][0]["framework_id"], framework.id.as_str(), "{path}: {answer}");
+    }
+    assert_eq!(asked(&cluster, "/explain/task/small")["task"]["state"], "TASK_RUNNING");
+    framework.teardown();
+}
+
+#[test]
+fn the_command_prints_it_and_what_nobody_knows_is_said() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api.as_str();
+    let mut framework = Framework::subscribe(api, info("asking"));
+    framework.until("an offer", |framework| !framework.offers.is_empty());
+    let run = |arguments: &[&str]| {
+        let out = kaon().args(["explain", "--api", api]).args(arguments).output().expect("kaon runs");
+        (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let (done, said) = run(&["framework", &framework.id, "--wants", "cpus:1000"]);
+    assert!(done && said.contains(&framework.id) && said.contains("held"), "{said}");
+    let (done, said) = run(&["framework", &framework.id, "--json"]);
+    assert!(done && serde_json::from_str::<Value>(&said).is_ok(), "{said}");
+    for (arguments, needle) in [
+        (&["framework", "nobody"][..], "does not know"),
+        (&["agent", "nowhere"][..], "does not know"),
+        (&["task", "never"][..], "no task 'never'"),
+        (&["role", "a//b"][..], "400"),
+        (&["role", "*", "--wants", "cpus"][..], "character"),
+        (&["cluster", "x"][..], "framework"),
+    ] {
+        let (done, said) = run(arguments);
+        assert!(!done && said.contains(needle), "{arguments:?}: {said}");
+    }
+    assert_eq!(get(api, "/explain").status, 404);
+    assert_eq!(get(api, "/explain/framework/x/y").status, 404);
+    framework.teardown();
+}
