@@ -27,7 +27,7 @@ impl Engine {
     ) -> Result<u32, Error> {
         self.check_begun()?;
         assert!(!self.agents.contains_key(&agent), "{agent:?} is added twice");
-        let mut found = Agent::new(facts, total, self.rules.region.as_deref(), &mut self.names);
+        let mut found = Box::new(Agent::new(facts, total, self.rules.region.as_deref(), &mut self.names));
         found.is_listed = self.lists(&found.facts.hostname);
         self.enter_total(&found, true);
         let mut unbooked = 0;

@@ -170,7 +170,8 @@ pub struct Engine {
     arrangement: Box<dyn Arrangement>,
     phase: Phase,
     recovery: Option<Recovery>,
-    agents: Table<AgentIndex, Agent>,
+    /// Each by itself: a table that grows moves them no more, and what is decided touches one place.
+    agents: Table<AgentIndex, Box<Agent>>,
     frameworks: Table<FrameworkIndex, Framework>,
     clients: Clients,
     roles: Roles,
@@ -365,7 +366,7 @@ impl Engine {
 
     /// An agent's books.
     pub fn agent(&self, agent: AgentIndex) -> Option<&Agent> {
-        self.agents.get(&agent)
+        self.agents.get(&agent).map(Box::as_ref)
     }
 
     /// What one framework holds of one agent under one role, as the master believes.

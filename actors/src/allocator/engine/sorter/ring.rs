@@ -149,13 +149,24 @@ impl Ring {
         if self.ordered_at == Some(version) && is_whole {
             return self.order.iter().try_for_each(|&at| visit(at));
         }
+        // Most walks end where they begin; for those nothing is merged.
+        let first = self.first(tallies, total, classes);
+        if let Some(first) = first {
+            self.ordered_at = None;
+            visit(first)?;
+        }
         let mut order = core::mem::take(&mut self.order);
         order.clear();
         let mut merge = Merge::new(self.lists(classes), tallies, total);
         let mut flow = ControlFlow::Continue(());
+        let mut is_next_first = true;
         while let Some(at) = merge.next(moves) {
             if is_whole {
                 order.push(at);
+            }
+            if is_next_first && first.is_some() {
+                is_next_first = false;
+                continue;
             }
             flow = visit(at);
             if flow.is_break() {
@@ -164,6 +175,24 @@ impl Ring {
         }
         (self.order, self.ordered_at) = (order, (is_whole && flow.is_continue()).then_some(version));
         flow
+    }
+
+    /// The first in order, when it is plain to see: the head of a list whose share is what the list says.
+    fn first(&self, tallies: &[Tally], total: &Amounts, classes: &[Class]) -> Option<u32> {
+        let mut best: Option<(Share, Key)> = None;
+        for (list, keys) in self.lists(classes) {
+            let head = keys.first()?;
+            if total.of(list) == 0 && keys.last().is_some_and(|last| last.amount > 0) {
+                return None;
+            }
+            let one = (Share::new(head.amount, total.of(list), head.weight), *head);
+            if best.is_none_or(|best| order(&one, &best).is_lt()) {
+                best = Some(one);
+            }
+        }
+        let (bound, key) = best?;
+        let share = tallies[key.at as usize].amounts.dominant(total, key.weight).share;
+        share.cmp(&bound).is_eq().then_some(key.at)
     }
 
     /// Visits those of some classes in an order drawn by lot, each next one with a chance by its weight.
