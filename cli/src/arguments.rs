@@ -1,6 +1,10 @@
 //! The command line, as data. Every flag has a key of the same name in the configuration file and an environment
 //! variable `KAON_<NAME>`; the order is flag, environment, file, default.
 
+mod operator;
+
+pub(crate) use operator::{Explain, Quota, SetQuota, Weight};
+
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -266,82 +270,6 @@ pub(crate) struct List {
     /// Print JSON in place of a table.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// `kaon explain`.
-#[derive(Args, Debug, Clone)]
-#[command(
-    after_help = "Examples:\n  kaon explain framework ID\n  kaon explain role web --wants 'cpus:4;mem:8192'\n  kaon explain agent ID\n  kaon explain task ID"
-)]
-pub(crate) struct Explain {
-    /// What the question is about.
-    #[arg(value_parser = ["framework", "role", "agent", "task"])]
-    pub(crate) subject: String,
-    /// Its id, or the role's name.
-    pub(crate) id: String,
-    /// What a task would need; without it any offer would do. A task is asked about with its own resources.
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    pub(crate) wants: String,
-    /// Print JSON in place of text.
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) api: Api,
-}
-
-/// `kaon quota`.
-#[derive(Subcommand, Debug, Clone)]
-pub(crate) enum Quota {
-    /// Set the quota of a role at the top of its tree; it counts for all roles below.
-    #[command(after_help = "Example:\n  kaon quota set web --guarantee 'cpus:8;mem:16384' --limit 'cpus:32'")]
-    Set(SetQuota),
-    /// Promise and limit nothing any more.
-    Remove(RemoveQuota),
-}
-
-/// `kaon quota set`. What is not named keeps nothing of the quota before.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct SetQuota {
-    /// The role.
-    pub(crate) role: String,
-    /// What it is promised, such as `cpus:8;mem:16384`.
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    pub(crate) guarantee: String,
-    /// The most that it may have; what is not named has no limit.
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    pub(crate) limit: String,
-    /// Set it although the cluster is too small, or the role has more already.
-    #[arg(long)]
-    pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) api: Api,
-}
-
-/// `kaon quota remove`.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct RemoveQuota {
-    /// The role.
-    pub(crate) role: String,
-    #[command(flatten)]
-    pub(crate) api: Api,
-}
-
-/// `kaon weight`.
-#[derive(Subcommand, Debug, Clone)]
-pub(crate) enum Weight {
-    /// Set weights; a role without one has 1.
-    #[command(after_help = "Example:\n  kaon weight set web=2 batch=0.5")]
-    Set(SetWeight),
-}
-
-/// `kaon weight set`.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct SetWeight {
-    /// Roles with their weights.
-    #[arg(required = true, value_name = "ROLE=WEIGHT")]
-    pub(crate) weights: Vec<String>,
-    #[command(flatten)]
-    pub(crate) api: Api,
 }
 
 /// `kaon run`.

@@ -2,6 +2,7 @@
 
 mod books;
 mod declines;
+mod explanation;
 mod feasibility;
 mod flat;
 mod properties;

@@ -1,0 +1,81 @@
+//! Answers to questions agree with the reasons that they are made of, agent by agent, and point at what is nearest.
+
+use super::{Play, bag};
+use crate::allocator::engine::Rules;
+use kaon_kernel::actor::StreamId;
+use kaon_kernel::framework::Capability;
+use kaon_kernel::id::{AgentId, FrameworkId, FrameworkIndex, RoleName};
+use kaon_kernel::message::explain::{ClientAccount, Explanation, Question, Subject};
+use std::collections::BTreeMap;
+
+fn ask(play: &Play, subject: Subject, wants: &str) -> Option<Explanation> {
+    let question = Question { subject, wants: bag(wants), reply: StreamId(9) };
+    play.engine.answer(&question, play.now)
+}
+
+fn about_framework(play: &Play, framework: u32, wants: &str) -> ClientAccount {
+    let subject = Subject::Framework(FrameworkId::trusted(format!("{framework:04}")));
+    ask(play, subject, wants).expect("it is known").clients.remove(0)
+}
+
+fn counts(account: &ClientAccount) -> BTreeMap<String, u32> {
+    account.groups.iter().map(|group| (group.obstacle.word.clone(), group.agents)).collect()
+}
+
+#[test]
+fn groups_are_the_first_reasons_counted() {
+    let mut play = Play::with(Rules::default(), &[]);
+    play.framework(1, &["web"]);
+    play.framework_with(2, &["db"], &[], &[Capability::GpuResources]);
+    for (agent, resources) in
+        [(1, "cpus:4;mem:1024"), (2, "cpus:4;mem:1024;gpus:1"), (3, "cpus(other):4;mem(other):64"), (4, "cpus:0.001")]
+    {
+        play.agent(agent, resources);
+    }
+    play.round();
+    play.agent(5, "cpus:2;mem:512");
+    for framework in [1, 2] {
+        let summary = play.engine.summary(FrameworkIndex(framework)).expect("it is known").remove(0);
+        let account = about_framework(&play, framework, "");
+        let expected: BTreeMap<String, u32> =
+            summary.agents_by_reason.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect();
+        assert_eq!(counts(&account), expected, "framework {framework}");
+        assert_eq!(account.agents_open, summary.agents_open);
+        assert_eq!(account.agents_open + account.groups.iter().map(|group| group.agents).sum::<u32>(), 5);
+    }
+}
+
+#[test]
+fn a_wish_is_measured_and_the_nearest_agent_lacks_least() {
+    let mut play = Play::new();
+    play.framework(1, &["web"]);
+    play.agent(1, "cpus:2;mem:1024");
+    play.agent(2, "cpus:6;mem:1024");
+    assert_eq!(about_framework(&play, 1, "cpus:6;mem:1024").agents_open, 1);
+    let account = about_framework(&play, 1, "cpus:7;mem:2048");
+    let nearest = account.nearest.expect("none is open");
+    assert_eq!(nearest.agent_id, AgentId::trusted("S2"));
+    assert_eq!(nearest.obstacle.word, "too_small");
+    assert_eq!(nearest.obstacle.text, "cpus:1; mem:1024 are lacking");
+}
+
+#[test]
+fn holders_and_capacity_are_those_of_the_books() {
+    let mut play = Play::new();
+    play.framework(1, &["web"]);
+    play.agent(1, "cpus:4;mem:1024");
+    play.round();
+    let answer = ask(&play, Subject::Agent(AgentId::trusted("S1")), "").expect("it is known");
+    assert_eq!(answer.capacity, [("cpus".to_owned(), 4_000, 4_000), ("mem".to_owned(), 1_024_000, 1_024_000)]);
+    assert_eq!(answer.holders.len(), 1);
+    assert_eq!(answer.holders[0].held, [("cpus".to_owned(), 4_000), ("mem".to_owned(), 1_024_000)]);
+    let all = ask(&play, Subject::Role(RoleName::trusted("web")), "").expect("it is known");
+    assert_eq!((all.capacity, all.holders), (answer.capacity, answer.holders));
+    for unknown in [
+        Subject::Framework(FrameworkId::trusted("nobody")),
+        Subject::Agent(AgentId::trusted("nowhere")),
+        Subject::Role(RoleName::trusted("nothing")),
+    ] {
+        assert!(ask(&play, unknown, "").is_none());
+    }
+}
