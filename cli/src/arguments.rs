@@ -181,12 +181,20 @@ pub(crate) struct Allocation {
     /// Keep agents with GPUs for frameworks that opted in.
     #[arg(long, env = "KAON_FILTER_GPU_RESOURCES", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) filter_gpu_resources: bool,
-    /// How roles are ordered: by dominant share, or by lot.
-    #[arg(long, env = "KAON_ROLE_SORTER", default_value = "drf", value_parser = ["drf", "random"])]
+    /// How roles are ordered: by dominant share, by lot, or by another policy, which then orders frameworks as well.
+    #[arg(
+        long,
+        env = "KAON_ROLE_SORTER",
+        default_value = "drf",
+        value_parser = ["drf", "random", "asset-fairness", "ceei", "strict-priority"]
+    )]
     pub(crate) role_sorter: String,
     /// How the frameworks of a role are ordered: by dominant share, or by lot.
     #[arg(long, env = "KAON_FRAMEWORK_SORTER", default_value = "drf", value_parser = ["drf", "random"])]
     pub(crate) framework_sorter: String,
+    /// Classes for --role-sorter strict-priority: the higher is asked first; a role not named is of class 0.
+    #[arg(long, env = "KAON_PRIORITY_CLASSES", value_delimiter = ',', value_name = "ROLE=CLASS,..")]
+    pub(crate) priority_classes: Vec<String>,
     /// A file with the hostnames of the agents that may be offered, one a line; read when the master starts.
     #[arg(long, env = "KAON_WHITELIST", value_name = "FILE")]
     pub(crate) whitelist: Option<PathBuf>,

@@ -16,6 +16,7 @@ pub mod policy;
 #[cfg(test)]
 mod tests;
 
+use engine::amounts::Amounts;
 use engine::tables::{AgentFacts, Capabilities, FrameworkFacts};
 use engine::{Engine, Rules, frame_bytes};
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Outcome, Record, Ticket, TimerKey};
@@ -28,6 +29,7 @@ use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::{AllocatorMessage, MasterMessage};
 use kaon_kernel::resource::ResourceName;
 use kaon_kernel::time::{Duration, Instant};
+use policy::SorterName;
 use rkyv::Archive;
 
 /// What an allocator is started with.
@@ -41,11 +43,22 @@ pub struct AllocatorConfig {
     /// A plant for the self-test of the simulator's checkers: some grants are told twice though they are booked once.
     /// Never set in a cluster.
     pub plant_double_grant: bool,
+    /// Who is next, in place of the sorters of the rules.
+    pub policy: Option<Policy>,
+}
+
+/// A sorter of [`policy`], for roles and frameworks alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Which.
+    pub sorter: SorterName,
+    /// The classes of roles, for strict priority; a role not named is of class 0.
+    pub classes: Vec<(RoleName, u32)>,
 }
 
 impl Default for AllocatorConfig {
     fn default() -> Self {
-        Self { rules: Rules::default(), window: WINDOW, plant_double_grant: false }
+        Self { rules: Rules::default(), window: WINDOW, plant_double_grant: false, policy: None }
     }
 }
 
@@ -101,9 +114,20 @@ pub struct Allocator {
 const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
 
 impl Allocator {
-    /// An allocator with the seats of Mesos.
+    /// An allocator with the seats of Mesos, or with the sorter that is asked for.
     pub fn new(config: AllocatorConfig) -> Self {
-        let engine = Engine::new(config.rules.clone());
+        let rules = config.rules.clone();
+        let engine = match &config.policy {
+            None => Engine::new(rules),
+            Some(Policy { sorter, classes }) => {
+                let order = Box::new(rules.order);
+                Engine::with_seats(
+                    rules,
+                    policy::sorter(*sorter, Amounts::new(), classes.iter().cloned().collect()),
+                    order,
+                )
+            }
+        };
         Self::with_engine(config, engine)
     }
 

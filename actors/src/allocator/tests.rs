@@ -1,6 +1,7 @@
 //! Conversations of the allocator with its master, on the rig.
 
-use super::{Allocator, AllocatorConfig, messages};
+use super::policy::SorterName;
+use super::{Allocator, AllocatorConfig, Policy, messages};
 use crate::testing::{Rig, sent};
 use kaon_kernel::actor::{ActorKind, Address, Effect, HostId};
 use kaon_kernel::constraint::OfferRules;
@@ -319,4 +320,24 @@ fn one_script_gives_one_transcript() {
     let one = play();
     assert!(one.len() > 10, "{} frames", one.len());
     assert_eq!(one, play());
+}
+
+#[test]
+fn a_policy_of_the_configuration_decides_who_is_next() {
+    let winner = |policy: Option<Policy>| {
+        let mut rig = begun(AllocatorConfig { policy, ..at_once() });
+        for (framework, role) in [(1, "a-low"), (2, "b-high")] {
+            let mut message = add_framework(framework);
+            if let ToAllocator::AddFramework { roles, .. } = &mut message {
+                *roles = vec![RoleName::trusted(role)];
+            }
+            tell(&mut rig, message);
+        }
+        tell(&mut rig, add_agent(1, "cpus:1"));
+        tell(&mut rig, ToAllocator::Resume);
+        granted(&rig.pass(Duration::millis(1)))[0][0].role.to_string()
+    };
+    assert_eq!(winner(None), "a-low", "equal shares: by name");
+    let classes = vec![(RoleName::trusted("b-high"), 1)];
+    assert_eq!(winner(Some(Policy { sorter: SorterName::StrictPriority, classes })), "b-high");
 }

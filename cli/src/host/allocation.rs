@@ -3,11 +3,12 @@
 use super::seconds;
 use crate::arguments::Allocation;
 use anyhow::{Context, Result, bail};
-use kaon_actors::allocator::AllocatorConfig;
 use kaon_actors::allocator::engine::sorter::Order;
 use kaon_actors::allocator::engine::{Minimums, Rules};
+use kaon_actors::allocator::policy::SorterName;
+use kaon_actors::allocator::{AllocatorConfig, Policy};
 use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::ResourceName;
+use kaon_kernel::resource::{ResourceName, role};
 use std::path::Path;
 
 /// What an allocator is started with.
@@ -29,8 +30,30 @@ pub(super) fn config(options: &Allocation) -> Result<AllocatorConfig> {
             ..Rules::default()
         },
         window: seconds("allocation-window", options.allocation_window)?,
+        policy: policy(options)?,
         ..AllocatorConfig::default()
     })
+}
+
+/// The sorter in place of those of Mesos, if one is asked for.
+fn policy(options: &Allocation) -> Result<Option<Policy>> {
+    let is_strict = options.role_sorter == "strict-priority";
+    if !is_strict && !options.priority_classes.is_empty() {
+        bail!("--priority-classes says nothing without --role-sorter strict-priority");
+    }
+    if matches!(options.role_sorter.as_str(), "drf" | "random") {
+        return Ok(None);
+    }
+    if options.framework_sorter != "drf" {
+        bail!("--role-sorter {} orders frameworks as well: leave --framework-sorter out", options.role_sorter);
+    }
+    let class = |text: &String| {
+        let whole = || format!("--priority-classes {text}: expected ROLE=CLASS");
+        let (role, class) = text.split_once('=').with_context(whole)?;
+        Ok((role::parse(role.trim())?, class.trim().parse().with_context(whole)?))
+    };
+    let classes = options.priority_classes.iter().map(class).collect::<Result<_>>()?;
+    Ok(Some(Policy { sorter: SorterName::parse(&options.role_sorter)?, classes }))
 }
 
 /// `cpus:0.01|mem:32;disk:1` as sets of quantities.
