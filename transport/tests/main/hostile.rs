@@ -2,7 +2,7 @@
 
 use crate::stage::*;
 use kaon_kernel::actor::{ActorKind, Address, HostId, LinkState};
-use kaon_kernel::frame::{BODY_BYTES_MAX, Frame, HEADER_BYTES};
+use kaon_kernel::frame::{BODY_BYTES_MAX, Frame, HEADER_BYTES, Kind};
 use kaon_kernel::message::agent_master::ToAgent;
 use kaon_kernel::message::registrar::{PeerMessage, ToMaster as FromRegistrar};
 use kaon_kernel::message::{AgentMessage, MasterMessage, RegistrarMessage};
@@ -46,7 +46,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, CloseReason)> {
         ("another envelope version", forged(4, &[2]), CloseReason::Version),
         ("a class that is none", forged(5, &[9]), CloseReason::Field),
         ("a kind that is none", forged(6, &999u16.to_le_bytes()), CloseReason::UnknownKind),
-        ("another layout", forged(56, &2u32.to_le_bytes()), CloseReason::Schema),
+        ("another layout", forged(56, &(Kind::Master.schema() + 1).to_le_bytes()), CloseReason::Schema),
         ("16 MiB and a byte", forged(60, &(BODY_BYTES_MAX as u32 + 1).to_le_bytes()), CloseReason::Oversized),
         ("4 GiB", forged(60, &u32::MAX.to_le_bytes()), CloseReason::Oversized),
         (
