@@ -8,7 +8,8 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// How many characters have to be put in, taken out, replaced or swapped with their neighbour (optimal string alignment).
-fn changes(from: &str, to: &str) -> usize {
+/// Cost: the product of the lengths.
+pub fn changes(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
     for i in 1..=from.len() {
@@ -37,5 +38,11 @@ mod tests {
         assert_eq!(nearest("gpu_share", known), Some("gpu-share"));
         assert_eq!(nearest("quite-another", known), None);
         assert_eq!(nearest("", known), None);
+    }
+
+    #[test]
+    fn changes_are_counted() {
+        let pairs = [("", "abc"), ("abc", "abc"), ("abd", "abc"), ("kitten", "sitting"), ("wrost", "worst")];
+        assert_eq!(pairs.map(|(from, to)| changes(from, to)), [3, 0, 1, 3, 1]);
     }
 }

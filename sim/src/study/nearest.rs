@@ -1,32 +1,8 @@
-//! The word that was meant: for refusals that name it.
+//! The word that was meant, as the end of a sentence.
 
-/// The known word that the fewest changes lead to, if they are at most a third of its length. Cost: the product of the
-/// lengths for each known word.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let best = known.into_iter().map(|other| (changes(word, other), other)).min();
-    best.filter(|(changes, _)| *changes <= word.chars().count().div_ceil(3)).map(|(_, other)| other)
-}
+use kaon_kernel::nearest::nearest;
 
-/// The same as the end of a sentence; empty when nothing is near.
+/// What a refusal ends with when a known word is near; else nothing.
 pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map_or_else(String::new, |other| format!("; did you mean '{other}'?"))
-}
-
-/// How many characters have to be put in, taken out, replaced or swapped with their neighbour (optimal string alignment).
-fn changes(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
-    for i in 1..=from.len() {
-        let mut row = vec![i];
-        for j in 1..=to.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            let mut fewest = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                fewest = fewest.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(fewest);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }

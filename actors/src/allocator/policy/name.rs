@@ -1,5 +1,6 @@
 //! Policies by their names in flags and scenarios.
 
+use kaon_kernel::nearest::changes;
 use thiserror::Error;
 
 /// A name of no policy.
@@ -40,24 +41,9 @@ pub fn named<T>(
     }
 }
 
-/// How many characters have to be put in, taken out or replaced.
-fn changes(from: &str, to: &str) -> usize {
-    let to = to.chars().collect::<Vec<_>>();
-    let mut row = (0..=to.len()).collect::<Vec<_>>();
-    for (i, one) in from.chars().enumerate() {
-        let mut diagonal = core::mem::replace(&mut row[0], i + 1);
-        for (j, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(one != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{changes, named};
+    use super::named;
 
     #[test]
     fn a_wrong_name_is_refused_with_the_nearest() {
@@ -67,13 +53,5 @@ mod tests {
         assert_eq!(refused.to_string(), "there is no placement 'wrost-fit'; the nearest is 'worst-fit'");
         let long = "x".repeat(1 << 20);
         assert_eq!(named("placement", &long, names()).expect_err("no such name").name.len(), 64);
-    }
-
-    #[test]
-    fn changes_are_counted() {
-        assert_eq!(
-            [changes("", "abc"), changes("abc", "abc"), changes("abd", "abc"), changes("kitten", "sitting")],
-            [3, 0, 1, 3]
-        );
     }
 }
