@@ -2,12 +2,12 @@
 //!
 //! The reasons are those of [`Engine::explain`]; this file counts and groups them, measures what a task would lack on each
 //! agent, picks the agent that is nearest, and says what would have to change. Cost: one pass over all agents for each
-//! client in question; an agent with nothing free costs three comparisons.
+//! client in question; an agent with nothing free costs three comparisons, one like the agent before it one of its bag.
 
 use super::Engine;
 use super::feasible::Reason;
 use super::sorter::Client;
-use super::tables::Agent;
+use super::tables::{Agent, Membership};
 use core::cmp::Reverse;
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, RoleName};
 use kaon_kernel::message::explain::{
@@ -82,13 +82,21 @@ impl Engine {
         let mut open = 0;
         let mut groups: Table<&'static str, (u32, Distance, AgentIndex)> = Table::default();
         let asked = self.agents.iter().filter(|(agent, _)| about.is_none_or(|about| about == **agent));
+        let member = self.clients.find(client).and_then(|at| self.clients.get(at));
+        let mut before: Option<(&Agent, Option<(&'static str, Distance)>)> = None;
         for (&agent, found) in asked {
-            let Some(against) = self.first_against(framework, name, found, wants) else {
+            // Most agents of a cluster are like the one before: what was found there is true here as well.
+            let known = before.filter(|(other, _)| is_alike(member, other, found)).map(|(_, verdict)| verdict);
+            let verdict = known.unwrap_or_else(|| {
+                let against = self.first_against(framework, name, found, wants)?;
+                Some((against.word(), against.distance(now)))
+            });
+            before = Some((found, verdict));
+            let Some((word, distance)) = verdict else {
                 open += 1;
                 continue;
             };
-            let distance = against.distance(now);
-            let group = groups.entry(against.word()).or_insert((0, distance, agent));
+            let group = groups.entry(word).or_insert((0, distance, agent));
             group.0 += 1;
             if distance < group.1 {
                 (group.1, group.2) = (distance, agent);
@@ -107,7 +115,6 @@ impl Engine {
             })
             .collect();
         groups.sort_by_key(|group| Reverse(group.agents));
-        let member = self.clients.find(client).and_then(|at| self.clients.get(at));
         ClientAccount {
             framework_id: self.frameworks[&framework].id.clone(),
             role: name.clone(),
@@ -190,6 +197,18 @@ impl Engine {
         });
         holders.take(HOLDERS_MAX).collect()
     }
+}
+
+/// Whether two agents are the same to a client: equal in all that the checks look at, neither with a filter of it. One
+/// with constraints may find any two agents different.
+fn is_alike(member: Option<&Membership>, one: &Agent, other: &Agent) -> bool {
+    let Some(member) = member.filter(|member| member.constrained.is_none()) else { return false };
+    let is_filtered = |agent: &Agent| member.owner.is_some_and(|owner| agent.filters.has(owner));
+    (one.active, one.is_listed, one.has_gpus, one.is_remote)
+        == (other.active, other.is_listed, other.has_gpus, other.is_remote)
+        && one.free == other.free
+        && !is_filtered(one)
+        && !is_filtered(other)
 }
 
 /// A sum as the API shows it.

@@ -3,6 +3,7 @@
 //! that criterion shows.
 
 mod cells;
+mod explain;
 
 use criterion::{BatchSize, Criterion};
 use kaon_actors::allocator::engine::Rules;
@@ -38,5 +39,6 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         });
     }
     cells::bench(&mut group);
+    explain::bench(&mut group);
     group.finish();
 }

@@ -6,6 +6,8 @@ use kaon_kernel::actor::StreamId;
 use kaon_kernel::framework::Capability;
 use kaon_kernel::id::{AgentId, FrameworkId, FrameworkIndex, RoleName};
 use kaon_kernel::message::explain::{ClientAccount, Explanation, Question, Subject};
+use kaon_kernel::offer::Refusal;
+use kaon_kernel::time::Duration;
 use std::collections::BTreeMap;
 
 fn ask(play: &Play, subject: Subject, wants: &str) -> Option<Explanation> {
@@ -57,6 +59,24 @@ fn a_wish_is_measured_and_the_nearest_agent_lacks_least() {
     assert_eq!(nearest.agent_id, AgentId::trusted("S2"));
     assert_eq!(nearest.obstacle.word, "too_small");
     assert_eq!(nearest.obstacle.text, "cpus:1; mem:1024 are lacking");
+}
+
+#[test]
+fn an_agent_with_a_filter_is_told_apart_from_one_that_is_like_it() {
+    let mut play = Play::new();
+    play.framework(1, &["web"]);
+    for agent in 1..=3 {
+        play.agent(agent, "cpus:4;mem:1024");
+    }
+    let grants = play.round();
+    assert_eq!(grants.len(), 3);
+    for (number, grant) in grants.into_iter().enumerate() {
+        let refusal = (number == 1).then_some(Refusal(Duration::secs(60)));
+        play.engine.recover(play.now, grant, refusal).expect("it is known");
+    }
+    let account = about_framework(&play, 1, "");
+    assert_eq!(account.agents_open, 2);
+    assert_eq!(counts(&account), BTreeMap::from([("filtered".to_owned(), 1)]));
 }
 
 #[test]
