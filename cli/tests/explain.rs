@@ -57,10 +57,15 @@ fn the_reason_follows_what_happens() {
     assert_eq!(rest["clients"][0]["agents_open"], 0, "{rest}");
     let agent = framework.launched["small"]["value"].as_str().expect("an id").to_owned();
     for path in [format!("/explain/agent/{agent}"), "/explain/role/*".to_owned(), "/explain/task/small".to_owned()] {
-        let answer = asked(&cluster, &path);
+        let answer = wait_for("the read side", SOON, || {
+            let answer = get(&cluster.api, &path);
+            (answer.status == 200).then(|| answer.json())
+        });
         assert_eq!(answer["clients"][0]["framework_id"], framework.id.as_str(), "{path}: {answer}");
     }
-    assert_eq!(asked(&cluster, "/explain/task/small")["task"]["state"], "TASK_RUNNING");
+    // The read side is behind the stream by a moment.
+    let is_shown = || (asked(&cluster, "/explain/task/small")["task"]["state"] == "TASK_RUNNING").then_some(());
+    wait_for("the task's state", SOON, is_shown);
     framework.teardown();
 }
 

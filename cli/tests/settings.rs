@@ -74,8 +74,9 @@ fn what_can_not_be_is_refused_with_a_reason() {
     assert!(quotas(api).as_array().is_none_or(Vec::is_empty));
     let (done, said) = kaon_at(api, &["weight", "set", "a=2.5", "b=0.5"]);
     assert!(done, "{said}");
-    let weights = get(api, "/weights").json();
-    assert_eq!(weights, json!([{"role": "a", "weight": 2.5}, {"role": "b", "weight": 0.5}]));
+    // The read side is behind the answer by a moment.
+    let expected = json!([{"role": "a", "weight": 2.5}, {"role": "b", "weight": 0.5}]);
+    wait_for("the weights", SOON, || (get(api, "/weights").json() == expected).then_some(()));
     let roles = get(api, "/roles").json();
     let names: Vec<&str> =
         roles["roles"].as_array().expect("roles").iter().filter_map(|role| role["name"].as_str()).collect();
