@@ -188,14 +188,19 @@ fn an_executor_speaks_for_its_own_task_alone() {
     framework.teardown();
 }
 
-#[test]
-fn an_executor_of_one_agent_is_a_stranger_to_another() {
+/// A master, an agent, and a framework whose task runs on it.
+fn owned() -> (Fleet, Framework) {
     let mut fleet = Fleet::new();
     fleet.master(&[]);
     fleet.agent("agent-1", &[]);
-    let api = fleet.api();
-    let mut framework = Framework::subscribe(&api, info("owner"));
+    let mut framework = Framework::subscribe(&fleet.api(), info("owner"));
     framework.launch_until(vec![task("mine", "sleep 1000")], "TASK_RUNNING");
+    (fleet, framework)
+}
+
+#[test]
+fn an_executor_of_one_agent_is_a_stranger_to_another() {
+    let (mut fleet, framework) = owned();
     let secrets = secrets(&fleet, "mine");
     fleet.agent("agent-2", &["--log", "debug"]);
     let listen = fleet.hosts[2].listen.clone();
@@ -211,12 +216,7 @@ fn an_executor_of_one_agent_is_a_stranger_to_another() {
 
 #[test]
 fn an_agent_does_not_come_back_as_another_agent() {
-    let mut fleet = Fleet::new();
-    fleet.master(&[]);
-    fleet.agent("agent-1", &[]);
-    let api = fleet.api();
-    let mut framework = Framework::subscribe(&api, info("owner"));
-    framework.launch_until(vec![task("mine", "sleep 1000")], "TASK_RUNNING");
+    let (fleet, mut framework) = owned();
     let victim = framework.launched["mine"]["value"].as_str().expect("an agent id").to_owned();
 
     fleet.issue("agent", "agent-2");
@@ -248,10 +248,10 @@ fn an_agent_does_not_come_back_as_another_agent() {
     let update = ToMaster::Update { framework_id, status: Box::new(ended("mine")), latest: TaskState::Finished };
     impostor.say(ActorKind::Agent, ActorKind::Master, &MasterMessage::Agent(update));
     impostor.leave();
-    let state = get(&api, "/state").json();
+    let state = get(&fleet.api(), "/state").json();
     let agents = state["slaves"].as_array().expect("agents");
     assert!(agents.len() == 1 && agents[0]["id"] == victim.as_str() && agents[0]["hostname"] != "evil", "{agents:?}");
-    assert!(counter(&api, "master/slave_reregistrations_refused") >= 1.0);
+    assert!(counter(&fleet.api(), "master/slave_reregistrations_refused") >= 1.0);
     framework.reconcile();
     framework.launch_until(vec![task("more", "true")], "TASK_FINISHED");
     assert_eq!(framework.latest("mine"), Some("TASK_RUNNING"));
