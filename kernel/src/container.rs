@@ -6,6 +6,7 @@
 use crate::id::ContainerId;
 use crate::placement::Placement;
 use crate::resource::Resources;
+use crate::task::Uri;
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -78,6 +79,8 @@ pub struct LaunchSpec {
     pub placement: Option<Placement>,
     /// Resource limits as in `setrlimit`: name (`RLMT_NOFILE`), soft, hard; `None` means unlimited.
     pub rlimits: Vec<(String, Option<u64>, Option<u64>)>,
+    /// What is fetched into its sandbox before its program starts. A launch that can't fetch fails with the reason.
+    pub uris: Vec<Uri>,
 }
 
 /// The program of a container.

@@ -267,8 +267,25 @@ pub struct CommandInfo {
     pub environment: Vec<(String, String)>,
     /// The user to run as.
     pub user: Option<String>,
-    /// Fields of the v1 message that only its readers understand (such as `uris`), as protobuf.
+    /// What is fetched into the sandbox before it starts, in this order.
+    pub uris: Vec<Uri>,
+    /// Fields of the v1 message that only its readers understand, as protobuf.
     pub rest: Vec<u8>,
+}
+
+/// Something to fetch into a sandbox (`CommandInfo.URI` of the v1 API, reference 12.4).
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Uri {
+    /// Where from: `http`, `https`, `file`, or a path.
+    pub value: String,
+    /// Whether it may be executed; then it is not unpacked.
+    pub executable: bool,
+    /// Whether it is unpacked when its name is that of an archive.
+    pub extract: bool,
+    /// Whether the machine keeps it for the next who asks.
+    pub cache: bool,
+    /// Its name in the sandbox, directories perhaps before it; else the last part of `value`.
+    pub output_file: Option<String>,
 }
 
 /// A framework's executor (`ExecutorInfo` of the v1 API).

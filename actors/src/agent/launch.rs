@@ -177,6 +177,7 @@ impl Agent {
             resources: limits,
             placement: None,
             rlimits: Vec::new(),
+            uris: command.uris.clone(),
         };
         let container = Container::planned(framework_id.clone(), container_id, info, task.role.clone(), Box::new(spec));
         Ok(self.seated(container, seat))

@@ -130,6 +130,7 @@ impl Executor {
             resources: run.task.resources.clone(),
             placement: None,
             rlimits: Vec::new(),
+            uris: Vec::new(),
         };
         let request = ContainerRequest::Launch { container: run.container.clone(), spec: Box::new(spec) };
         let ticket = context.contain(request);

@@ -1,6 +1,6 @@
 //! `CommandInfo`, with its environment (reference 5.1 rule 7).
 
-use kaon_kernel::task::CommandInfo;
+use kaon_kernel::task::{CommandInfo, Uri};
 
 use super::{Error, rest_of, with_rest};
 use crate::v1::mesos as v1;
@@ -25,9 +25,30 @@ pub fn from_v1(mut command: v1::CommandInfo) -> (CommandInfo, Result<(), Error>)
         arguments: core::mem::take(&mut command.arguments),
         environment,
         user: command.user.take(),
+        uris: core::mem::take(&mut command.uris).into_iter().map(uri).collect(),
         rest: rest_of(&command),
     };
     (typed, verdict)
+}
+
+fn uri(uri: v1::command_info::Uri) -> Uri {
+    Uri {
+        executable: uri.executable.unwrap_or(false),
+        extract: uri.extract.unwrap_or(true),
+        cache: uri.cache.unwrap_or(false),
+        output_file: uri.output_file,
+        value: uri.value,
+    }
+}
+
+fn uri_to_v1(uri: &Uri) -> v1::command_info::Uri {
+    v1::command_info::Uri {
+        value: uri.value.clone(),
+        executable: uri.executable.then_some(true),
+        extract: Some(uri.extract),
+        cache: uri.cache.then_some(true),
+        output_file: uri.output_file.clone(),
+    }
 }
 
 fn judge(command: &v1::CommandInfo) -> Result<(), Error> {
@@ -73,6 +94,7 @@ pub fn to_v1(command: &CommandInfo) -> v1::CommandInfo {
     out.value = command.value.clone();
     out.arguments = command.arguments.clone();
     out.user = command.user.clone();
+    out.uris = command.uris.iter().map(uri_to_v1).collect();
     if !command.environment.is_empty() {
         let variables = command.environment.iter().map(|(name, value)| v1::environment::Variable {
             name: name.clone(),

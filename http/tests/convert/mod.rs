@@ -58,6 +58,11 @@ fn some_resources() -> Vec<api::Resource> {
 fn spelled_out(mut info: api::CommandInfo) -> api::CommandInfo {
     let is_good = command::from_v1(info.clone()).0.rest.is_empty() || !has_variables_left(&info);
     info.shell = Some(info.shell.unwrap_or(true));
+    for uri in &mut info.uris {
+        uri.extract = Some(uri.extract.unwrap_or(true));
+        uri.executable = uri.executable.filter(|is| *is);
+        uri.cache = uri.cache.filter(|is| *is);
+    }
     if is_good && let Some(environment) = &mut info.environment {
         for variable in &mut environment.variables {
             variable.r#type = Some(api::environment::variable::Type::Value as i32);

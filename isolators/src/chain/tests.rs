@@ -60,6 +60,7 @@ fn spec() -> LaunchSpec {
         resources: Resources::new(),
         placement: None,
         rlimits: Vec::new(),
+        uris: Vec::new(),
     }
 }
 

@@ -179,6 +179,7 @@ pub(crate) fn spec(name: &str, program: Program) -> LaunchSpec {
         resources: Resources::new(),
         placement: None,
         rlimits: Vec::new(),
+        uris: Vec::new(),
     }
 }
 

@@ -68,6 +68,7 @@ fn launch(container: &ContainerId, program: Program) -> ContainerRequest {
         resources: Resources::cpus_and_mem(Quantity::units(1), Quantity::units(32)),
         placement: None,
         rlimits: Vec::new(),
+        uris: Vec::new(),
     };
     ContainerRequest::Launch { container: container.clone(), spec: Box::new(spec) }
 }
