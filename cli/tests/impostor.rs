@@ -141,6 +141,7 @@ fn ended(task: &str) -> TaskStatus {
         labels: Vec::new(),
         container: None,
         unreachable_time: None,
+        limitation: None,
         rest: Vec::new(),
     }
 }

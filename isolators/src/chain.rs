@@ -4,6 +4,7 @@ use crate::isolator::{Contribution, Error, Isolator, Survivor, Watch, merge};
 use crate::posix;
 use crate::process::Tree;
 use kaon_kernel::container::{LaunchSpec, Usage};
+use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::time::Duration;
@@ -103,8 +104,8 @@ impl Chain {
     }
 
     /// Tells all of them the new resources, in order, up to the first that refuses.
-    pub fn update(&self, container: &ContainerId, resources: &Resources) -> Result<(), Error> {
-        self.0.iter().try_for_each(|isolator| isolator.update(container, resources))
+    pub fn update(&self, container: &ContainerId, resources: &Resources, limits: &Limits) -> Result<(), Error> {
+        self.0.iter().try_for_each(|isolator| isolator.update(container, resources, limits))
     }
 
     /// Cleans up after a container, last first. An isolator that fails is logged and does not keep the others from it.

@@ -14,7 +14,9 @@
 //! All but `watch` may block: they run on blocking threads, never on the host's.
 
 use crate::process::Tree;
+pub use kaon_kernel::container::Limitation;
 use kaon_kernel::container::{LaunchSpec, Usage};
+use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::resource::Resources;
 use serde::{Deserialize, Serialize};
@@ -92,13 +94,6 @@ pub struct Contribution {
     pub actions: Vec<HostAction>,
 }
 
-/// A limit that a container has hit and must end for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limitation {
-    /// The limit and the figures, for people.
-    pub reason: String,
-}
-
 /// A container that an isolator is told about again after a restart of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survivor {
@@ -147,9 +142,9 @@ pub trait Isolator: Send + Sync + 'static {
         Ok(Usage::default())
     }
 
-    /// Its resources change while it runs.
-    fn update(&self, container: &ContainerId, resources: &Resources) -> Result<(), Error> {
-        let _ = (container, resources);
+    /// Its resources and limits change while it runs.
+    fn update(&self, container: &ContainerId, resources: &Resources, limits: &Limits) -> Result<(), Error> {
+        let _ = (container, resources, limits);
         Ok(())
     }
 

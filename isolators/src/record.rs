@@ -7,7 +7,8 @@
 //! `containers/<cid>/` under its runtime directory (reference 9).
 
 use crate::process::Process;
-use kaon_kernel::container::{Exit, ExitStatus, Usage};
+use kaon_kernel::container::{Exit, ExitStatus, LimitKind, Limitation, Usage};
+use kaon_kernel::resource::parse;
 use kaon_kernel::time::Duration;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
@@ -74,7 +75,7 @@ pub(crate) struct Status {
 
 impl Status {
     /// The end as the kernel of Kaon knows it.
-    pub(crate) fn exit(&self, limitation: Option<String>) -> Exit {
+    pub(crate) fn exit(&self, limitation: Option<Limitation>) -> Exit {
         let status = self.code.map(ExitStatus::Code).or(self.signal.map(ExitStatus::Signal));
         let usage = Usage {
             user_time: Duration::nanos(self.user_nanos),
@@ -82,7 +83,40 @@ impl Status {
             memory_bytes: self.memory_bytes,
             processes: 0,
         };
-        Exit { status, limitation, usage }
+        Exit { status, limitation: limitation.map(Box::new), usage }
+    }
+}
+
+/// A [`Limitation`] as it is written: resources as a text that reads back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Breach {
+    kind: String,
+    message: String,
+    resources: String,
+}
+
+const MEMORY: &str = "memory";
+const DISK: &str = "disk";
+
+impl Breach {
+    fn of(limitation: &Limitation) -> Self {
+        let kind = match limitation.kind {
+            LimitKind::Memory => MEMORY,
+            LimitKind::Disk => DISK,
+            LimitKind::Other => "other",
+        };
+        let (message, resources) = (limitation.message.clone(), limitation.resources.to_string());
+        Self { kind: kind.to_owned(), message, resources }
+    }
+
+    fn limitation(self) -> Limitation {
+        let kind = match self.kind.as_str() {
+            MEMORY => LimitKind::Memory,
+            DISK => LimitKind::Disk,
+            _ => LimitKind::Other,
+        };
+        let resources = parse::resources(&self.resources).unwrap_or_default();
+        Limitation { kind, message: self.message, resources }
     }
 }
 
@@ -140,12 +174,12 @@ impl Directory {
         self.read(STATUS)
     }
     /// Writes which limit ended the container.
-    pub(crate) fn write_limitation(&self, limitation: &str) -> io::Result<()> {
-        self.write(LIMITATION, &limitation)
+    pub(crate) fn write_limitation(&self, limitation: &Limitation) -> io::Result<()> {
+        self.write(LIMITATION, &Breach::of(limitation))
     }
     /// The limit that ended the container, if one did.
-    pub(crate) fn limitation(&self) -> Option<String> {
-        self.read(LIMITATION)
+    pub(crate) fn limitation(&self) -> Option<Limitation> {
+        self.read(LIMITATION).map(Breach::limitation)
     }
 
     fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
@@ -200,12 +234,14 @@ mod tests {
         let me = Known::of(std::process::id().cast_signed()).unwrap();
         let launcher = Launcher { boot_id: "b".into(), launcher: me, program: me };
         directory.write_launcher(&launcher).unwrap();
-        directory.write_limitation("too much").unwrap();
+        let resources = parse::resources("mem:12.5").unwrap();
+        let limitation = Limitation { kind: LimitKind::Memory, message: "too much".into(), resources };
+        directory.write_limitation(&limitation).unwrap();
         let status = Status { signal: Some(9), memory_bytes: 5, ..Status::default() };
         directory.write_status(&status).unwrap();
         assert_eq!((directory.launcher(), directory.status()), (Some(launcher), Some(status.clone())));
         let exit = status.exit(directory.limitation());
-        assert_eq!((exit.status, exit.limitation), (Some(ExitStatus::Signal(9)), Some("too much".to_owned())));
+        assert_eq!((exit.status, exit.limitation), (Some(ExitStatus::Signal(9)), Some(Box::new(limitation))));
         for damage in [&b"{"[..], b"", b"[]", &[0xff; 100]] {
             fs::write(directory.path().join(LAUNCHER), damage).unwrap();
             assert_eq!(directory.launcher(), None);

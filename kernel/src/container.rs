@@ -3,10 +3,11 @@
 //! The real side is `isolators/`, the simulated one `sim/`. A container is one process tree with its own sandbox
 //! directory; which walls stand around it is the business of the isolators.
 
+use crate::container_info::{ContainerInfo, Limits};
 use crate::id::ContainerId;
 use crate::placement::Placement;
 use crate::resource::Resources;
-use crate::task::Uri;
+use crate::task::{Reason, Uri};
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub enum ContainerRequest {
         container: ContainerId,
         /// What it may use from now on.
         resources: Resources,
+        /// How far it may go beyond that.
+        limits: Limits,
     },
     /// Which containers of mine does the machine still know, running or ended but not cleaned up? The rest of what this
     /// work directory ever started is destroyed. Answered by [`ContainerOutcome::Recovered`].
@@ -72,8 +75,12 @@ pub struct LaunchSpec {
     pub join: bool,
     /// The user to run as; `None` keeps the agent's.
     pub user: Option<String>,
-    /// What it may use.
+    /// What it has for sure.
     pub resources: Resources,
+    /// How far it may go, where that is more.
+    pub limits: Limits,
+    /// What it asks of its walls; `None` for nothing.
+    pub container: Option<Box<ContainerInfo>>,
     /// Its exact processing units, memory nodes and devices; `None` for one that runs anywhere. A container that shares the
     /// sandbox of another lies within that one's, and has none of its own.
     pub placement: Option<Placement>,
@@ -127,14 +134,54 @@ pub enum ContainerOutcome {
 }
 
 /// How a container ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Exit {
     /// What its first process reported; `None` when nobody could know, as after a crash of the launcher.
     pub status: Option<ExitStatus>,
-    /// A limit that ended it, with the figures, for people.
-    pub limitation: Option<String>,
+    /// The limit that ended it.
+    pub limitation: Option<Box<Limitation>>,
     /// What it used in all.
     pub usage: Usage,
+}
+
+/// A limit that ended a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limitation {
+    /// Which kind of limit.
+    pub kind: LimitKind,
+    /// The limit and the figures, for people.
+    pub message: String,
+    /// What it used of the resource when the limit was hit, or the limit where that is not known.
+    pub resources: Resources,
+}
+
+/// Kinds of limits, as statuses tell them apart (reference 8.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// Memory.
+    Memory,
+    /// Disk.
+    Disk,
+    /// Anything else.
+    Other,
+}
+
+impl LimitKind {
+    /// What a status gives as reason.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Memory => Reason::ContainerLimitationMemory,
+            Self::Disk => Reason::ContainerLimitationDisk,
+            Self::Other => Reason::ContainerLimitation,
+        }
+    }
+}
+
+impl Limitation {
+    /// A limit of another kind than memory and disk, with no resource to name.
+    pub fn other(message: impl Into<String>) -> Self {
+        Self { kind: LimitKind::Other, message: message.into(), resources: Resources::new() }
+    }
 }
 
 /// The end of a process.

@@ -12,6 +12,8 @@ pub mod agent;
 pub mod chance;
 pub mod constraint;
 pub mod container;
+#[allow(missing_docs, reason = "as for `message`")]
+pub mod container_info;
 pub mod frame;
 pub mod framework;
 pub mod id;
@@ -26,6 +28,7 @@ pub mod port;
 pub mod quantity;
 pub mod quota;
 pub mod resource;
+pub mod statistics;
 pub mod table;
 pub mod task;
 pub mod time;

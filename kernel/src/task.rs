@@ -1,5 +1,6 @@
 //! Tasks: what runs, its states, and the table of allowed steps between them (reference 8).
 
+use crate::container_info::{ContainerInfo, Limits};
 use crate::framework::Label;
 use crate::id::{AgentId, ContainerId, ExecutorId, RoleName, TaskId, Uuid};
 use crate::placement::PlacementRequest;
@@ -204,6 +205,8 @@ pub struct TaskStatus {
     pub container: Option<ContainerStatus>,
     /// When its agent went out of reach.
     pub unreachable_time: Option<WallTime>,
+    /// The resources whose limit ended it.
+    pub limitation: Option<Box<Resources>>,
     /// Fields of the v1 message that only its readers understand, as protobuf.
     pub rest: Vec<u8>,
 }
@@ -231,6 +234,10 @@ pub struct TaskInfo {
     pub agent_id: AgentId,
     /// What it takes, beside its executor.
     pub resources: Resources,
+    /// How far it may go beyond that.
+    pub limits: Option<Box<Limits>>,
+    /// What it asks of its container; `rest` holds the whole of it for readers.
+    pub container: Option<Box<ContainerInfo>>,
     /// The role under which its resources were offered; filled in by the master.
     pub role: RoleName,
     /// A command for the command executor; exactly one of `command` and `executor` is set.
@@ -301,6 +308,8 @@ pub struct ExecutorInfo {
     pub command: Option<CommandInfo>,
     /// What it takes by itself.
     pub resources: Resources,
+    /// What it asks of its container; `rest` holds the whole of it for readers.
+    pub container: Option<Box<ContainerInfo>>,
     /// How long it has between SHUTDOWN and its end.
     pub shutdown_grace: Option<Duration>,
     /// The framework's own bytes, unchanged.

@@ -52,6 +52,7 @@ fn status() -> TaskStatus {
         labels: Vec::new(),
         container: None,
         unreachable_time: None,
+        limitation: None,
         rest: Vec::new(),
     }
 }

@@ -129,7 +129,7 @@ impl Machine {
                 ContainerOutcome::Signalled
             }
             ContainerRequest::Usage { container } => ContainerOutcome::Used(self.usage(&container, lane.now())),
-            ContainerRequest::Update { container, resources } => {
+            ContainerRequest::Update { container, resources, .. } => {
                 let found = self.container(&container).and_then(|index| self.containers.get(index));
                 ContainerOutcome::Updated(match found {
                     Some(container) => {

@@ -23,6 +23,7 @@ use kaon_kernel::id::{ContainerId, FrameworkId, RoleName};
 use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::ToMaster;
 use kaon_kernel::placement::Placement;
+use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{ContainerStatus, ExecutorInfo, Reason, TaskState};
 use kaon_kernel::time::Duration;
 
@@ -76,6 +77,8 @@ pub(super) struct Verdict {
     pub(super) state: TaskState,
     pub(super) reason: Reason,
     pub(super) message: String,
+    /// The resources whose limit was hit.
+    pub(super) limitation: Option<Box<Resources>>,
 }
 
 /// A container with its executor.
@@ -252,7 +255,7 @@ impl Agent {
             ContainerOutcome::Failed { reason } => {
                 container.is_built = false;
                 let (state, message) = (TaskState::Failed, format!("Failed to launch container: {reason}"));
-                let verdict = Verdict { state, reason: Reason::ContainerLaunchFailed, message };
+                let verdict = Verdict { state, reason: Reason::ContainerLaunchFailed, message, limitation: None };
                 container.verdict.get_or_insert(verdict);
                 context.count(metric::LAUNCH_ERRORS, 1);
                 self.end_container(number, context);
@@ -276,7 +279,7 @@ impl Agent {
         }
         let message = format!("Executor did not register within {}", self.config.executor_registration_timeout);
         let (state, reason) = (TaskState::Failed, Reason::ExecutorRegistrationTimeout);
-        self.destroy(number, Some(Verdict { state, reason, message }), context);
+        self.destroy(number, Some(Verdict { state, reason, message, limitation: None }), context);
     }
 
     /// Ends a container at once. Its tasks that have not ended get the verdict when it is gone; without one they fail
@@ -328,6 +331,7 @@ impl Agent {
             state: TaskState::Failed,
             reason: Reason::ExecutorTerminated,
             message: "Executor terminated".to_owned(),
+            limitation: None,
         });
         let framework_id = container.framework_id.clone();
         let mut batch = Batch::default();
@@ -338,8 +342,7 @@ impl Agent {
         let mut updates = Vec::new();
         for task in self.state.tasks_of_container(number) {
             if is_told {
-                let Verdict { state, reason, message } = verdict.clone();
-                updates.extend(self.conclude(task, state, reason, message, &mut batch, context));
+                updates.extend(self.pronounce(task, verdict.clone(), &mut batch, context));
             } else {
                 self.drop_task(task, &mut batch, context);
             }
@@ -372,9 +375,11 @@ impl Agent {
 
 fn verdict_of(exit: &Exit) -> Verdict {
     let (reason, message) = match (&exit.limitation, exit.status) {
-        (Some(limitation), _) => (Reason::ContainerLimitation, limitation.clone()),
+        (Some(limitation), _) => (limitation.kind.reason(), limitation.message.clone()),
         (None, Some(status)) => (Reason::ExecutorTerminated, format!("Executor {status}")),
         (None, None) => (Reason::ExecutorTerminated, "Executor terminated; its exit status is unknown".to_owned()),
     };
-    Verdict { state: TaskState::Failed, reason, message }
+    let resources = exit.limitation.as_ref().map(|limitation| &limitation.resources);
+    let limitation = resources.filter(|resources| !resources.is_empty()).cloned().map(Box::new);
+    Verdict { state: TaskState::Failed, reason, message, limitation }
 }

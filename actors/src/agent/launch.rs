@@ -158,7 +158,9 @@ impl Agent {
             return Err(Refusal::Empty);
         }
         let own = Resources::cpus_and_mem(EXECUTOR_RESOURCES.0, EXECUTOR_RESOURCES.1);
-        let limits = task.resources.plus(&own).map_err(|error| Refusal::Resources(error.to_string()))?;
+        let resources = task.resources.plus(&own).map_err(|error| Refusal::Resources(error.to_string()))?;
+        let limits = task.limits.as_deref().copied().unwrap_or_default();
+        let limits = limits.beside(EXECUTOR_RESOURCES.0, EXECUTOR_RESOURCES.1);
         // The last that can go wrong: from here on the place is the task's.
         let seat = self.seat(task)?;
         let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
@@ -174,7 +176,9 @@ impl Agent {
             sandbox: names.sandbox(),
             join: false,
             user: Some(user).filter(|user| self.config.switch_user && !user.is_empty()),
-            resources: limits,
+            resources,
+            limits,
+            container: task.container.clone(),
             placement: None,
             rlimits: Vec::new(),
             uris: command.uris.clone(),
@@ -245,6 +249,8 @@ fn never_seen(task_id: TaskId, agent_id: AgentId) -> TaskInfo {
         role: RoleName::trusted(role::DEFAULT),
         command: None,
         executor: None,
+        limits: None,
+        container: None,
         kill_grace: None,
         max_completion_time: None,
         data: None,
@@ -274,6 +280,7 @@ fn command_executor(task: &TaskInfo, command: &CommandInfo) -> ExecutorInfo {
         kind: ExecutorKind::Command,
         command: None,
         resources: Resources::new(),
+        container: None,
         shutdown_grace: None,
         data: None,
         labels: Vec::new(),

@@ -156,7 +156,8 @@ impl Agent {
     /// A container that was remembered is not there any more.
     fn lose_container(&mut self, number: u64, context: &mut Context<'_, Self>) {
         let message = "Executor ended while the agent was away".to_owned();
-        let verdict = Verdict { state: TaskState::Failed, reason: Reason::ExecutorTerminated, message };
+        let verdict =
+            Verdict { state: TaskState::Failed, reason: Reason::ExecutorTerminated, message, limitation: None };
         self.destroy(number, Some(verdict), context);
         self.end_container(number, context);
     }
@@ -189,7 +190,7 @@ impl Agent {
             let message =
                 format!("Executor did not register again within {}", self.config.executor_reregistration_timeout);
             let (state, reason) = (TaskState::Gone, Reason::ExecutorReregistrationTimeout);
-            self.destroy(number, Some(Verdict { state, reason, message }), context);
+            self.destroy(number, Some(Verdict { state, reason, message, limitation: None }), context);
         }
         self.finish_recovery(context);
     }

@@ -10,6 +10,7 @@
 //! else a crash could send the older one again behind the newer. After the last status of a task the task is forgotten.
 
 use crate::agent::checkpoint::{self, StreamRecord, UpdateRecord};
+use crate::agent::container::Verdict;
 use crate::agent::state::{TaskEntry, Waiting};
 use crate::agent::{Agent, Timer, metric};
 use kaon_kernel::actor::{Batch, Context};
@@ -236,6 +237,7 @@ impl Agent {
             labels: Vec::new(),
             container: container.map(|container| container.status(&self.config.info.ip)),
             unreachable_time: None,
+            limitation: None,
             rest: Vec::new(),
         }
     }
@@ -299,6 +301,20 @@ impl Agent {
     ) -> Option<(u64, u64)> {
         let entry = self.state.task(number)?;
         let status = self.own_status(entry, state, reason, message, context);
+        self.accept(number, status, batch).ok().map(|sequence| (number, sequence))
+    }
+
+    /// The last status of a task whose container is gone, within a batch of the caller's.
+    pub(super) fn pronounce(
+        &mut self,
+        number: u64,
+        verdict: Verdict,
+        batch: &mut Batch,
+        context: &mut Context<'_, Self>,
+    ) -> Option<(u64, u64)> {
+        let entry = self.state.task(number)?;
+        let Verdict { state, reason, message, limitation } = verdict;
+        let status = TaskStatus { limitation, ..self.own_status(entry, state, reason, message, context) };
         self.accept(number, status, batch).ok().map(|sequence| (number, sequence))
     }
 

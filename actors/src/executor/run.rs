@@ -4,7 +4,9 @@ use crate::executor::config::Inherited;
 use crate::executor::status::Outbox;
 use crate::executor::{Executor, IGNORED, Timer, Waiting};
 use kaon_kernel::actor::{Batch, Context, Record};
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Program, Usage};
+use kaon_kernel::container::{
+    ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Limitation, Program, Usage,
+};
 use kaon_kernel::id::{ContainerId, TaskId, Uuid};
 use kaon_kernel::task::{CommandInfo, Reason, TaskInfo, TaskState, TaskStatus};
 use kaon_kernel::time::Duration;
@@ -128,8 +130,11 @@ impl Executor {
             join: true,
             user: None,
             resources: run.task.resources.clone(),
+            limits: run.task.limits.as_deref().copied().unwrap_or_default(),
+            // The walls stand around this executor already.
+            container: None,
             placement: None,
-            rlimits: Vec::new(),
+            rlimits: run.task.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone()),
             uris: Vec::new(),
         };
         let request = ContainerRequest::Launch { container: run.container.clone(), spec: Box::new(spec) };
@@ -207,7 +212,7 @@ impl Executor {
         let exit = match outcome {
             ContainerOutcome::Exited(exit) => exit,
             ContainerOutcome::Failed { reason } => {
-                Exit { status: None, limitation: Some(reason), usage: Usage::default() }
+                Exit { status: None, limitation: Some(Box::new(Limitation::other(reason))), usage: Usage::default() }
             }
             other => panic!("a wait came back as {other:?}"),
         };
@@ -218,7 +223,7 @@ impl Executor {
             (Some((Cause::TooLong, _)), _, _) => {
                 (TaskState::Failed, Some(Reason::MaxCompletionTimeReached), "Task ran longer than it may".to_owned())
             }
-            (None, Some(limit), _) => (TaskState::Failed, Some(Reason::ContainerLimitation), limit),
+            (None, Some(limit), _) => (TaskState::Failed, Some(limit.kind.reason()), limit.message),
             (None, None, Some(ExitStatus::Code(0))) => (TaskState::Finished, None, ended),
             (None, None, _) => (TaskState::Failed, None, ended),
         };

@@ -92,6 +92,7 @@ impl Executor {
             labels: Vec::new(),
             container: None,
             unreachable_time: None,
+            limitation: None,
             rest: Vec::new(),
         };
         self.outbox.push(status);

@@ -239,6 +239,7 @@ pub(super) fn own_status(
         labels: Vec::new(),
         container: None,
         unreachable_time: None,
+        limitation: None,
         rest: Vec::new(),
     }
 }

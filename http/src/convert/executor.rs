@@ -38,9 +38,10 @@ pub fn from_v1(mut executor: v1::ExecutorInfo, framework_id: &str) -> (ExecutorI
         note(verdict);
         command
     });
-    if let Some(info) = &executor.container {
-        note(container::judge(info));
-    }
+    let container = executor.container.as_ref().map(container::from_v1).transpose().unwrap_or_else(|error| {
+        note(Err(error));
+        None
+    });
     let resources = resource::from_v1(&core::mem::take(&mut executor.resources));
     let resources = resources.map_or_else(
         |error| {
@@ -58,6 +59,7 @@ pub fn from_v1(mut executor: v1::ExecutorInfo, framework_id: &str) -> (ExecutorI
         kind,
         command,
         resources,
+        container: container.flatten(),
         shutdown_grace,
         data: executor.data.take(),
         labels: labels::take(&mut executor.labels),

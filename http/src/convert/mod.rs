@@ -21,6 +21,7 @@ pub mod executor;
 pub mod framework;
 pub mod health;
 pub mod labels;
+mod limits;
 pub mod offer;
 pub mod quota;
 pub mod resource;

@@ -4,6 +4,7 @@ use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, TaskId, Uuid};
 use kaon_kernel::task::{ContainerStatus, Reason, Source, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
 
+use super::resource::{self, Form};
 use super::{Error, labels, rest_of, time_info, with_rest};
 use crate::v1::mesos as v1;
 
@@ -76,6 +77,12 @@ pub fn from_v1(mut status: v1::TaskStatus) -> Result<TaskStatus, Error> {
     };
     let reason = status.reason.take().and_then(|number| REASONS.get(usize::try_from(number).ok()?).copied());
     let unreachable_time = status.unreachable_time.take();
+    // Resources that do not add up stay behind as they are.
+    let broken = status.limitation.as_ref().and_then(|limitation| resource::from_v1(&limitation.resources).ok());
+    let limitation = broken.filter(|(resources, _)| !resources.is_empty()).map(|(resources, _)| Box::new(resources));
+    if limitation.is_some() {
+        status.limitation = None;
+    }
     Ok(TaskStatus {
         task_id: TaskId::trusted(core::mem::take(&mut status.task_id.value)),
         state,
@@ -91,6 +98,7 @@ pub fn from_v1(mut status: v1::TaskStatus) -> Result<TaskStatus, Error> {
         labels: labels::take(&mut status.labels),
         container: take_container(&mut status.container_status),
         unreachable_time: unreachable_time.map(|time| WallTime(u64::try_from(time.nanoseconds).unwrap_or(0))),
+        limitation,
         rest: rest_of(&status),
     })
 }
@@ -134,6 +142,10 @@ pub fn to_v1(status: &TaskStatus) -> v1::TaskStatus {
         write_container(container, out.container_status.get_or_insert_default());
     }
     out.unreachable_time = status.unreachable_time.map(time_info);
+    if let Some(resources) = &status.limitation {
+        let resources = resource::to_v1(resources, Form::Endpoint, None);
+        out.limitation = Some(v1::TaskResourceLimitation { resources });
+    }
     out
 }
 

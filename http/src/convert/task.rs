@@ -6,7 +6,9 @@ use kaon_kernel::resource::{Resources, role};
 use kaon_kernel::task::{Task, TaskInfo};
 
 use super::resource::{self, Form};
-use super::{Error, command, container, duration, duration_info, executor, health, labels, rest_of, status, with_rest};
+use super::{
+    Error, command, container, duration, duration_info, executor, health, labels, limits, rest_of, status, with_rest,
+};
 use crate::v1::mesos as v1;
 
 /// A task from outside. The first rule that it breaks is its defect. `framework_id` is the caller's.
@@ -46,12 +48,14 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         note(verdict);
         command
     });
-    if let Some(info) = &task.container {
-        note(container::judge(info));
-    }
-    if !task.limits.is_empty() {
-        note(Err(Error::Unsupported("TaskInfo.limits")));
-    }
+    let container = task.container.as_ref().map(container::from_v1).transpose().unwrap_or_else(|error| {
+        note(Err(error));
+        None
+    });
+    let limits = limits::from_v1(&task.limits, &resources).unwrap_or_else(|error| {
+        note(Err(error));
+        None
+    });
     let executor = task.executor.take().map(|info| {
         let (executor, verdict) = executor::from_v1(info, framework_id);
         note(verdict);
@@ -67,6 +71,8 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         task_id: TaskId::trusted(core::mem::take(&mut task.task_id.value)),
         agent_id: AgentId::trusted(core::mem::take(&mut task.agent_id.value)),
         resources,
+        limits,
+        container: container.flatten(),
         role: RoleName::trusted(allocation.unwrap_or_else(|| role::DEFAULT.to_owned())),
         command,
         executor,
@@ -124,6 +130,10 @@ pub fn shown_to_v1(task: &Task, framework_id: &str, role: &str) -> v1::Task {
         health_check: rest.health_check,
         kill_policy: info.kill_grace.map(|grace| v1::KillPolicy { grace_period: Some(duration_info(grace)) }),
         user: user.or(executor_user),
-        limits: Vec::new(),
+        limits: rest
+            .limits
+            .into_iter()
+            .map(|entry| v1::task::LimitsEntry { key: entry.key, value: entry.value })
+            .collect(),
     }
 }

@@ -9,6 +9,7 @@ use kaon_http::v1::mesos::resource::AllocationInfo;
 use kaon_kernel::id::{AgentId, OfferId, RoleName};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{Offer, OfferOperation, Refusal};
+use kaon_kernel::quantity::Quantity;
 use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
 
@@ -192,6 +193,64 @@ fn labels_that_ask_for_a_place_become_its_request_or_the_defect_of_the_task() {
 }
 
 #[test]
+fn limits_and_containers_are_read_and_their_rules_kept() {
+    use kaon_kernel::container_info::{Capabilities, IpcMode, Limit, Limits, Propagation, VolumeSource};
+    let limit = |key: &str, value: f64| api::task_info::LimitsEntry {
+        key: key.to_owned(),
+        value: api::value::Scalar { value },
+    };
+    let bursting = changed(|task| task.limits = vec![limit("cpus", f64::INFINITY), limit("mem", 64.0)]);
+    assert_eq!(bursting.defect, None);
+    let wanted = Limits { cpus: Some(Limit::Unlimited), mem: Some(Limit::Amount(Quantity::units(64))) };
+    assert_eq!(bursting.limits.as_deref(), Some(&wanted));
+    assert_eq!(task::to_v1(&bursting, FRAMEWORK, Form::Stack).limits.len(), 2, "the rest says them again");
+    for (bad, words) in [
+        (limit("cpus", 0.5), "less than what the task takes"),
+        (limit("cpus", f64::NAN), "not a number"),
+        (limit("disk", 1.0), "'disk' in the task resource limits is not supported"),
+    ] {
+        let defect = defect(|task| task.limits = vec![bad]).expect("a defect");
+        assert!(defect.contains(words), "{defect}");
+    }
+
+    let mesos = api::ContainerInfo { r#type: 2, ..api::ContainerInfo::default() };
+    let with = |container: api::ContainerInfo| changed(|task| task.container = Some(container));
+    assert_eq!((with(mesos.clone()).container, with(mesos.clone()).defect), (None, None), "it asks for nothing");
+    let linux_info = api::LinuxInfo {
+        effective_capabilities: Some(api::CapabilityInfo { capabilities: vec![1000, 1013] }),
+        ipc_mode: Some(1),
+        shm_size: Some(8),
+        ..api::LinuxInfo::default()
+    };
+    let rlimit = api::r_limit_info::RLimit { r#type: Some(10), hard: Some(64), soft: Some(32) };
+    let volume = api::Volume {
+        mode: 2,
+        container_path: "v".to_owned(),
+        host_path: Some("/srv".to_owned()),
+        ..Default::default()
+    };
+    let asked = api::ContainerInfo {
+        hostname: Some("h".to_owned()),
+        linux_info: Some(linux_info),
+        rlimit_info: Some(api::RLimitInfo { rlimits: vec![rlimit] }),
+        volumes: vec![volume],
+        ..mesos.clone()
+    };
+    let typed = with(asked).container.expect("typed");
+    assert_eq!(typed.hostname.as_deref(), Some("h"));
+    assert_eq!(typed.rlimits, [("RLMT_NOFILE".to_owned(), Some(32), Some(64))]);
+    assert_eq!((typed.linux.effective, typed.linux.ipc), (Some(Capabilities(1 | 1 << 13)), Some(IpcMode::Private)));
+    let host = VolumeSource::Host { path: "/srv".to_owned(), propagation: Propagation::Private };
+    assert!(typed.volumes[0].is_read_only && typed.volumes[0].source == host);
+    let one = api::r_limit_info::RLimit { r#type: Some(10), hard: Some(64), soft: None };
+    let half = api::ContainerInfo { rlimit_info: Some(api::RLimitInfo { rlimits: vec![one] }), ..mesos.clone() };
+    assert!(with(half).defect.expect("a defect").contains("set both limits or none"));
+    let linux_info = api::LinuxInfo { shm_size: Some(8), ..api::LinuxInfo::default() };
+    let shared = api::ContainerInfo { linux_info: Some(linux_info), ..mesos };
+    assert!(with(shared).defect.expect("a defect").contains("Only set 'shm_size'"));
+}
+
+#[test]
 fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
     assert_eq!(defect(|_| {}), None);
     let assert_told = |defect: Option<String>, words: &str| {
@@ -248,8 +307,8 @@ fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
         ..api::Volume::default()
     };
     assert_told(container(api::ContainerInfo { volumes: vec![two_ways], ..mesos.clone() }), "Only one of them");
-    let hostname = Some("h".to_owned());
-    assert_told(container(api::ContainerInfo { hostname, ..mesos }), "hostname is not supported");
+    let network_infos = vec![api::NetworkInfo::default()];
+    assert_told(container(api::ContainerInfo { network_infos, ..mesos }), "network_infos is not supported");
     let stranger = api::ExecutorInfo {
         framework_id: Some(api::FrameworkId { value: "other".to_owned() }),
         ..api::ExecutorInfo::default()

@@ -56,6 +56,7 @@ fn update(id: &str, state: TaskState) -> ViewEvent {
             ip_addresses: vec!["10.0.0.2".to_owned()],
         }),
         unreachable_time: None,
+        limitation: None,
         rest: Vec::new(),
     };
     ViewEvent::TaskUpdated { framework_id: framework(), agent_id: AgentId::trusted("m-S1"), status, latest: state }

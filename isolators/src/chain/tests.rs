@@ -3,6 +3,7 @@
 use super::*;
 use crate::isolator::{HostAction, Rlimit};
 use kaon_kernel::container::Program;
+use kaon_kernel::container_info::Limits;
 use proptest::prelude::*;
 use std::sync::Mutex;
 
@@ -58,6 +59,8 @@ fn spec() -> LaunchSpec {
         join: false,
         user: None,
         resources: Resources::new(),
+        limits: Limits::default(),
+        container: None,
         placement: None,
         rlimits: Vec::new(),
         uris: Vec::new(),

@@ -222,11 +222,12 @@ impl Containers for ProcessContainers {
             ContainerRequest::Usage { container } => {
                 self.inner.runtime.spawn(async move { done(ContainerOutcome::Used(inner.usage(container).await)) });
             }
-            ContainerRequest::Update { container, resources } => {
+            ContainerRequest::Update { container, resources, limits } => {
                 self.inner.runtime.spawn(async move {
                     let isolators = inner.config.isolators.clone();
                     let is_running = inner.table().running(&container).is_some();
-                    let update = move || isolators.update(&container, &resources).map_err(|error| chained(&error));
+                    let update =
+                        move || isolators.update(&container, &resources, &limits).map_err(|error| chained(&error));
                     done(ContainerOutcome::Updated(match is_running {
                         true => inner.block(update).await.and_then(|updated| updated),
                         false => Err("the container does not run".to_owned()),

@@ -45,9 +45,9 @@ impl Inner {
 
     /// Writes down why a container will be killed, before it is.
     async fn limit(&self, container: &ContainerId, limitation: Limitation) {
-        tracing::info!(%container, reason = limitation.reason, "a limit ends the container");
+        tracing::info!(%container, reason = limitation.message, "a limit ends the container");
         let directory = Directory::of(&self.config.runtime_directory, container.as_str());
-        let written = self.block(move || directory.write_limitation(&limitation.reason).map_err(|e| e.to_string()));
+        let written = self.block(move || directory.write_limitation(&limitation).map_err(|e| e.to_string()));
         if let Err(error) = written.await.and_then(|written| written) {
             tracing::error!(%container, error, "the limitation can't be written");
         }

@@ -4,6 +4,7 @@ use crate::Test;
 use crate::rig::{Machine, eventually, exec, id, is_alive, mark, root_or_skip, shell, spec, stat};
 use kaon_isolators::containers::PATH_DEFAULT;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, Program};
+use kaon_kernel::container_info::Limits;
 use kaon_kernel::resource::parse;
 use kaon_kernel::time::Duration as Length;
 use std::collections::BTreeSet;
@@ -340,7 +341,7 @@ fn requests_out_of_order() {
     machine.kill("never", Length::ZERO);
     let update = |name: &str| {
         let resources = parse::resources("cpus:1").unwrap();
-        machine.ask(ContainerRequest::Update { container: id(name), resources })
+        machine.ask(ContainerRequest::Update { container: id(name), resources, limits: Limits::default() })
     };
     assert_eq!(update("c"), ContainerOutcome::Updated(Ok(())));
     assert!(matches!(update("never"), ContainerOutcome::Updated(Err(_))));

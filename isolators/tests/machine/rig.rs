@@ -3,6 +3,7 @@
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Program};
+use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::port::Containers;
 use kaon_kernel::resource::Resources;
@@ -177,6 +178,8 @@ pub(crate) fn spec(name: &str, program: Program) -> LaunchSpec {
         join: false,
         user: None,
         resources: Resources::new(),
+        limits: Limits::default(),
+        container: None,
         placement: None,
         rlimits: Vec::new(),
         uris: Vec::new(),

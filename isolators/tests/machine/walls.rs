@@ -77,7 +77,7 @@ impl Isolator for Shared {
         let limit = Arc::clone(&self.0.limit);
         Some(Box::pin(async move {
             limit.notified().await;
-            Limitation { reason: "too much".into() }
+            Limitation::other("too much")
         }))
     }
     fn cleanup(&self, _: &ContainerId) -> Result<(), Error> {
@@ -125,12 +125,15 @@ fn a_limit_ends_the_container() {
     machine.launch("c", shell("c", "trap '' TERM; sleep 1000"));
     wall.limit.notify_one();
     let exit = machine.wait("c");
-    assert_eq!((exit.status, exit.limitation), (Some(ExitStatus::Signal(9)), Some("too much".into())));
+    assert_eq!(
+        (exit.status, exit.limitation),
+        (Some(ExitStatus::Signal(9)), Some(Box::new(Limitation::other("too much"))))
+    );
     // A new agent knows the reason too.
     machine.stop();
     machine.start();
     machine.recover(&["c"]);
-    assert_eq!(machine.wait("c").limitation, Some("too much".into()));
+    assert_eq!(machine.wait("c").limitation, Some(Box::new(Limitation::other("too much"))));
 }
 
 /// The built-in executor of these tests: tells what it was given, or runs a container of its own.

@@ -75,6 +75,8 @@ impl Client {
             command: Some(CommandInfo { shell: true, value, ..CommandInfo::default() }),
             role: self.config.role.clone(),
             executor: None,
+            limits: None,
+            container: None,
             kill_grace: None,
             max_completion_time: None,
             data: None,

@@ -4,6 +4,7 @@ use super::toy::{self, Log, frame, pass};
 use crate::happening::Happening;
 use kaon_kernel::actor::{ActorKind, Address, Batch, ChildSpec, Effect, Event, LinkState, Measure, StreamId, Ticket};
 use kaon_kernel::container::{ContainerRequest, LaunchSpec, Program};
+use kaon_kernel::container_info::Limits;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ContainerId, FrameworkId, MasterId};
 use kaon_kernel::message::event::FrameworkEvent;
@@ -66,6 +67,8 @@ fn launch(container: &ContainerId, program: Program) -> ContainerRequest {
         join: false,
         user: None,
         resources: Resources::cpus_and_mem(Quantity::units(1), Quantity::units(32)),
+        limits: Limits::default(),
+        container: None,
         placement: None,
         rlimits: Vec::new(),
         uris: Vec::new(),

@@ -68,6 +68,8 @@ pub(super) fn task(id: &str) -> TaskInfo {
         role: RoleName::trusted("eng"),
         command: Some(CommandInfo { shell: true, value: Some("sleep 1".to_owned()), ..CommandInfo::default() }),
         executor: None,
+        limits: None,
+        container: None,
         kill_grace: None,
         max_completion_time: None,
         data: Some(vec![1, 2, 3]),
@@ -95,6 +97,7 @@ pub(super) fn status(task_id: &str, state: TaskState, number: u128) -> TaskStatu
         labels: Vec::new(),
         container: None,
         unreachable_time: None,
+        limitation: None,
         rest: Vec::new(),
     }
 }

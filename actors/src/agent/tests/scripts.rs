@@ -1,7 +1,7 @@
 //! One script for each conversation, refusals included.
 
 use super::*;
-use kaon_kernel::container::Program;
+use kaon_kernel::container::{LimitKind, Limitation, Program};
 use kaon_kernel::task::{ExecutorInfo, ExecutorKind, Reason};
 
 const HOST: HostId = HostId(100);
@@ -287,6 +287,7 @@ fn tasks_that_can_not_run_are_refused_with_a_status_that_is_kept() {
         kind: ExecutorKind::Custom,
         command: None,
         resources: Resources::new(),
+        container: None,
         shutdown_grace: None,
         data: None,
         labels: Vec::new(),
@@ -395,11 +396,13 @@ fn a_kill_is_told_to_the_executor_and_again_when_it_comes_back() {
 
 #[test]
 fn failures_of_a_container_are_told_with_their_reasons() {
-    let cases: [(&str, TaskState, Reason, &str); 4] = [
+    let cases: [(&str, TaskState, Reason, &str); 6] = [
         ("launch", TaskState::Failed, Reason::ContainerLaunchFailed, "no such image"),
         ("silence", TaskState::Failed, Reason::ExecutorRegistrationTimeout, "did not register within"),
         ("exit", TaskState::Failed, Reason::ExecutorTerminated, "Executor exited with status 3"),
-        ("limit", TaskState::Failed, Reason::ContainerLimitation, "memory: 40 of 32 MB"),
+        ("limit", TaskState::Failed, Reason::ContainerLimitation, "pids: 40 of 32"),
+        ("memory", TaskState::Failed, Reason::ContainerLimitationMemory, "40 of 32 MB"),
+        ("disk", TaskState::Failed, Reason::ContainerLimitationDisk, "40 of 32 MB"),
     ];
     for (case, state, reason, words) in cases {
         let mut bench = Bench::registered(config());
@@ -423,7 +426,14 @@ fn failures_of_a_container_are_told_with_their_reasons() {
             }
             _ => {
                 bench.launched(1);
-                let limitation = Some(words.to_owned());
+                let kind = match case {
+                    "memory" => LimitKind::Memory,
+                    "disk" => LimitKind::Disk,
+                    _ => LimitKind::Other,
+                };
+                let resources = Resources::cpus_and_mem(Quantity::default(), Quantity::units(40));
+                let limitation = Limitation { kind, resources, ..Limitation::other(words) };
+                let limitation = Some(Box::new(limitation));
                 bench.exit(ContainerOutcome::Exited(Exit { status: None, limitation, usage: Usage::default() }));
             }
         }
@@ -434,6 +444,8 @@ fn failures_of_a_container_are_told_with_their_reasons() {
         assert_eq!((status.state, status.reason), (state, Some(reason)), "{case}");
         let message = status.message.unwrap_or_default();
         assert!(message.contains(words), "{case}: {message}");
+        let is_limit = matches!(case, "limit" | "memory" | "disk");
+        assert_eq!(status.limitation.is_some(), is_limit, "{case}: {:?}", status.limitation);
         assert_eq!(bench.rig.actor().load(), (0, 1));
     }
 }

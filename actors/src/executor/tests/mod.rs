@@ -7,7 +7,9 @@ use crate::testing::{Rig, sent};
 use kaon_kernel::actor::{
     ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Operation, Outcome, StorageError, Ticket,
 };
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Program, Usage};
+use kaon_kernel::container::{
+    ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Limitation, Program, Usage,
+};
 use kaon_kernel::id::{AgentId, ContainerId, RoleName, TaskId, Uuid};
 use kaon_kernel::message::executor_agent::{ToAgent, ToExecutor};
 use kaon_kernel::message::session::PeerRole;
@@ -55,6 +57,8 @@ fn task() -> TaskInfo {
         role: RoleName::trusted("eng"),
         command: Some(command),
         executor: None,
+        limits: None,
+        container: None,
         kill_grace: None,
         max_completion_time: None,
         data: None,
@@ -337,7 +341,7 @@ fn every_end_has_its_state_and_its_words() {
         assert_eq!((states(&last), last[0].message.as_deref()), (vec![TaskState::Failed], Some(words)));
     }
     let mut bench = Bench::running(task());
-    let limitation = Some("memory".to_owned());
+    let limitation = Some(Box::new(Limitation::other("memory")));
     let exit = ContainerOutcome::Exited(Exit { status: None, limitation, usage: Usage::default() });
     bench.answer(|request| matches!(request, ContainerRequest::Wait { .. }), exit);
     let last = bench.settle_statuses();

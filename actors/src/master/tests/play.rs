@@ -79,6 +79,8 @@ pub(super) fn task(name: &str, agent_id: &AgentId, resources: Resources) -> Task
         role: RoleName::trusted("*"),
         command: Some(CommandInfo { shell: true, value: Some("true".to_owned()), ..CommandInfo::default() }),
         executor: None,
+        limits: None,
+        container: None,
         kill_grace: None,
         max_completion_time: None,
         data: None,
@@ -105,6 +107,7 @@ pub(super) fn status(name: &str, state: TaskState, uuid: u8) -> TaskStatus {
         labels: Vec::new(),
         container: None,
         unreachable_time: None,
+        limitation: None,
         rest: Vec::new(),
     }
 }
