@@ -154,7 +154,7 @@ macro_rules! roots {
                     Self::Agent => Some(ActorKind::Agent),
                     Self::Executor => Some(ActorKind::Executor),
                     Self::Framework => Some(ActorKind::Framework),
-                    Self::Event | Self::View | Self::Answer | Self::Hello => None,
+                    Self::Event | Self::View | Self::Answer | Self::AgentEvent | Self::Hello => None,
                 }
             }
             /// The layout of this kind that this build speaks.
@@ -202,6 +202,8 @@ roots! {
     View = 17, schema 2, crate::message::view::ViewEvent;
     /// To an operator, outwards.
     Answer = 18, schema 1, crate::message::operator::Answer;
+    /// From an agent to an executor that speaks HTTP, or to an operator, outwards.
+    AgentEvent = 19, schema 1, crate::message::agent_outside::AgentEvent;
     /// The first frame of a session.
     Hello = 32, schema 1, crate::message::session::Hello;
 }

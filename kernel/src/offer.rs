@@ -3,7 +3,7 @@
 use crate::agent::{Attribute, Domain};
 use crate::id::{AgentId, ExecutorId, OfferId, RoleName};
 use crate::resource::Resources;
-use crate::task::TaskInfo;
+use crate::task::{ExecutorInfo, TaskInfo};
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -59,6 +59,13 @@ pub enum OfferOperation {
     /// Launch tasks, each checked by itself.
     Launch {
         /// The tasks.
+        tasks: Vec<TaskInfo>,
+    },
+    /// Launch tasks on one executor, all or none.
+    LaunchGroup {
+        /// The executor, new or running.
+        executor: Box<ExecutorInfo>,
+        /// The tasks. The first thing that is wrong with the group as a whole is the defect of each.
         tasks: Vec<TaskInfo>,
     },
     /// An operation that this version does not carry out yet: refused by name.

@@ -125,6 +125,18 @@ pub enum ToAgent {
         framework: Box<FrameworkInfo>,
         /// What.
         task: Box<TaskInfo>,
+        /// Whether the executor that the task names is to be started for it. An agent that misses one which should be
+        /// there starts none: nobody has set its resources aside (the executor ended while this was under way).
+        starts_executor: bool,
+    },
+    /// Start the tasks of a group, all or none. Lost: as with `RunTask`.
+    RunTaskGroup {
+        /// Whose.
+        framework: Box<FrameworkInfo>,
+        /// What, in the order of the group; never empty. Each names the one executor of the group.
+        tasks: Vec<TaskInfo>,
+        /// As with `RunTask`.
+        starts_executor: bool,
     },
     /// End a task. Remembered by the master while the agent is away.
     KillTask {

@@ -53,11 +53,19 @@ pub enum ToExecutor {
     Registered {
         /// What its framework understands: TASK_KILLING is sent only to those who know it.
         task_killing_state: bool,
+        /// The user that tasks run as whose command names none; `None` keeps that of the executor's own process. Set for
+        /// the default executor alone, which runs as the agent does and starts tasks of several users.
+        user: Option<String>,
     },
     /// Run this. May come twice; the executor takes it once.
     Launch {
         /// The task.
         task: Box<TaskInfo>,
+    },
+    /// Run these, all or none. May come twice; the executor takes it once.
+    LaunchGroup {
+        /// The tasks of one group, in its order; never empty.
+        tasks: Vec<TaskInfo>,
     },
     /// End this.
     Kill {

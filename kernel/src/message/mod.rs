@@ -4,6 +4,7 @@
 //! nouns or past tenses. Fixed-width integers only. A published layout is frozen: see [`crate::frame::Root::SCHEMA`].
 
 pub mod agent_master;
+pub mod agent_outside;
 pub mod allocator;
 pub mod event;
 pub mod executor_agent;
@@ -59,6 +60,8 @@ pub enum AgentMessage {
     Master(agent_master::ToAgent),
     /// From an executor.
     Executor(executor_agent::ToAgent),
+    /// From outside: an executor that speaks HTTP, an operator who looks.
+    Outside(agent_outside::ToAgent),
 }
 
 /// All that reaches an executor.
@@ -111,6 +114,7 @@ impl Classified for AgentMessage {
         match self {
             Self::Master(message) => message.classify(),
             Self::Executor(message) => message.classify(),
+            Self::Outside(message) => message.classify(),
         }
     }
 }
