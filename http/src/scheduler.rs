@@ -98,7 +98,7 @@ fn parts(call: &Call) -> usize {
     match call {
         Call::Accept { offers, operations, .. } => {
             let tasks = operations.iter().map(|operation| match operation {
-                OfferOperation::Launch { tasks } => {
+                OfferOperation::Launch { tasks } | OfferOperation::LaunchGroup { tasks, .. } => {
                     let inner = |task: &kaon_kernel::task::TaskInfo| {
                         1 + task.resources.iter().count()
                             + task.labels.len()

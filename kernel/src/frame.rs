@@ -185,21 +185,21 @@ pub trait Classified {
 
 roots! {
     /// To a master.
-    Master = 1, schema 2, crate::message::MasterMessage;
+    Master = 1, schema 3, crate::message::MasterMessage;
     /// To an allocator.
     Allocator = 2, schema 1, crate::message::AllocatorMessage;
     /// To a registrar.
     Registrar = 3, schema 1, crate::message::RegistrarMessage;
     /// To an agent.
-    Agent = 4, schema 2, crate::message::AgentMessage;
+    Agent = 4, schema 3, crate::message::AgentMessage;
     /// To an executor.
-    Executor = 5, schema 2, crate::message::ExecutorMessage;
+    Executor = 5, schema 3, crate::message::ExecutorMessage;
     /// To a framework's proxy.
-    Framework = 6, schema 2, crate::message::FrameworkMessage;
+    Framework = 6, schema 3, crate::message::FrameworkMessage;
     /// On a framework's stream, outwards.
     Event = 16, schema 1, crate::message::event::FrameworkEvent;
     /// On the stream of what changed in the cluster, outwards.
-    View = 17, schema 2, crate::message::view::ViewEvent;
+    View = 17, schema 3, crate::message::view::ViewEvent;
     /// To an operator, outwards.
     Answer = 18, schema 1, crate::message::operator::Answer;
     /// From an agent to an executor that speaks HTTP, or to an operator, outwards.

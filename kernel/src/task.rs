@@ -1,5 +1,6 @@
 //! Tasks: what runs, its states, and the table of allowed steps between them (reference 8).
 
+use crate::container::Program;
 use crate::container_info::{ContainerInfo, Limits};
 use crate::framework::Label;
 use crate::id::{AgentId, ContainerId, ExecutorId, RoleName, TaskId, Uuid};
@@ -278,6 +279,17 @@ pub struct CommandInfo {
     pub uris: Vec<Uri>,
     /// Fields of the v1 message that only its readers understand, as protobuf.
     pub rest: Vec<u8>,
+}
+
+impl CommandInfo {
+    /// What is started; `None` when it names nothing that could be.
+    pub fn program(&self) -> Option<Program> {
+        let value = self.value.clone()?;
+        Some(match self.shell {
+            true => Program::Shell(value),
+            false => Program::Exec { file: value, arguments: self.arguments.clone() },
+        })
+    }
 }
 
 /// Something to fetch into a sandbox (`CommandInfo.URI` of the v1 API, reference 12.4).

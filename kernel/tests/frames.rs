@@ -9,6 +9,7 @@ use kaon_kernel::id::{
     AgentId, AgentIndex, ContainerId, ExecutorId, FrameworkId, FrameworkIndex, MasterId, OfferId, RoleName, TaskId,
     Uuid,
 };
+use kaon_kernel::message::agent_outside::AgentEvent;
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::session::{Hello, PROTOCOL, PeerRole};
@@ -97,6 +98,10 @@ fn samples() -> Vec<Frame> {
         frame(&rescind),
         frame(&removed),
         frame(&Answer::Refused { reason: "role 'a/b' is not at the top of its tree".to_owned() }),
+        frame(&AgentEvent::Told(executor_agent::ToExecutor::Acknowledged {
+            task_id: TaskId::trusted("task-1"),
+            uuid: Uuid([9; 16]),
+        })),
         frame(&hello),
     ]
 }
@@ -178,7 +183,7 @@ fn what_is_no_frame_is_refused_with_its_reason() {
 proptest! {
     /// No bytes at all make the gate panic, and what passes is read without harm.
     #[test]
-    fn any_damage_is_refused_or_harmless(which in 0usize..9, at in 0usize..4096, byte in any::<u8>(), cut in 0usize..64) {
+    fn any_damage_is_refused_or_harmless(which in 0usize..10, at in 0usize..4096, byte in any::<u8>(), cut in 0usize..64) {
         let frame = samples().swap_remove(which);
         let mut bytes = frame.bytes().to_vec();
         let at = at % bytes.len();

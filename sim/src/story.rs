@@ -3,6 +3,7 @@
 use crate::queue::Key;
 use kaon_kernel::actor::{Address, LinkState};
 use kaon_kernel::frame::{Frame, Kind, Root};
+use kaon_kernel::message::agent_outside::AgentEvent;
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::session::Hello;
@@ -84,6 +85,7 @@ fn body(frame: &Frame) -> String {
         Kind::Event => words::<FrameworkEvent>(frame),
         Kind::View => words::<ViewEvent>(frame),
         Kind::Answer => words::<Answer>(frame),
+        Kind::AgentEvent => words::<AgentEvent>(frame),
         Kind::Hello => words::<Hello>(frame),
     };
     if text.len() > WORDS_MAX {

@@ -29,7 +29,7 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The layout of the records below; raise it with every change of one.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Who the agent is.
 #[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
@@ -55,6 +55,7 @@ pub(super) struct TaskRecord {
     pub(super) info: TaskInfo,
     pub(super) executor_id: ExecutorId,
     pub(super) container_id: Option<ContainerId>,
+    pub(super) group: Option<Uuid>,
     pub(super) placement: Option<Placement>,
 }
 

@@ -14,10 +14,11 @@
 
 use crate::agent::checkpoint::{self, ExecutorRecord};
 use crate::agent::environment;
+use crate::agent::executors::Holds;
 use crate::agent::place::Wish;
 use crate::agent::state::Waiting;
 use crate::agent::{Agent, Timer, metric};
-use kaon_kernel::actor::{Address, Batch, Context};
+use kaon_kernel::actor::{Address, Batch, Context, StreamId};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec};
 use kaon_kernel::id::{ContainerId, FrameworkId, RoleName};
 use kaon_kernel::message::MasterMessage;
@@ -28,7 +29,7 @@ use kaon_kernel::task::{ContainerStatus, ExecutorInfo, Reason, TaskState};
 use kaon_kernel::time::Duration;
 
 /// The raw wait status of an executor of which nobody knows how it ended.
-const STATUS_UNKNOWN: i32 = -1;
+pub(super) const STATUS_UNKNOWN: i32 = -1;
 
 /// Where a container is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,15 @@ pub(super) struct Verdict {
     pub(super) limitation: Option<Box<Resources>>,
 }
 
+/// How an executor is reached. Nothing but [`Agent::tell_executor`] and the greeting makes a difference of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// It is an actor in a process of its own.
+    Actor(Address),
+    /// It reads a stream of the HTTP edge.
+    Stream(StreamId),
+}
+
 /// A container with its executor.
 #[derive(Clone, Debug)]
 pub(super) struct Container {
@@ -92,7 +102,7 @@ pub(super) struct Container {
     pid: Option<u32>,
     /// Whether the machine was asked to build it and may hold something of it.
     is_built: bool,
-    executor: Option<Address>,
+    voice: Option<Voice>,
     launch: Option<Box<LaunchSpec>>,
     /// What it waits for a place for.
     wish: Option<Box<Wish>>,
@@ -117,7 +127,7 @@ impl Container {
             stage: Stage::Persisting,
             pid: None,
             is_built: false,
-            executor: None,
+            voice: None,
             launch: Some(launch),
             wish: None,
             verdict: None,
@@ -135,7 +145,7 @@ impl Container {
             stage: Stage::Recovering,
             pid: record.pid,
             is_built: false,
-            executor: None,
+            voice: None,
             launch: None,
             wish: None,
             verdict: None,
@@ -155,20 +165,23 @@ impl Container {
     pub(super) fn role(&self) -> &RoleName {
         &self.role
     }
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
     pub(super) fn stage(&self) -> Stage {
         self.stage
     }
-    /// Where its executor is, once that has registered.
-    pub(super) fn executor(&self) -> Option<Address> {
-        self.executor
+    /// How its executor is reached, once that has registered and as long as it listens.
+    pub(super) fn voice(&self) -> Option<Voice> {
+        self.voice
     }
     /// Whether a restart still waits to hear of it.
     pub(super) fn is_recovering(&self) -> bool {
         matches!(self.stage, Stage::Recovering | Stage::Reregistering)
     }
-    /// Its executor has spoken from `address`.
-    pub(super) fn heard_from(&mut self, address: Address) {
-        self.executor = Some(address);
+    /// Its executor listens here from now on, or nowhere. Where it listened before.
+    pub(super) fn listen(&mut self, voice: Option<Voice>) -> Option<Voice> {
+        core::mem::replace(&mut self.voice, voice)
     }
     /// Where it will be, for the walls and in its environment.
     pub(super) fn settle_at(&mut self, placement: &Placement) {
@@ -214,6 +227,7 @@ impl Agent {
         if container.stage == Stage::Terminating {
             return self.end_container(number, context);
         }
+
         if container.wish.is_some() {
             if container.stage == Stage::Persisting {
                 container.enter(Stage::Waiting);
@@ -248,8 +262,8 @@ impl Agent {
                     return self.kill_container(number, context);
                 }
                 context.arm(Timer::Registration(number), self.config.executor_registration_timeout);
-                if self.state.container(number).is_some_and(|container| container.executor.is_some()) {
-                    self.welcome(number, None, context);
+                if self.state.container(number).is_some_and(|container| container.voice.is_some()) {
+                    self.welcome(number, Vec::new(), Holds::Unknown, context);
                 }
             }
             ContainerOutcome::Failed { reason } => {
@@ -338,6 +352,7 @@ impl Agent {
         batch.delete(checkpoint::executor_key(&container.id));
         context.disarm(Timer::Registration(number));
         context.disarm(Timer::Grace(number));
+        self.hang_up(number, context);
         let is_told = self.state.framework(&framework_id).is_none_or(|framework| !framework.is_ending);
         let mut updates = Vec::new();
         for task in self.state.tasks_of_container(number) {

@@ -4,6 +4,7 @@ use crate::agent::AgentConfig;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, RoleName};
 use kaon_kernel::placement::{DeviceShare, Placement};
+use kaon_kernel::task::CommandInfo;
 use kaon_kernel::time::Duration;
 
 /// The names of one executor.
@@ -28,7 +29,7 @@ impl Names<'_> {
 /// How many variables the agent itself sets.
 const VARIABLES: usize = 17;
 
-/// The whole environment of a built-in executor. A task's own variables are not in it: they reach the task, not the
+/// The whole environment of a built-in executor, or what that of a framework's own begins with. A task's own variables are not in it: they reach the task, not the
 /// executor, whose process holds the certificate of the container.
 ///
 /// Beside what Mesos sets: `KAON_CONTAINER_ID`, and `KAON_SANDBOX`, the sandbox below the work directory, which the
@@ -71,6 +72,25 @@ pub(super) fn executor_environment(
     set("KAON_CONTAINER_ID", names.container_id.to_string());
     set("KAON_SANDBOX", sandbox);
     all
+}
+
+/// Which of the built-in executors a process is: the variable and what it says to the one that runs task groups. The one
+/// for commands is told nothing.
+const EXECUTOR_KIND: (&str, &str) = ("KAON_EXECUTOR_KIND", "default");
+
+/// Makes an environment that of the default executor.
+pub(super) fn make_default(environment: &mut Vec<(String, String)>) {
+    environment.push((EXECUTOR_KIND.0.to_owned(), EXECUTOR_KIND.1.to_owned()));
+}
+
+/// Makes an environment that of a framework's own executor: without what only those built in need, and with the variables
+/// of its command, which win.
+pub(super) fn make_custom(environment: &mut Vec<(String, String)>, command: &CommandInfo) {
+    environment.retain(|(name, _)| !name.starts_with("KAON_"));
+    for (name, value) in &command.environment {
+        environment.retain(|(present, _)| present != name);
+        environment.push((name.clone(), value.clone()));
+    }
 }
 
 /// Tells a task which GPUs are its own: `CUDA_VISIBLE_DEVICES`, which programs obey, and `NVIDIA_VISIBLE_DEVICES`, which

@@ -2,16 +2,18 @@
 //! way to its framework as every other.
 
 use crate::agent::checkpoint::{self, TaskRecord};
-use crate::agent::container::{Container, Stage};
+use crate::agent::container::{Container, STATUS_UNKNOWN, Stage};
 use crate::agent::environment::{self, Names};
 use crate::agent::registration::Registration;
-use crate::agent::state::{FRAMEWORKS_MAX, REFUSED_TASKS_MAX, TASKS_MAX, TaskEntry, Waiting};
+use crate::agent::state::{Delivery, FRAMEWORKS_MAX, REFUSED_TASKS_MAX, TASKS_MAX, TaskEntry, Waiting};
 use crate::agent::status::Stream;
 use crate::agent::{Agent, metric};
 use kaon_kernel::actor::{Batch, Context};
 use kaon_kernel::container::{LaunchSpec, Program};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{self, AgentId, ContainerId, ExecutorId, FrameworkId, RoleName, TaskId, Uuid};
+use kaon_kernel::message::MasterMessage;
+use kaon_kernel::message::agent_master::ToMaster;
 use kaon_kernel::placement::Placement;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Resources, role};
@@ -36,9 +38,9 @@ pub(super) enum Refusal {
     Elsewhere(String),
     #[error("the agent holds {TASKS_MAX} tasks already")]
     Full,
-    #[error("custom executors need the executor API, which this version does not serve yet")]
-    CustomExecutor,
-    #[error("the task has neither a command nor an executor")]
+    #[error("the executor of the task has ended or is ending")]
+    ExecutorEnding,
+    #[error("the task has neither a command nor an executor that can be started")]
     Empty,
     #[error("the command has no value")]
     NoValue,
@@ -56,7 +58,8 @@ impl Refusal {
             Self::Unregistered | Self::Leaving => (TaskState::Dropped, Reason::AgentDisconnected),
             Self::Full => (TaskState::Dropped, Reason::ResourcesUnknown),
             Self::Place(_) => (TaskState::Failed, Reason::ContainerLaunchFailed),
-            Self::Elsewhere(_) | Self::CustomExecutor | Self::Empty | Self::NoValue | Self::Resources(_) => {
+            Self::ExecutorEnding => (TaskState::Dropped, Reason::ExecutorTerminated),
+            Self::Elsewhere(_) | Self::Empty | Self::NoValue | Self::Resources(_) => {
                 (TaskState::Error, Reason::TaskInvalid)
             }
         }
@@ -64,93 +67,212 @@ impl Refusal {
 }
 
 impl Agent {
-    /// Runs a task under a command executor. A task that is known already is not run twice.
-    pub(super) fn on_run_task(&mut self, framework: FrameworkInfo, task: TaskInfo, context: &mut Context<'_, Self>) {
+    /// Runs tasks: one under an executor that is made up for its command, or any number under the executor that they name.
+    /// Tasks that are known already are not run twice; those of a group are run all or none.
+    pub(super) fn on_run(
+        &mut self,
+        framework: FrameworkInfo,
+        tasks: Vec<TaskInfo>,
+        group: Option<Uuid>,
+        starts_executor: bool,
+        context: &mut Context<'_, Self>,
+    ) {
         let Some(framework_id) = framework.id.clone() else { return context.count(metric::IGNORED, 1) };
-        let is_nameless = id::check(framework_id.as_str()).is_err() || id::check(task.task_id.as_str()).is_err();
+        let is_nameless = id::check(framework_id.as_str()).is_err()
+            || tasks.iter().any(|task| id::check(task.task_id.as_str()).is_err());
         let known = self.state.framework(&framework_id);
-        let has_no_room = self.state.task_count() >= TASKS_MAX + REFUSED_TASKS_MAX
+        let has_no_room = self.state.task_count() + tasks.len() > TASKS_MAX + REFUSED_TASKS_MAX
             || (known.is_none() && self.state.frameworks().count() >= FRAMEWORKS_MAX);
         let is_ending = known.is_some_and(|framework| framework.is_ending);
-        let is_known = self.state.task_named(&framework_id, &task.task_id).is_some();
-        if is_nameless || has_no_room || is_ending || is_known || self.state.agent_id().is_none() {
+        let is_known = tasks.iter().any(|task| self.state.task_named(&framework_id, &task.task_id).is_some());
+        let is_nothing = tasks.is_empty() || self.state.agent_id().is_none();
+        if is_nameless || has_no_room || is_ending || is_known || is_nothing {
             return context.count(metric::IGNORED, 1);
         }
         let mut batch = Batch::default();
         batch.put(checkpoint::framework_key(&framework_id), checkpoint::write(&framework));
         self.state.put_framework(framework_id.clone(), framework);
-        match self.plan(&framework_id, &task, context) {
-            Ok((container, placement)) => {
+        match self.plan(&framework_id, &tasks, starts_executor, context) {
+            Ok(Plan::Start(container, placements)) => {
                 let record = container.record();
                 batch.put(checkpoint::executor_key(&record.container_id), checkpoint::write(&record));
                 let executor_id = record.info.executor_id;
-                let number = self.state.add_container(container);
-                let place = Some((number, record.container_id));
-                self.enter_task(framework_id, task, executor_id, place, placement, &mut batch);
+                let number = self.state.add_container(*container);
+                for (task, placement) in tasks.into_iter().zip(placements) {
+                    // On disk with its container, before which nothing listens.
+                    let way = Way { container: Some(number), group, delivery: Delivery::Queued };
+                    self.enter_task(&framework_id, task, executor_id.clone(), way, placement, &mut batch);
+                }
                 let ticket = context.persist(batch);
                 self.state.wait(ticket, Waiting::Launch(number));
             }
-            Err(refusal) => {
-                let executor_id = ExecutorId::trusted(task.task_id.as_str());
-                let number = self.enter_task(framework_id, task, executor_id, None, None, &mut batch);
-                let (state, reason) = refusal.verdict();
-                let updates = self.conclude(number, state, reason, refusal.to_string(), &mut batch, context);
+            Ok(Plan::Join(number, placements)) => {
+                let mut entered = Vec::with_capacity(tasks.len());
+                for (task, placement) in tasks.into_iter().zip(placements) {
+                    let executor_id = executor_id(&task);
+                    let way = Way { container: Some(number), group, delivery: Delivery::Unwritten };
+                    entered.push(self.enter_task(&framework_id, task, executor_id, way, placement, &mut batch));
+                }
                 let ticket = context.persist(batch);
-                self.state.wait(ticket, Waiting::Stored { updates: updates.into_iter().collect(), ended: None });
+                self.state.wait(ticket, Waiting::Queued(entered));
             }
+            Err(refusal) => self.refuse(&framework_id, tasks, starts_executor, &refusal, batch, context),
+        }
+    }
+
+    /// Says of tasks why none of them is run.
+    fn refuse(
+        &mut self,
+        framework_id: &FrameworkId,
+        tasks: Vec<TaskInfo>,
+        starts_executor: bool,
+        refusal: &Refusal,
+        mut batch: Batch,
+        context: &mut Context<'_, Self>,
+    ) {
+        let (state, reason) = refusal.verdict();
+        let mut updates = Vec::new();
+        let executor = tasks.first().and_then(|task| task.executor.as_ref()).map(|info| info.executor_id.clone());
+        for task in tasks {
+            let executor_id = executor_id(&task);
+            let way = Way { container: None, group: None, delivery: Delivery::Unwritten };
+            let number = self.enter_task(framework_id, task, executor_id, way, None, &mut batch);
+            updates.extend(self.conclude(number, state, reason, refusal.to_string(), &mut batch, context));
+        }
+        let ticket = context.persist(batch);
+        self.state.wait(ticket, Waiting::Stored { updates, ended: None });
+        if let (Some(executor_id), true, Some(leader)) = (executor, starts_executor, self.state.leader()) {
+            // The master has set resources aside for an executor that will not be.
+            let (framework_id, status) = (framework_id.clone(), STATUS_UNKNOWN);
+            let message = ToMaster::ExecutorExited { framework_id, executor_id, status };
+            context.send(leader.address, &MasterMessage::Agent(message));
         }
     }
 
     fn enter_task(
         &mut self,
-        framework_id: FrameworkId,
+        framework_id: &FrameworkId,
         info: TaskInfo,
         executor_id: ExecutorId,
-        container: Option<(u64, ContainerId)>,
+        way: Way,
         placement: Option<Placement>,
         batch: &mut Batch,
     ) -> u64 {
+        let container = way.container.and_then(|number| self.state.container(number));
         let record = TaskRecord {
             framework_id: framework_id.clone(),
             info,
             executor_id,
-            container_id: container.as_ref().map(|(_, id)| id.clone()),
+            container_id: container.map(|container| container.id().clone()),
+            group: way.group,
             placement,
         };
-        batch.put(checkpoint::task_key(&framework_id, &record.info.task_id), checkpoint::write(&record));
-        let TaskRecord { info, executor_id, placement, .. } = record;
+        batch.put(checkpoint::task_key(framework_id, &record.info.task_id), checkpoint::write(&record));
+        let TaskRecord { framework_id, info, executor_id, placement, .. } = record;
         self.state.add_task(TaskEntry {
             framework_id,
             task: Task { info, executor_id, state: TaskState::Staging, statuses: Vec::new(), unacknowledged: None },
-            container: container.map(|(number, _)| number),
+            container: way.container,
+            group: way.group,
+            delivery: way.delivery,
             kill: None,
             placement,
             stream: Stream::new(TaskState::Staging),
         })
     }
 
-    /// The container for a task with a command and its place on the machine, or why there can be none. The place is booked.
+    /// Where tasks will run and their places on the machine, or why they can't. The places are booked.
     fn plan(
         &mut self,
         framework_id: &FrameworkId,
-        task: &TaskInfo,
+        tasks: &[TaskInfo],
+        starts_executor: bool,
         context: &mut Context<'_, Self>,
-    ) -> Result<(Container, Option<Placement>), Refusal> {
+    ) -> Result<Plan, Refusal> {
         if !matches!(self.registration, Registration::Registered) {
             return Err(Refusal::Unregistered);
         }
         if self.state.is_leaving() {
             return Err(Refusal::Leaving);
         }
-        let agent_id = self.state.agent_id().filter(|id| **id == task.agent_id);
-        let agent_id = agent_id.cloned().ok_or_else(|| Refusal::Elsewhere(task.agent_id.to_string()))?;
-        if self.state.task_count() >= TASKS_MAX {
+        let agent_id = self.state.agent_id().cloned().ok_or(Refusal::Unregistered)?;
+        if let Some(astray) = tasks.iter().find(|task| task.agent_id != agent_id) {
+            return Err(Refusal::Elsewhere(astray.agent_id.to_string()));
+        }
+        if self.state.task_count() + tasks.len() > TASKS_MAX {
             return Err(Refusal::Full);
         }
-        if task.executor.is_some() {
-            return Err(Refusal::CustomExecutor);
+        let task = tasks.first().ok_or(Refusal::Empty)?;
+        let executor = match (&task.executor, &task.command, tasks.len()) {
+            (Some(executor), ..) => executor,
+            (None, Some(command), 1) => {
+                let plan = self.plan_command(framework_id, &agent_id, task, command, context)?;
+                return Ok(Plan::Start(Box::new(plan.0), vec![plan.1]));
+            }
+            (None, ..) => return Err(Refusal::Empty),
+        };
+        let is_common =
+            |task: &TaskInfo| task.executor.as_ref().map(|one| &one.executor_id) == Some(&executor.executor_id);
+        if !tasks.iter().all(is_common) {
+            return Err(Refusal::Empty);
         }
-        let command = task.command.as_ref().ok_or(Refusal::Empty)?;
+        if let Some(number) = self.state.container_of(framework_id, &executor.executor_id) {
+            return match self.state.container(number).map(Container::stage) {
+                Some(Stage::Terminating | Stage::Ended) | None => Err(Refusal::ExecutorEnding),
+                Some(_) => Ok(Plan::Join(number, self.seat_all(tasks)?)),
+            };
+        }
+        if !starts_executor {
+            return Err(Refusal::ExecutorEnding);
+        }
+        let mut resources = executor.resources.clone();
+        for task in tasks {
+            resources.add(&task.resources).map_err(|error| Refusal::Resources(error.to_string()))?;
+        }
+        let (program, own) = match (executor.kind, &executor.command) {
+            (ExecutorKind::Default, None) => (Program::BuiltinExecutor, None),
+            (ExecutorKind::Custom, Some(command)) => (command.program().ok_or(Refusal::NoValue)?, Some(command)),
+            _ => return Err(Refusal::Empty),
+        };
+        // The last that can go wrong: from here on the places are the tasks'.
+        let placements = self.seat_all(tasks)?;
+        let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
+        let container_id = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
+        let executor_id = &executor.executor_id;
+        let names = Names { agent_id: &agent_id, framework_id, executor_id, container_id: &container_id };
+        let grace = executor.shutdown_grace.unwrap_or(self.config.executor_shutdown_grace);
+        let mut environment = environment::executor_environment(&self.config, &names, framework, grace, &task.role);
+        // The default executor starts tasks of several users, and has its own.
+        let user = own.map(|command| command.user.clone().unwrap_or_else(|| framework.user.clone()));
+        match own {
+            Some(command) => environment::make_custom(&mut environment, command),
+            None => environment::make_default(&mut environment),
+        }
+        let spec = LaunchSpec {
+            program,
+            environment,
+            sandbox: names.sandbox(),
+            join: false,
+            user: user.filter(|user| self.config.switch_user && !user.is_empty()),
+            resources,
+            placement: None,
+            rlimits: Vec::new(),
+            uris: own.map(|command| command.uris.clone()).unwrap_or_default(),
+        };
+        let (info, role) = (executor.clone(), task.role.clone());
+        let container = Container::planned(framework_id.clone(), container_id, info, role, Box::new(spec));
+        Ok(Plan::Start(Box::new(container), placements))
+    }
+
+    /// The container for a task with a command and its place on the machine, or why there can be none. The place is booked.
+    fn plan_command(
+        &mut self,
+        framework_id: &FrameworkId,
+        agent_id: &AgentId,
+        task: &TaskInfo,
+        command: &CommandInfo,
+        context: &mut Context<'_, Self>,
+    ) -> Result<(Container, Option<Placement>), Refusal> {
         if command.value.is_none() {
             return Err(Refusal::NoValue);
         }
@@ -166,8 +288,7 @@ impl Agent {
         let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
         let info = command_executor(task, command);
         let container_id = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
-        let names =
-            Names { agent_id: &agent_id, framework_id, executor_id: &info.executor_id, container_id: &container_id };
+        let names = Names { agent_id, framework_id, executor_id: &info.executor_id, container_id: &container_id };
         let grace = info.shutdown_grace.unwrap_or(self.config.executor_shutdown_grace);
         let user = command.user.clone().unwrap_or_else(|| framework.user.clone());
         let spec = LaunchSpec {
@@ -201,8 +322,9 @@ impl Agent {
             };
             let executor_id = ExecutorId::trusted(task_id.as_str());
             let mut batch = Batch::default();
-            let number =
-                self.enter_task(framework_id, never_seen(task_id, agent_id), executor_id, None, None, &mut batch);
+            let way = Way { container: None, group: None, delivery: Delivery::Unwritten };
+            let unseen = never_seen(task_id, agent_id);
+            let number = self.enter_task(&framework_id, unseen, executor_id, way, None, &mut batch);
             let message = "The task never reached the agent".to_owned();
             let (state, reason) = (TaskState::Dropped, Reason::Reconciliation);
             let updates = self.conclude(number, state, reason, message, &mut batch, context);
@@ -227,16 +349,35 @@ impl Agent {
             entry.container
         });
         let (Some(number), Some(container)) = (number, place) else { return context.count(metric::IGNORED, 1) };
-        match self.state.container(container).map(Container::stage) {
-            Some(Stage::Persisting | Stage::Waiting | Stage::Launching | Stage::Registering) => {
-                let message = "Killed before it was delivered to its executor";
-                self.tell(number, TaskState::Killed, Reason::TaskKilledDuringLaunch, message, context);
-                self.destroy(container, None, context);
-            }
-            Some(Stage::Running) => self.repeat_kill(number, context),
-            Some(Stage::Recovering | Stage::Reregistering | Stage::Terminating | Stage::Ended) | None => {}
+        if self.state.task(number).is_some_and(|entry| entry.delivery != Delivery::Sent) {
+            return self.kill_queued(number, container, context);
+        }
+        // To an executor that is not back yet it is told when it is.
+        if self.state.container(container).is_some_and(|container| container.stage() == Stage::Running) {
+            self.repeat_kill(number, context);
         }
     }
+}
+
+/// Where tasks run.
+enum Plan {
+    /// In a container of their own, which is to be started.
+    Start(Box<Container>, Vec<Option<Placement>>),
+    /// In one that is there.
+    Join(u64, Vec<Option<Placement>>),
+}
+
+/// The way of a task to its executor.
+struct Way {
+    container: Option<u64>,
+    group: Option<Uuid>,
+    delivery: Delivery,
+}
+
+/// The executor of a task; the one made up for a command takes the task's name.
+fn executor_id(task: &TaskInfo) -> ExecutorId {
+    let named = task.executor.as_ref().map(|executor| executor.executor_id.clone());
+    named.unwrap_or_else(|| ExecutorId::trusted(task.task_id.as_str()))
 }
 
 /// All that is known of a task that never arrived: its name.

@@ -8,8 +8,9 @@
 //! start, a restart of the process and a restart after a panic: `recovery.rs`. Behaviour after Mesos's `slave/slave.cpp`
 //! and `slave/task_status_update_manager.cpp` (reference 6, 8.3, 9).
 //!
-//! One file per conversation: `registration.rs` with the master, `executors.rs` with executors, `launch.rs` and
-//! `shutdown.rs` for orders, `place.rs` for places on the machine, `container.rs` for the life of a container, `status.rs` for the streams of statuses,
+//! One file per conversation: `registration.rs` with the master, `executors.rs` with executors, `outside.rs` with those of
+//! them that speak HTTP, `look.rs` for who looks, `launch.rs` and `shutdown.rs` for orders, `queue.rs` for tasks on their
+//! way to an executor, `place.rs` for places on the machine, `container.rs` for the life of a container, `status.rs` for the streams of statuses,
 //! `checkpoint.rs` for what is on disk. Only `state.rs` changes tables.
 
 mod checkpoint;
@@ -17,7 +18,10 @@ mod container;
 mod environment;
 mod executors;
 mod launch;
+mod look;
+mod outside;
 mod place;
+mod queue;
 mod recovery;
 mod registration;
 mod shutdown;
@@ -26,10 +30,11 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use kaon_kernel::actor::{Actor, Context, Link, LinkState, Outcome, Record, Ticket, TimerKey};
+use kaon_kernel::actor::{Actor, Context, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::message::AgentMessage;
+use kaon_kernel::message::agent_outside::AgentEvent;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::placement::Machine;
 use kaon_kernel::time::Duration;
@@ -148,6 +153,8 @@ pub enum Timer {
     Registration(u64),
     /// When an executor has not ended in time after Shutdown. The number is that of the container's entry.
     Grace(u64),
+    /// When an executor that reads a stream is to hear that it stands. The number is that of the container's entry.
+    Heartbeat(u64),
 }
 
 /// Entries are counted in each incarnation; no machine lives to see 2^56 of them.
@@ -162,6 +169,7 @@ impl TimerKey for Timer {
             Self::Resend(number) => (3, number),
             Self::Registration(number) => (4, number),
             Self::Grace(number) => (5, number),
+            Self::Heartbeat(number) => (6, number),
         };
         kind << NUMBER_BITS | number
     }
@@ -174,6 +182,7 @@ impl TimerKey for Timer {
             3 => Self::Resend(number),
             4 => Self::Registration(number),
             5 => Self::Grace(number),
+            6 => Self::Heartbeat(number),
             kind => panic!("no timer of an agent has the kind {kind}"),
         }
     }
@@ -202,6 +211,8 @@ impl Actor for Agent {
     type Timer = Timer;
 
     fn on_start(&mut self, recovered: &[Record], context: &mut Context<'_, Self>) {
+        // Streams of an earlier life are nobody's: their executors subscribe again.
+        context.emit(StreamId::VIEW, &AgentEvent::Began);
         self.recover(recovered, context);
     }
 
@@ -217,6 +228,7 @@ impl Actor for Agent {
         match copy(message) {
             AgentMessage::Master(message) => self.on_master(envelope, message, context),
             AgentMessage::Executor(message) => self.on_executor(envelope, message, context),
+            AgentMessage::Outside(message) => self.on_outside(envelope, message, context),
         }
     }
 
@@ -231,6 +243,7 @@ impl Actor for Agent {
             Timer::Resend(task) => self.on_resend_due(task, context),
             Timer::Registration(container) => self.on_registration_missed(container, context),
             Timer::Grace(container) => self.on_grace_over(container, context),
+            Timer::Heartbeat(container) => self.on_heartbeat_due(container, context),
         }
     }
 
@@ -243,6 +256,7 @@ impl Actor for Agent {
             Outcome::Persisted(Ok(())) => match waiting {
                 Waiting::Noted => {}
                 Waiting::Launch(container) => self.on_container_persisted(container, context),
+                Waiting::Queued(tasks) => self.on_queued(&tasks, context),
                 Waiting::Stored { updates, ended } => self.on_stored(&updates, ended, context),
                 Waiting::Acknowledged(task) => self.on_acknowledgement_stored(task, context),
                 Waiting::Wiped => self.end(0, context),
@@ -253,6 +267,7 @@ impl Actor for Agent {
                 Waiting::Launched(container) => self.on_launched(container, outcome, context),
                 Waiting::Exit(container) => self.on_exited(container, outcome, context),
                 Waiting::Survivors => self.on_survivors(outcome, context),
+                Waiting::Resized(container) => self.on_resized(container, outcome, context),
                 Waiting::Nothing => {}
                 other => panic!("a container's outcome came back in place of {other:?}"),
             },

@@ -51,6 +51,35 @@ impl Agent {
         }
     }
 
+    /// Places for tasks that share an executor, for each or for none. Such a task can't wait for its place: its executor may
+    /// be there already.
+    pub(super) fn seat_all(&mut self, tasks: &[TaskInfo]) -> Result<Vec<Option<Placement>>, Refusal> {
+        let mut placements: Vec<Option<Placement>> = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let refusal = match self.seat(task) {
+                Ok(Seat::Anywhere) => {
+                    placements.push(None);
+                    continue;
+                }
+                Ok(Seat::At(placement)) => {
+                    placements.push(Some(placement));
+                    continue;
+                }
+                Ok(Seat::Later(wish)) => match self.state.place(&wish.demand, &wish.request) {
+                    Ok(placement) => {
+                        placements.push(Some(placement));
+                        continue;
+                    }
+                    Err(reason) => reason.into(),
+                },
+                Err(refusal) => refusal,
+            };
+            placements.iter().flatten().for_each(|placement| self.state.unplace(placement));
+            return Err(refusal);
+        }
+        Ok(placements)
+    }
+
     /// Whether there is a place once the tasks of removed frameworks are gone.
     fn comes_free(&self, wish: &Wish) -> bool {
         let Some(mut machine) = self.state.machine().cloned() else { return false };
@@ -106,6 +135,7 @@ impl Agent {
                     info: entry.task.info.clone(),
                     executor_id: entry.task.executor_id.clone(),
                     container_id,
+                    group: entry.group,
                     placement: entry.placement.clone(),
                 };
                 let mut batch = Batch::default();

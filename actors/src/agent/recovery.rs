@@ -11,7 +11,7 @@
 use crate::agent::checkpoint::{self, Entry, StreamRecord, TaskRecord, UpdateRecord};
 use crate::agent::container::{Container, Stage, Verdict};
 use crate::agent::registration::Registration;
-use crate::agent::state::{TaskEntry, Waiting};
+use crate::agent::state::{Delivery, TaskEntry, Waiting};
 use crate::agent::status::Stream;
 use crate::agent::{Agent, EXIT_STORAGE, Timer, metric};
 use kaon_kernel::actor::{Context, HostId, Record};
@@ -72,12 +72,15 @@ impl Agent {
     }
 
     fn restore_task(&mut self, record: TaskRecord) -> Option<(u64, Placement)> {
-        let TaskRecord { framework_id, info, executor_id, container_id, placement } = record;
+        let TaskRecord { framework_id, info, executor_id, container_id, group, placement } = record;
         let container = container_id.and_then(|id| self.state.container_named(id.as_str()));
         let number = self.state.add_task(TaskEntry {
             framework_id,
             task: Task { info, executor_id, state: TaskState::Staging, statuses: Vec::new(), unacknowledged: None },
             container,
+            group,
+            // Nobody knows any more; its executor says when it is back.
+            delivery: Delivery::Sent,
             kill: None,
             placement: None,
             stream: Stream::new(TaskState::Staging),

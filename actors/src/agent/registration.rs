@@ -15,7 +15,7 @@ use crate::agent::{Agent, EXIT_REFUSED, Timer, metric};
 use kaon_kernel::actor::{ActorKind, Address, Batch, Context, HostId, Term};
 use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope};
 use kaon_kernel::framework::FrameworkInfo;
-use kaon_kernel::id::{AgentId, FrameworkId};
+use kaon_kernel::id::{AgentId, FrameworkId, Uuid};
 use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::{RunningExecutor, ToAgent, ToMaster};
 use kaon_kernel::message::session::PeerRole;
@@ -68,7 +68,13 @@ impl Agent {
             ToAgent::Registered { agent_id, ping_timeout } => self.on_registered(agent_id, ping_timeout, context),
             ToAgent::Refused { .. } => self.end(EXIT_REFUSED, context),
             ToAgent::Reconcile { tasks } => self.on_reconcile(tasks, context),
-            ToAgent::RunTask { framework, task } => self.on_run_task(*framework, *task, context),
+            ToAgent::RunTask { framework, task, starts_executor } => {
+                self.on_run(*framework, vec![*task], None, starts_executor, context);
+            }
+            ToAgent::RunTaskGroup { framework, tasks, starts_executor } => {
+                let group = Uuid(context.chance().uuid());
+                self.on_run(*framework, tasks, Some(group), starts_executor, context);
+            }
             ToAgent::KillTask { framework_id, task_id, grace } => {
                 self.on_kill_task(&framework_id, &task_id, grace, context);
             }

@@ -6,7 +6,7 @@ use crate::agent::status::Stream;
 use kaon_kernel::actor::{Address, HostId, Term, Ticket};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::framework::FrameworkInfo;
-use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
+use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, Uuid};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::placement::{Demand, Machine, Placement, PlacementRequest, Reason};
 use kaon_kernel::task::Task;
@@ -50,6 +50,17 @@ pub(super) struct FrameworkEntry {
     pub(super) is_ending: bool,
 }
 
+/// How far a task has come on its way to its executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// It is being written down.
+    Unwritten,
+    /// It is on disk and waits until its executor takes it.
+    Queued,
+    /// It was sent to its executor.
+    Sent,
+}
+
 /// A task.
 #[derive(Clone, Debug)]
 pub(super) struct TaskEntry {
@@ -58,6 +69,10 @@ pub(super) struct TaskEntry {
     pub(super) task: Task,
     /// Its container's entry, until that is gone.
     pub(super) container: Option<u64>,
+    /// The group that it was launched with, all or none; a name made for this agent alone.
+    pub(super) group: Option<Uuid>,
+    /// Whether its executor has it.
+    pub(super) delivery: Delivery,
     /// A kill to be told to its executor, with the grace that came with it.
     pub(super) kill: Option<Option<Duration>>,
     /// Its place on the machine, until it has ended; `None` for a task that runs anywhere.
@@ -73,6 +88,10 @@ pub(super) enum Waiting {
     Noted,
     /// The container may be started.
     Launch(u64),
+    /// These tasks are on disk: their executor may have them.
+    Queued(Vec<u64>),
+    /// The container has room for its tasks, or can't have.
+    Resized(u64),
     /// Statuses (task, sequence) may be told; the container, if one is named, is gone.
     Stored { updates: Vec<(u64, u64)>, ended: Option<u64> },
     /// The oldest status of the task is done with.
@@ -315,6 +334,12 @@ impl State {
     /// Books a place; it is the caller's to put it into the task's entry.
     pub(super) fn place(&mut self, demand: &Demand, request: &PlacementRequest) -> Result<Placement, Reason> {
         self.machine.as_mut().ok_or(Reason::NoTopology)?.place(demand, request)
+    }
+    /// Gives back a place that no task has.
+    pub(super) fn unplace(&mut self, placement: &Placement) {
+        if let Some(machine) = self.machine.as_mut() {
+            machine.release(placement);
+        }
     }
     /// Books the place that a task had in a former life; false when the machine has it no more, and the task none.
     pub(super) fn reoccupy(&mut self, number: u64, placement: Placement) -> bool {

@@ -171,12 +171,12 @@ impl Executor {
     fn on_agent(&mut self, message: ToExecutor, context: &mut Context<'_, Self>) {
         match message {
             ToExecutor::Reconnect => self.begin_registration(context),
-            ToExecutor::Registered { task_killing_state } => self.on_registered(task_killing_state, context),
+            ToExecutor::Registered { task_killing_state, .. } => self.on_registered(task_killing_state, context),
             ToExecutor::Launch { task } => self.on_launch(*task, context),
             ToExecutor::Kill { task_id, grace } => self.on_kill(&task_id, grace, context),
             ToExecutor::Acknowledged { uuid, .. } => self.on_acknowledged(uuid, context),
-            // A command understands no messages (Mesos ignores them too).
-            ToExecutor::Message { .. } => context.count(IGNORED, 1),
+            // A command understands no messages (Mesos ignores them too), and is alone.
+            ToExecutor::Message { .. } | ToExecutor::LaunchGroup { .. } => context.count(IGNORED, 1),
             ToExecutor::Shutdown => self.shut_down(context),
         }
     }

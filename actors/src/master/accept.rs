@@ -44,6 +44,9 @@ impl Master {
                         self.launch(&mut basket, task, context);
                     }
                 }
+                OfferOperation::LaunchGroup { executor, tasks } => {
+                    self.launch_group(&mut basket, *executor, tasks, context);
+                }
                 // Without an operation id nobody can be told; with one the edge has refused the call by its name.
                 OfferOperation::Unsupported { .. } => context.count("master/operations_unsupported", 1),
             }
@@ -133,7 +136,7 @@ impl Master {
     ) {
         let message = format!("Task launched with invalid offers: {message}");
         for operation in operations {
-            if let OfferOperation::Launch { tasks } = operation {
+            if let OfferOperation::Launch { tasks } | OfferOperation::LaunchGroup { tasks, .. } = operation {
                 for task in tasks {
                     let told = self.as_told(framework, state);
                     let status = self.refusal_status(&task, told, reason, message.clone(), context);

@@ -7,7 +7,7 @@ use kaon_kernel::id::ExecutorId;
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::{RunningExecutor, ToAgent};
 use kaon_kernel::message::view::ViewEvent;
-use kaon_kernel::task::{Reason, Task, TaskInfo, TaskState};
+use kaon_kernel::task::{ExecutorInfo, Reason, Task, TaskInfo, TaskState};
 
 impl Master {
     /// Launches one task out of the basket, or tells the framework why not.
@@ -29,17 +29,8 @@ impl Master {
             Some(executor) => executor.executor_id.clone(),
             None => ExecutorId::trusted(task.task_id.as_str()),
         };
-        if let Some(executor) = &task.executor {
-            let key = (basket.framework, executor_id.clone());
-            if !self.state.agents[&basket.agent].executors.contains_key(&key) {
-                let held = HeldExecutor { info: executor.clone(), role: basket.role.clone() };
-                self.state.add_executor(basket.framework, basket.agent, held);
-                let agent_id = self.state.agents[&basket.agent].id.clone();
-                let (role, info) = (basket.role.clone(), executor.clone());
-                let executor = RunningExecutor { framework_id: framework_id.clone(), role, info };
-                context.emit(Self::VIEW, &ViewEvent::Executor { agent_id, executor });
-            }
-        }
+        let starts_executor =
+            task.executor.as_ref().is_some_and(|executor| self.enter_executor(basket, executor, context));
         // The task is lent to what is told of it, not copied.
         let task =
             Task { info: task, executor_id, state: TaskState::Staging, statuses: Vec::new(), unacknowledged: None };
@@ -47,11 +38,32 @@ impl Master {
         context.emit(Self::VIEW, &view);
         let ViewEvent::Task { task, .. } = view else { unreachable!("it was made above") };
         context.count("master/tasks_launched", 1);
-        let run = ToAgent::RunTask { framework: Box::new(framework_info), task: Box::new(task.info) };
+        let (framework, info) = (Box::new(framework_info), Box::new(task.info));
+        let run = ToAgent::RunTask { framework, task: info, starts_executor };
         let run = AgentMessage::Master(run);
         context.send(self.state.agents[&basket.agent].address, &run);
         let AgentMessage::Master(ToAgent::RunTask { task: info, .. }) = run else { unreachable!("it was made above") };
         let task = Task { info: *info, ..task };
         self.state.add_task(basket.framework, basket.agent, basket.role.clone(), task);
+    }
+
+    /// Enters the executor of a task that is launched, and charges for it; false when the agent has it already.
+    pub(super) fn enter_executor(
+        &mut self,
+        basket: &Basket,
+        executor: &ExecutorInfo,
+        context: &mut MasterContext<'_>,
+    ) -> bool {
+        let key = (basket.framework, executor.executor_id.clone());
+        if self.state.agents[&basket.agent].executors.contains_key(&key) {
+            return false;
+        }
+        let held = HeldExecutor { info: executor.clone(), role: basket.role.clone() };
+        self.state.add_executor(basket.framework, basket.agent, held);
+        let agent_id = self.state.agents[&basket.agent].id.clone();
+        let framework_id = self.state.frameworks[&basket.framework].id.clone();
+        let executor = RunningExecutor { framework_id, role: basket.role.clone(), info: executor.clone() };
+        context.emit(Self::VIEW, &ViewEvent::Executor { agent_id, executor });
+        true
     }
 }

@@ -13,6 +13,7 @@ mod accept;
 mod admission;
 mod config;
 mod control;
+mod group;
 mod health;
 mod invariants;
 mod launch;

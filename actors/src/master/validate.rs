@@ -12,6 +12,28 @@ use kaon_kernel::task::{ExecutorInfo, ExecutorKind, TaskInfo};
 impl Master {
     /// What the task takes out of the basket, its executor included when that is new; or why it can't be launched.
     pub(super) fn validate(&self, basket: &Basket, task: &TaskInfo) -> Result<Resources, String> {
+        self.check_task(basket, task)?;
+        let executor = match (&task.command, &task.executor) {
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(
+                    "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned()
+                );
+            }
+            (Some(_), None) => None,
+            (None, Some(executor)) => self.check_executor(basket, executor)?.then_some(executor),
+        };
+        let mut needed = task.resources.clone();
+        if let Some(executor) = executor {
+            needed.add(&executor.resources).map_err(|error| format!("Task and executor resources overlap: {error}"))?;
+        }
+        if !basket.left.contains(&needed) {
+            return Err(format!("Task uses more resources {needed} than available {}", basket.left));
+        }
+        Ok(needed)
+    }
+
+    /// The rules for a task by itself, in a group or not.
+    pub(super) fn check_task(&self, basket: &Basket, task: &TaskInfo) -> Result<(), String> {
         id::check(task.task_id.as_str())
             .map_err(|error| format!("Task ID '{}' is invalid: {error}", clip(task.task_id.as_str())))?;
         let framework = &self.state.frameworks[&basket.framework];
@@ -35,28 +57,11 @@ impl Master {
         if let Some(defect) = &task.defect {
             return Err(defect.clone());
         }
-        check_resources("Task", &task.resources)?;
-        let executor = match (&task.command, &task.executor) {
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(
-                    "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned()
-                );
-            }
-            (Some(_), None) => None,
-            (None, Some(executor)) => self.check_executor(basket, executor)?.then_some(executor),
-        };
-        let mut needed = task.resources.clone();
-        if let Some(executor) = executor {
-            needed.add(&executor.resources).map_err(|error| format!("Task and executor resources overlap: {error}"))?;
-        }
-        if !basket.left.contains(&needed) {
-            return Err(format!("Task uses more resources {needed} than available {}", basket.left));
-        }
-        Ok(needed)
+        check_resources("Task", &task.resources)
     }
 
     /// Whether the executor is new on the agent, and so has to be paid for.
-    fn check_executor(&self, basket: &Basket, executor: &ExecutorInfo) -> Result<bool, String> {
+    pub(super) fn check_executor(&self, basket: &Basket, executor: &ExecutorInfo) -> Result<bool, String> {
         id::check(executor.executor_id.as_str())
             .map_err(|error| format!("Executor ID '{}' is invalid: {error}", clip(executor.executor_id.as_str())))?;
         match executor.kind {

@@ -4,7 +4,7 @@ use kaon_kernel::id::{AgentId, ExecutorId, IdError, OfferId, RoleName, TaskId, U
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{OfferOperation, Refusal};
 
-use super::{duration, task};
+use super::{duration, group, task};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::offer::operation::Type as OperationType;
 use crate::v1::scheduler as api;
@@ -110,7 +110,7 @@ fn refuse_operations(call: &api::Call) -> Result<(), Error> {
     let operations = call.accept.iter().flat_map(|accept| &accept.operations);
     for operation in operations {
         match operation_kind(operation) {
-            OperationType::Launch | OperationType::Unknown => {}
+            OperationType::Launch | OperationType::LaunchGroup | OperationType::Unknown => {}
             other => return Err(Error::Unimplemented(other.as_str_name())),
         }
     }
@@ -204,6 +204,10 @@ fn operation(operation: v1::offer::Operation, framework: &str) -> Option<OfferOp
                 task
             });
             Some(OfferOperation::Launch { tasks: tasks.collect() })
+        }
+        OperationType::LaunchGroup => {
+            let has_id = operation.id.is_some();
+            Some(group::from_v1(operation.launch_group?, has_id, framework))
         }
         // UNKNOWN is ignored (reference 4); what is not there yet was refused before.
         _ => None,

@@ -19,6 +19,7 @@ mod disk;
 pub mod event;
 pub mod executor;
 pub mod framework;
+pub mod group;
 pub mod health;
 pub mod labels;
 mod limits;

@@ -1,6 +1,7 @@
 //! A bench for the agent: the rig of `testing`, a machine that answers by hand, and boxes for what comes out.
 
 mod crash;
+mod executors;
 mod place;
 mod recovery;
 mod scripts;
@@ -8,13 +9,15 @@ mod scripts;
 use crate::agent::{Agent, AgentConfig, checkpoint};
 use crate::testing::{Rig, sent};
 use kaon_kernel::actor::{
-    ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Operation, Outcome, Term, Ticket,
+    ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Operation, Outcome, StreamId, Term, Ticket,
 };
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Usage};
+use kaon_kernel::frame::copy;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, MasterId, RoleName, TaskId, Uuid};
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
+use kaon_kernel::message::agent_outside::{AgentEvent, ToAgent as FromOutside};
 use kaon_kernel::message::executor_agent::{ToAgent as FromExecutor, ToExecutor};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::{AgentMessage, ExecutorMessage, MasterMessage};
@@ -120,6 +123,9 @@ pub(super) struct Bench {
     pub(super) asked: Vec<(Ticket, ContainerRequest)>,
     pub(super) to_master: Vec<ToMaster>,
     pub(super) to_executors: Vec<(HostId, ToExecutor)>,
+    /// What went out on streams.
+    pub(super) emitted: Vec<(StreamId, AgentEvent)>,
+    pub(super) closed: Vec<StreamId>,
     pub(super) counted: BTreeMap<&'static str, u64>,
     pub(super) finished: Option<i32>,
     config: AgentConfig,
@@ -142,6 +148,8 @@ impl Bench {
             asked: Vec::new(),
             to_master: Vec::new(),
             to_executors: Vec::new(),
+            emitted: Vec::new(),
+            closed: Vec::new(),
             counted: BTreeMap::new(),
             finished: None,
             config,
@@ -183,6 +191,11 @@ impl Bench {
         }
         for effect in effects {
             match effect {
+                Effect::Emit { stream, event } => {
+                    let body = event.body::<AgentEvent>().expect("an agent emits its own events");
+                    self.emitted.push((stream, copy(body)));
+                }
+                Effect::Close { stream } => self.closed.push(stream),
                 Effect::Persist { ticket, batch } => self.unwritten.push_back((ticket, batch)),
                 Effect::Contain { ticket, request } => self.asked.push((ticket, request)),
                 Effect::Finish { code } => self.finished = Some(code),
@@ -230,6 +243,12 @@ impl Bench {
     pub(super) fn executor(&mut self, host: HostId, message: FromExecutor) {
         let from = Address::only(host, ActorKind::Executor);
         let effects = self.rig.message(from, &AgentMessage::Executor(message));
+        self.absorb(effects);
+    }
+
+    pub(super) fn outside(&mut self, message: FromOutside) {
+        let from = Address::only(AGENT, ActorKind::Outside);
+        let effects = self.rig.message(from, &AgentMessage::Outside(message));
         self.absorb(effects);
     }
 
@@ -299,7 +318,8 @@ impl Bench {
     }
 
     pub(super) fn run(&mut self, task: TaskInfo) {
-        self.master(ToAgent::RunTask { framework: Box::new(framework()), task: Box::new(task) });
+        let starts_executor = task.executor.is_some();
+        self.master(ToAgent::RunTask { framework: Box::new(framework()), task: Box::new(task), starts_executor });
     }
 
     pub(super) fn kill(&mut self, task_id: &str) {

@@ -140,7 +140,11 @@ fn an_offer_that_comes_before_its_place_is_free_waits_for_it() {
     bench.master(ToAgent::ShutdownFramework { framework_id: FrameworkId::trusted(FRAMEWORK) });
     let other = FrameworkInfo { id: Some(FrameworkId::trusted("m-0001")), ..framework() };
     let run = |bench: &mut Bench, task: TaskInfo| {
-        bench.master(ToAgent::RunTask { framework: Box::new(other.clone()), task: Box::new(task) });
+        bench.master(ToAgent::RunTask {
+            framework: Box::new(other.clone()),
+            task: Box::new(task),
+            starts_executor: false,
+        });
         bench.flush();
     };
     let is_launch = |(_, request): &(Ticket, ContainerRequest)| matches!(request, ContainerRequest::Launch { .. });

@@ -155,7 +155,10 @@ fn a_task_goes_from_launch_to_the_last_acknowledgement_and_leaves_nothing() {
     let launched = bench.to_executors.iter().any(|(host, message)| {
         *host == HOST && matches!(message, ToExecutor::Launch { task } if task.data == Some(vec![1, 2, 3]))
     });
-    assert!(launched && bench.to_executors.contains(&(HOST, ToExecutor::Registered { task_killing_state: true })));
+    assert!(
+        launched
+            && bench.to_executors.contains(&(HOST, ToExecutor::Registered { task_killing_state: true, user: None }))
+    );
     bench.to_executors.clear();
     bench.to_master.clear();
     bench.update(HOST, "t", TaskState::Running, 1);
@@ -295,7 +298,7 @@ fn tasks_that_can_not_run_are_refused_with_a_status_that_is_kept() {
     };
     bench.to_master.clear();
     bench.run(TaskInfo { executor: Some(info), command: None, ..task("custom") });
-    let message = "custom executors need the executor API, which this version does not serve yet".to_owned();
+    let message = "the task has neither a command nor an executor that can be started".to_owned();
     assert_eq!(refused(&mut bench, "custom"), (TaskState::Error, Some(Reason::TaskInvalid), message));
     bench.run(TaskInfo { command: None, ..task("empty") });
     assert_eq!(refused(&mut bench, "empty").0, TaskState::Error);

@@ -99,7 +99,7 @@ impl Bench {
     fn registered() -> Self {
         let mut bench = Self::new();
         bench.link(LinkState::Up);
-        bench.agent(ToExecutor::Registered { task_killing_state: true });
+        bench.agent(ToExecutor::Registered { task_killing_state: true, user: None });
         bench.said.clear();
         bench
     }
@@ -287,7 +287,7 @@ fn it_registers_again_with_backoff_until_it_is_known() {
     assert_eq!((container_id.as_str(), tasks.len(), unacknowledged.len()), ("c", 0, 0));
     bench.pass(Duration::secs(10));
     assert!((8..=10).contains(&bench.said.len()), "{}", bench.said.len());
-    bench.agent(ToExecutor::Registered { task_killing_state: false });
+    bench.agent(ToExecutor::Registered { task_killing_state: false, user: None });
     bench.said.clear();
     bench.pass(Duration::secs(10));
     assert!(bench.said.is_empty());
@@ -379,7 +379,7 @@ fn a_killed_task_is_killed_even_when_it_exits_well_and_the_grace_is_the_nearest_
     }
     // A framework that does not know the word is not told TASK_KILLING.
     let mut bench = Bench::running(task());
-    bench.agent(ToExecutor::Registered { task_killing_state: false });
+    bench.agent(ToExecutor::Registered { task_killing_state: false, user: None });
     bench.kill(None);
     bench.exit(Some(ExitStatus::Signal(15)));
     let rest = bench.settle_statuses();
@@ -461,7 +461,7 @@ impl Bench {
         let [ToAgent::Register { unacknowledged, tasks, .. }] = &self.said[..] else { panic!("one word") };
         assert_eq!((states(unacknowledged), tasks.len()), (vec![TaskState::Finished], 1));
         let uuid = unacknowledged[0].uuid.expect("a uuid");
-        self.agent(ToExecutor::Registered { task_killing_state: true });
+        self.agent(ToExecutor::Registered { task_killing_state: true, user: None });
         self.agent(ToExecutor::Acknowledged { task_id: TaskId::trusted("t"), uuid });
         assert_eq!(self.finished, Some(0));
     }

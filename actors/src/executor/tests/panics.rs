@@ -44,7 +44,7 @@ impl Witness {
 
     fn act(&mut self, bench: &mut Bench, what: u8) {
         match what {
-            0 => bench.agent(ToExecutor::Registered { task_killing_state: true }),
+            0 => bench.agent(ToExecutor::Registered { task_killing_state: true, user: None }),
             1 => bench.agent(ToExecutor::Launch { task: Box::new(task()) }),
             2..=4 => {
                 bench.flush_one();

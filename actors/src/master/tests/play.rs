@@ -173,8 +173,14 @@ impl Play {
 
     /// An agent that is in the pool.
     pub(super) fn agent(&mut self, number: u64) -> (AgentId, AgentIndex) {
+        self.agent_with(number, agent_info().resources)
+    }
+
+    /// One with these resources.
+    pub(super) fn agent_with(&mut self, number: u64, resources: Resources) -> (AgentId, AgentIndex) {
         self.link(number, LinkState::Up);
-        self.agent_says(number, agent_master::ToMaster::Register { info: Box::new(agent_info()) });
+        let info = Box::new(AgentInfo { resources, ..agent_info() });
+        self.agent_says(number, agent_master::ToMaster::Register { info });
         self.write();
         let registered = to_agent(&self.effects).into_iter().find_map(|message| match message {
             ToAgent::Registered { agent_id, .. } => Some(agent_id),
@@ -278,7 +284,7 @@ pub(super) fn to_agent(effects: &[Effect]) -> Vec<ToAgent> {
     let messages = sent::<AgentMessage>(effects).into_iter();
     let from_master = messages.filter_map(|(_, message)| match message {
         AgentMessage::Master(message) => Some(message),
-        AgentMessage::Executor(_) => None,
+        AgentMessage::Executor(_) | AgentMessage::Outside(_) => None,
     });
     from_master.collect()
 }

@@ -1,0 +1,51 @@
+//! Who looks is shown all that the agent holds, one thing an event, so that nothing is too large for a frame. Cost: all
+//! frameworks, executors and tasks here; the edge asks once for all who ask at the same time.
+
+use crate::agent::Agent;
+use crate::agent::state::Delivery;
+use kaon_kernel::actor::{Context, StreamId};
+use kaon_kernel::message::agent_master::RunningExecutor;
+use kaon_kernel::message::agent_outside::AgentEvent;
+use kaon_kernel::task::{Task, TaskInfo};
+
+impl Agent {
+    /// Shows everything that is here, as it is on disk.
+    pub(super) fn on_look(&self, reply: StreamId, context: &mut Context<'_, Self>) {
+        context.emit(reply, &AgentEvent::Agent { info: Box::new(self.state.info().clone()) });
+        for framework in self.state.frameworks() {
+            context.emit(reply, &AgentEvent::Framework { info: Box::new(framework.info.clone()) });
+        }
+        for (_, container) in self.state.containers() {
+            let executor = RunningExecutor {
+                framework_id: container.framework_id().clone(),
+                role: container.role().clone(),
+                info: container.info().clone(),
+            };
+            let event = AgentEvent::Executor {
+                executor: Box::new(executor),
+                container_id: container.id().clone(),
+                pid: container.pid(),
+            };
+            context.emit(reply, &event);
+        }
+        for (_, entry) in self.state.tasks() {
+            let stream = &entry.stream;
+            let told = entry.task.statuses.iter().filter(|one| one.uuid.is_none_or(|uuid| !stream.is_unwritten(uuid)));
+            let task = Task {
+                info: TaskInfo { data: None, ..entry.task.info.clone() },
+                executor_id: entry.task.executor_id.clone(),
+                state: stream.stored_state(),
+                statuses: told.cloned().collect(),
+                unacknowledged: stream.head().and_then(|status| Some((status.state, status.uuid?))),
+            };
+            let event = AgentEvent::Task {
+                framework_id: entry.framework_id.clone(),
+                task: Box::new(task),
+                is_queued: entry.delivery != Delivery::Sent && entry.container.is_some(),
+            };
+            context.emit(reply, &event);
+        }
+        context.emit(reply, &AgentEvent::End);
+        context.close(reply);
+    }
+}
