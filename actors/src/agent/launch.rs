@@ -4,6 +4,7 @@
 use crate::agent::checkpoint::{self, TaskRecord};
 use crate::agent::container::{Container, STATUS_UNKNOWN, Stage};
 use crate::agent::environment::{self, Names};
+use crate::agent::queue;
 use crate::agent::registration::Registration;
 use crate::agent::state::{Delivery, FRAMEWORKS_MAX, REFUSED_TASKS_MAX, TASKS_MAX, TaskEntry, Waiting};
 use crate::agent::status::Stream;
@@ -225,10 +226,8 @@ impl Agent {
         if !starts_executor {
             return Err(Refusal::ExecutorEnding);
         }
-        let mut resources = executor.resources.clone();
-        for task in tasks {
-            resources.add(&task.resources).map_err(|error| Refusal::Resources(error.to_string()))?;
-        }
+        let (resources, limits) =
+            queue::needs(executor, tasks.iter()).map_err(|error| Refusal::Resources(error.to_string()))?;
         let (program, own) = match (executor.kind, &executor.command) {
             (ExecutorKind::Default, None) => (Program::BuiltinExecutor, None),
             (ExecutorKind::Custom, Some(command)) => (command.program().ok_or(Refusal::NoValue)?, Some(command)),
@@ -255,6 +254,8 @@ impl Agent {
             join: false,
             user: user.filter(|user| self.config.switch_user && !user.is_empty()),
             resources,
+            limits,
+            container: executor.container.clone(),
             placement: None,
             rlimits: Vec::new(),
             uris: own.map(|command| command.uris.clone()).unwrap_or_default(),

@@ -11,10 +11,11 @@ use crate::agent::container::{Container, Stage, Verdict};
 use crate::agent::state::{Delivery, Waiting};
 use kaon_kernel::actor::Context;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest};
+use kaon_kernel::container_info::{Limit, Limits};
 use kaon_kernel::id::Uuid;
 use kaon_kernel::message::executor_agent::ToExecutor;
-use kaon_kernel::resource::{Resources, ResourcesError};
-use kaon_kernel::task::{ExecutorKind, Reason, TaskInfo, TaskState};
+use kaon_kernel::resource::{ResourceName, Resources, ResourcesError};
+use kaon_kernel::task::{ExecutorInfo, ExecutorKind, Reason, TaskInfo, TaskState};
 
 impl Agent {
     /// Tasks are on disk. Those of an executor that listens go on at once.
@@ -38,8 +39,8 @@ impl Agent {
         let (Some(container), true) = (container, has_queued) else { return };
         let id = container.id().clone();
         match self.takes(number) {
-            Ok(resources) => {
-                let ticket = context.contain(ContainerRequest::Update { container: id, resources });
+            Ok((resources, limits)) => {
+                let ticket = context.contain(ContainerRequest::Update { container: id, resources, limits });
                 self.state.wait(ticket, Waiting::Resized(number));
             }
             Err(error) => self.fail_to_resize(number, &error.to_string(), context),
@@ -52,23 +53,20 @@ impl Agent {
         let container = self.state.container(number).filter(|container| {
             has_ended && container.stage() == Stage::Running && container.info().kind != ExecutorKind::Command
         });
-        if let (Some(container), Ok(resources)) = (container, self.takes(number)) {
+        if let (Some(container), Ok((resources, limits))) = (container, self.takes(number)) {
             let container = container.id().clone();
-            let ticket = context.contain(ContainerRequest::Update { container, resources });
+            let ticket = context.contain(ContainerRequest::Update { container, resources, limits });
             self.state.wait(ticket, Waiting::Nothing);
         }
     }
 
     /// What an executor and its tasks that have not ended take together.
-    fn takes(&self, number: u64) -> Result<Resources, ResourcesError> {
-        let mut sum =
-            self.state.container(number).map(|container| container.info().resources.clone()).unwrap_or_default();
-        for task in self.state.tasks_of_container(number) {
-            if let Some(entry) = self.state.task(task).filter(|entry| !entry.task.state.is_terminal()) {
-                sum.add(&entry.task.info.resources)?;
-            }
-        }
-        Ok(sum)
+    fn takes(&self, number: u64) -> Result<(Resources, Limits), ResourcesError> {
+        let Some(container) = self.state.container(number) else { return Ok(Default::default()) };
+        let tasks = self.state.tasks_of_container(number);
+        let entries = tasks.iter().filter_map(|task| self.state.task(*task));
+        let live = entries.filter(|entry| !entry.task.state.is_terminal());
+        needs(container.info(), live.map(|entry| &entry.task.info))
     }
 
     /// A container has been resized, or can't be.
@@ -83,7 +81,7 @@ impl Agent {
     fn fail_to_resize(&mut self, number: u64, reason: &str, context: &mut Context<'_, Self>) {
         let message = format!("Failed to update the resources of the container: {reason}");
         let (state, reason) = (TaskState::Gone, Reason::ContainerUpdateFailed);
-        self.destroy(number, Some(Verdict { state, reason, message }), context);
+        self.destroy(number, Some(Verdict { state, reason, message, limitation: None }), context);
     }
 
     /// Gives a listening executor what waits for it, in the order in which it was launched.
@@ -153,4 +151,35 @@ impl Agent {
             self.destroy(container, None, context);
         }
     }
+}
+
+/// What an executor and tasks of its take together, and how far they may go. A limit of one of them is one of the whole
+/// container: the others then add what they have of the offer.
+pub(super) fn needs<'a>(
+    executor: &ExecutorInfo,
+    tasks: impl Iterator<Item = &'a TaskInfo>,
+) -> Result<(Resources, Limits), ResourcesError> {
+    let mut resources = executor.resources.clone();
+    let mut limits = Limits::default();
+    for task in tasks {
+        let own = task.limits.as_deref().copied().unwrap_or_default();
+        raise(&mut limits.cpus, own.cpus, &resources, &task.resources, "cpus");
+        raise(&mut limits.mem, own.mem, &resources, &task.resources, "mem");
+        resources.add(&task.resources)?;
+    }
+    Ok((resources, limits))
+}
+
+/// Raises a limit of a container that has `before` by that of a task that adds `more`.
+fn raise(limit: &mut Option<Limit>, own: Option<Limit>, before: &Resources, more: &Resources, name: &str) {
+    if limit.is_none() && own.is_none() {
+        return;
+    }
+    let name = ResourceName::of(name);
+    let so_far = limit.unwrap_or(Limit::Amount(before.scalar(&name)));
+    *limit = Some(match own {
+        Some(Limit::Unlimited) => Limit::Unlimited,
+        Some(Limit::Amount(amount)) => so_far.plus(amount),
+        None => so_far.plus(more.scalar(&name)),
+    });
 }

@@ -420,7 +420,6 @@ fn calls_become_the_kernels_own() {
             "accept": {"operations": [{"type": "LAUNCH"}, {"type": kind}]}}))
     };
     assert_eq!(operation("RESERVE"), Err(CallError::Unimplemented("RESERVE")));
-    assert_eq!(operation("LAUNCH_GROUP"), Err(CallError::Unimplemented("LAUNCH_GROUP")));
     let kill = |nanoseconds: i64| {
         read(serde_json::json!({"framework_id": {"value": "f"}, "type": "KILL",
             "kill": {"task_id": {"value": "t"}, "kill_policy": {"grace_period": {"nanoseconds": nanoseconds}}}}))

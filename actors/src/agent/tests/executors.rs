@@ -24,6 +24,7 @@ fn executor(kind: ExecutorKind) -> ExecutorInfo {
         shutdown_grace: Some(Duration::secs(7)),
         data: Some(vec![9, 8]),
         labels: Vec::new(),
+        container: None,
         rest: Vec::new(),
     }
 }

@@ -21,6 +21,7 @@ fn executor(resources: Resources) -> ExecutorInfo {
         shutdown_grace: None,
         data: None,
         labels: Vec::new(),
+        container: None,
         rest: Vec::new(),
     }
 }
