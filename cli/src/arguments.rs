@@ -398,6 +398,9 @@ pub(crate) struct Explore {
     /// The seeds, such as `1-1000`; the scenario's when not given.
     #[arg(long)]
     pub(crate) seeds: Option<String>,
+    /// Make the first run that fails smaller: fewer agents, frameworks, tasks and faults. For scenarios of whole clusters.
+    #[arg(long)]
+    pub(crate) shrink: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -472,7 +475,7 @@ pub(crate) struct SimRun {
     #[arg(
         value_name = "SCENARIO",
         conflicts_with_all = ["frameworks", "tasks", "seed", "workers", "faults", "agent_cpus", "agent_mem", "task_cpus",
-            "task_mem", "lengths", "plain", "teardown", "deadline", "invariants_every", "plant"]
+            "task_mem", "lengths", "plain", "placed", "teardown", "deadline", "invariants_every", "plant", "keep_faults", "shrink"]
     )]
     pub(crate) scenario: Option<PathBuf>,
     #[command(flatten)]
@@ -498,6 +501,12 @@ pub(crate) struct SimRun {
     /// Crash, cut off and slow down parts of the cluster, as the seed decides.
     #[arg(long)]
     pub(crate) faults: bool,
+    /// Of the faults that the seed decides only these, by number, such as `0,4,7`, or `none`.
+    #[arg(long, value_name = "NUMBERS", requires = "faults")]
+    pub(crate) keep_faults: Option<String>,
+    /// Make the first run that fails smaller: fewer agents, frameworks, tasks and faults.
+    #[arg(long)]
+    pub(crate) shrink: bool,
     /// Processors of each agent.
     #[arg(long, default_value_t = 8.0)]
     pub(crate) agent_cpus: f64,
@@ -529,7 +538,7 @@ pub(crate) struct SimRun {
     #[arg(long)]
     pub(crate) invariants_every: Option<u64>,
     /// Plant a bug that the checkers must find. For tests of the simulator.
-    #[arg(long, value_parser = ["double-grant", "drop-status"])]
+    #[arg(long, value_parser = kaon_sim::Plant::ALL.map(kaon_sim::Plant::word))]
     pub(crate) plant: Option<String>,
     /// Print one JSON object.
     #[arg(long)]

@@ -2,8 +2,9 @@
 
 use crate::client::{Client, ClientConfig};
 use crate::faults::Plan;
-use crate::options::{Options, Plant};
+use crate::options::Options;
 use crate::place::Place;
+use crate::plant::Plant;
 use crate::process::{AnyCell, Birth, Cast};
 use crate::workload;
 use kaon_actors::agent::{Agent, AgentConfig};

@@ -154,6 +154,10 @@ impl Machine {
 
     fn answer(&mut self, at: At, ticket: Ticket, outcome: ContainerOutcome, lane: &mut Lane) {
         let due = lane.now() + CONTAINER_CALL.draw(&mut self.chance);
+        if lane.setup.plant.is_some_and(|plant| plant.doubles(lane.now().0)) {
+            let outcome = Box::new(Outcome::Container(outcome.clone()));
+            lane.push(&mut self.stamp, self.index, due, Happening::Done { at, ticket, outcome });
+        }
         let outcome = Box::new(Outcome::Container(outcome));
         lane.push(&mut self.stamp, self.index, due, Happening::Done { at, ticket, outcome });
     }
@@ -278,7 +282,10 @@ impl Machine {
         let usage = Usage { memory_bytes: container.memory_bytes, user_time: now.since(since), ..Usage::default() };
         let exit = Exit { status: Some(status), limitation: None, usage };
         container.phase = Phase::Ended(exit.clone());
-        for (at, ticket) in core::mem::take(&mut container.waiters) {
+        let waiters = core::mem::take(&mut container.waiters);
+        let generation = self.containers.generation(index);
+        let hidden = lane.setup.plant.is_some_and(|plant| plant.hides_end(index, generation));
+        for (at, ticket) in waiters.into_iter().filter(|_| !hidden) {
             self.answer(at, ticket, ContainerOutcome::Exited(exit.clone()), lane);
         }
         self.trace(lane, 9, u64::from(index), &[]);

@@ -171,8 +171,9 @@ impl Disk {
         journal.table.all()
     }
 
-    /// A process ends without warning: of its batches on their way only a prefix, as long as chance wants, is kept.
-    pub(crate) fn crash(&mut self, slot: u16, chance: &mut Chance) {
+    /// A process ends without warning: of its batches on their way only a prefix, as long as chance wants, is kept. A torn
+    /// disk keeps half of the next one too, which no journal may.
+    pub(crate) fn crash(&mut self, slot: u16, torn: bool, chance: &mut Chance) {
         for (&(owner, _, _), &number) in &self.owners {
             let journal = &mut self.journals[number as usize];
             if owner != slot || journal.waiting.is_empty() {
@@ -183,6 +184,10 @@ impl Disk {
                 if let Some(waiting) = journal.waiting.pop_front() {
                     journal.apply(waiting.batch);
                 }
+            }
+            if let Some(mut waiting) = journal.waiting.pop_front().filter(|_| torn) {
+                waiting.batch.0.truncate(waiting.batch.0.len() / 2);
+                journal.apply(waiting.batch);
             }
             journal.waiting.clear();
         }
@@ -230,7 +235,7 @@ mod tests {
                     flushed += 1;
                 }
             }
-            disk.crash(0, &mut Chance::new(seed));
+            disk.crash(0, false, &mut Chance::new(seed));
             let records = disk.replay(0, ActorKind::Agent, 0);
             assert_eq!(records.len() % 2, 0, "half a batch is visible");
             let kept = records.len() / 2;
@@ -261,7 +266,7 @@ mod tests {
     fn flushes_of_an_older_queue_change_nothing() {
         let mut disk = Disk::default();
         let (journal, epoch, _) = disk.write(ActorKind::Agent, 0, at(), Ticket(1), batch(1), Instant(5));
-        disk.crash(0, &mut Chance::new(1));
+        disk.crash(0, false, &mut Chance::new(1));
         disk.write(ActorKind::Agent, 0, at(), Ticket(2), batch(2), Instant(6));
         assert_eq!(disk.flush(journal, epoch), None);
         assert_eq!(disk.flush(journal, epoch + 1), Some((at(), Ticket(2))));

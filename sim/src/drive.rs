@@ -6,6 +6,7 @@ use crate::happening::Happening;
 use crate::lane::Lane;
 use crate::machine::{Machine, Manner};
 use crate::place::{At, Place};
+use crate::plant::{self, Plant};
 use crate::process::Birth;
 use crate::story::Note;
 use kaon_kernel::actor::mailbox::Admission;
@@ -154,6 +155,11 @@ impl Machine {
     /// Puts a message into an actor's mailbox, or hands it over at once when the actor is idle.
     pub(crate) fn deliver(&mut self, slot: u16, frame: Frame, lane: &mut Lane) {
         let envelope = *frame.envelope();
+        if let Some(plant) = lane.setup.plant
+            && self.intercept(plant, &frame, lane)
+        {
+            return;
+        }
         let process = &mut self.processes[slot as usize];
         let Some(actor) = process.find(envelope.to.kind, envelope.to.index) else {
             lane.counts.misdirected += 1;
@@ -210,7 +216,8 @@ impl Machine {
     /// A timer is due. One that was disarmed or armed anew was cancelled; one of an earlier incarnation is void.
     pub(crate) fn fire(&mut self, at: At, timer: u64, lane: &mut Lane) {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
-        if seat.timers.remove(timer).is_some() {
+        let stopped = lane.setup.plant.is_some_and(|plant| plant.stops_timer(at, timer, lane.now().0));
+        if seat.timers.remove(timer).is_some() && !stopped {
             self.drive(at, Event::Timer(timer), lane);
         }
     }
@@ -219,14 +226,22 @@ impl Machine {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
         let Address { kind, index, .. } = seat.address;
         let length = lane.setup.laws.disk.draw(&mut self.chance);
-        let due = lane.now() + length.times(self.disk.factor(lane.now()));
+        let hasty = lane.setup.plant == Some(Plant::HastyDisk);
+        let haste = if hasty { plant::HASTE } else { 1 };
+        let due = lane.now() + length.times(self.disk.factor(lane.now())).times(haste);
+        if hasty {
+            let outcome = Box::new(Outcome::Persisted(Ok(())));
+            lane.push_near(&mut self.stamp, self.index, Happening::Done { at, ticket, outcome });
+        }
         let (journal, epoch, due) = self.disk.write(kind, index, at, ticket, batch, due);
         lane.push(&mut self.stamp, self.index, due, Happening::Flush { journal, epoch });
     }
 
     /// A batch is on disk.
     pub(crate) fn flush(&mut self, journal: u32, epoch: u32, lane: &mut Lane) {
-        if let Some((at, ticket)) = self.disk.flush(journal, epoch) {
+        if let Some((at, ticket)) = self.disk.flush(journal, epoch)
+            && lane.setup.plant != Some(Plant::HastyDisk)
+        {
             self.drive(at, Event::Done(ticket, Outcome::Persisted(Ok(()))), lane);
         }
     }

@@ -25,6 +25,9 @@ pub fn explore(seeds: Range<u64>, options: &Options, each: &(dyn Fn(&Report) + S
             sum.events += report.events;
             sum.faults += report.faults.len() as u64;
             sum.relaunched += report.relaunched;
+            for mark in report.marks {
+                *sum.marks.entry(mark).or_default() += 1;
+            }
             sum.failures.extend(report.failures);
         }
     };

@@ -33,6 +33,9 @@ pub(crate) struct Plan {
 
 struct Planner {
     chance: Chance,
+    /// Counts what the seed has chosen so far, whether it is kept or not.
+    chosen: u32,
+    kept: Option<Vec<u32>>,
     agents: u32,
     storm: Duration,
     plan: Plan,
@@ -56,7 +59,8 @@ pub(crate) fn plan(options: &Options) -> Plan {
     plan.agent_return = Duration::secs([15, 60, 600][chance.below(3) as usize]);
     let storm = Duration::secs(20 + chance.below(100));
     plan.calm = Instant(storm.0);
-    let mut planner = Planner { chance, agents: options.agents, storm, plan };
+    let kept = options.kept_faults.clone();
+    let mut planner = Planner { chance, chosen: 0, kept, agents: options.agents, storm, plan };
     planner.physics();
     for kind in [
         Planner::master_crashes,
@@ -87,31 +91,30 @@ impl Planner {
 
     fn physics(&mut self) {
         let toss = [(); 5].map(|()| self.toss());
-        let laws = &mut self.plan.laws;
-        if toss[0] {
-            laws.network = Delay { spread: Duration::millis(20), tail_parts: 5_000, ..laws.network };
-        }
-        if toss[1] {
-            laws.loss_parts = 1_000;
-        }
-        if toss[2] {
-            laws.launch_failure_parts = 50_000;
-        }
-        if toss[3] {
-            laws.handling = Duration::micros(20);
-        }
-        if toss[4] {
-            laws.disk = Delay { spread: Duration::millis(10), tail_parts: 10_000, ..laws.disk };
-        }
-        let on = [
-            ("long and uneven latencies", toss[0]),
-            ("lost frames", toss[1]),
-            ("failing launches", toss[2]),
-            ("busy actors", toss[3]),
-            ("uneven disks", toss[4]),
+        let all: [(&str, fn(&mut Laws)); 5] = [
+            ("long and uneven latencies", |laws| {
+                laws.network = Delay { spread: Duration::millis(20), tail_parts: 5_000, ..laws.network };
+            }),
+            ("lost frames", |laws| laws.loss_parts = 1_000),
+            ("failing launches", |laws| laws.launch_failure_parts = 50_000),
+            ("busy actors", |laws| laws.handling = Duration::micros(20)),
+            ("uneven disks", |laws| {
+                laws.disk = Delay { spread: Duration::millis(10), tail_parts: 10_000, ..laws.disk };
+            }),
         ];
-        let words = on.iter().filter(|(_, on)| *on).map(|(words, _)| (*words).to_owned());
-        self.plan.words.extend(words);
+        for ((words, change), _) in all.into_iter().zip(toss).filter(|(_, on)| *on) {
+            if self.chooses() {
+                change(&mut self.plan.laws);
+                self.plan.words.push(words.to_owned());
+            }
+        }
+    }
+
+    /// Whether the next thing that the seed chooses is kept.
+    fn chooses(&mut self) -> bool {
+        let number = self.chosen;
+        self.chosen += 1;
+        self.kept.as_ref().is_none_or(|kept| kept.contains(&number))
     }
 
     /// A moment in the storm that leaves `length` of it.
@@ -132,34 +135,38 @@ impl Planner {
         Duration::millis(least * 1000 + self.chance.below((most - least) * 1000))
     }
 
-    fn add(&mut self, machine: u32, at: Instant, happening: Happening, words: String) {
-        self.plan.words.push(format!("{:.3} s: {words}", at.0 as f64 / 1e9));
-        self.plan.faults.push((machine, at, happening));
+    /// One fault: what happens, to which machine and when, the first of it being when it begins.
+    fn add<const N: usize>(&mut self, happenings: [(u32, Instant, Happening); N], words: String) {
+        if self.chooses() {
+            let begin = happenings.first().map_or(0.0, |(_, at, _)| at.0 as f64 / 1e9);
+            self.plan.words.push(format!("{begin:.3} s: {words}"));
+            self.plan.faults.extend(happenings);
+        }
     }
 
     fn master_crashes(&mut self, _: &Options) {
         let away = self.seconds(1, 20);
         let at = self.moment(away);
-        self.add(0, at, Happening::Crash { slot: 0, away }, format!("the master crashes for {away}"));
+        self.add([(0, at, Happening::Crash { slot: 0, away })], format!("the master crashes for {away}"));
     }
 
     fn agent_crashes(&mut self, _: &Options) {
         let (machine, away) = (self.some_agent(), self.seconds(1, 20));
         let at = self.moment(away);
-        self.add(machine, at, Happening::Crash { slot: 0, away }, format!("agent-{machine} crashes for {away}"));
+        self.add([(machine, at, Happening::Crash { slot: 0, away })], format!("agent-{machine} crashes for {away}"));
     }
 
     fn executor_crashes(&mut self, _: &Options) {
         let (machine, pick) = (self.some_agent(), self.chance.bits());
         let at = self.moment(Duration::ZERO);
-        self.add(machine, at, Happening::CrashExecutor { pick }, format!("an executor of agent-{machine} crashes"));
+        self.add([(machine, at, Happening::CrashExecutor { pick })], format!("an executor of agent-{machine} crashes"));
     }
 
     fn power_cuts(&mut self, _: &Options) {
         let (machine, away) = (self.some_agent(), self.seconds(2, 60));
         let at = self.moment(away);
-        self.add(machine, at, Happening::PowerOff, format!("the machine of agent-{machine} is off for {away}"));
-        self.plan.faults.push((machine, at + away, Happening::PowerOn));
+        let course = [(machine, at, Happening::PowerOff), (machine, at + away, Happening::PowerOn)];
+        self.add(course, format!("the machine of agent-{machine} is off for {away}"));
     }
 
     fn cut_lines(&mut self, _: &Options) {
@@ -186,8 +193,9 @@ impl Planner {
             (false, _) => "from the master",
         };
         let words = format!("the line of {name} is cut {way} for {length}");
-        self.add(machine, at, Happening::Cut { peer: 0, outgoing: there, until, long }, words);
-        self.plan.faults.push((0, at, Happening::Cut { peer: machine, outgoing: back, until, long }));
+        let here = Happening::Cut { peer: 0, outgoing: there, until, long };
+        let beyond = Happening::Cut { peer: machine, outgoing: back, until, long };
+        self.add([(machine, at, here), (0, at, beyond)], words);
     }
 
     fn slow_disks(&mut self, _: &Options) {
@@ -195,21 +203,21 @@ impl Planner {
         let (factor, length) = (10 + self.chance.below(500), self.seconds(1, 20));
         let at = self.moment(length);
         let words = format!("the disk of machine {machine} is {factor} times slower for {length}");
-        self.add(machine, at, Happening::SlowDisk { factor, until: at + length }, words);
+        self.add([(machine, at, Happening::SlowDisk { factor, until: at + length })], words);
     }
 
     fn panics(&mut self, _: &Options) {
         let machine = if self.toss() { 0 } else { self.some_agent() };
         let (at, pick) = (self.moment(Duration::ZERO), self.chance.bits());
-        self.add(machine, at, Happening::Plant { pick }, format!("an actor of machine {machine} panics"));
+        self.add([(machine, at, Happening::Plant { pick })], format!("an actor of machine {machine} panics"));
     }
 
     fn congestion(&mut self, _: &Options) {
         let (machine, length) = (self.some_agent(), self.seconds(1, 10));
         let (at, peer) = (self.moment(length), Place::standing(machine));
         let words = format!("the session to agent-{machine} is congested for {length}");
-        self.add(0, at, Happening::Flow { peer, state: LinkState::Congested }, words);
-        self.plan.faults.push((0, at + length, Happening::Flow { peer, state: LinkState::Flowing }));
+        let flow = |at, state| (0, at, Happening::Flow { peer, state });
+        self.add([flow(at, LinkState::Congested), flow(at + length, LinkState::Flowing)], words);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::happening::Happening;
 use crate::laws::{Laws, NEAR};
+use crate::plant::Plant;
 use crate::process::Cast;
 use crate::queue::{Key, Queue, Stamp};
 use crate::story::{Note, Ring};
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) invariants_every: u64,
     /// A panic that no fault planted ends the run.
     pub(crate) strict: bool,
+    /// A mistake of the host that the run was asked for.
+    pub(crate) plant: Option<Plant>,
     /// Makes actors.
     pub(crate) cast: Cast,
 }

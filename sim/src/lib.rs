@@ -36,11 +36,13 @@ mod machine;
 mod network;
 mod options;
 mod place;
+mod plant;
 mod process;
 mod program;
 mod queue;
 pub mod record;
 mod report;
+mod shrink;
 mod story;
 pub mod study;
 #[cfg(test)]
@@ -52,8 +54,10 @@ pub mod workload;
 mod world;
 
 pub use explore::explore;
-pub use options::{AGENTS_MAX, Error, FRAMEWORKS_MAX, Options, Plant, WORKERS_MAX};
+pub use options::{AGENTS_MAX, Error, FRAMEWORKS_MAX, Options, WORKERS_MAX};
+pub use plant::Plant;
 pub use report::{Exploration, Failure, Mishaps, Report};
+pub use shrink::{RUNS_MAX, Shrunk, shrink};
 pub use workload::{Lengths, LengthsError};
 pub use world::Progress;
 

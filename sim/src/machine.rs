@@ -8,6 +8,7 @@ use crate::happening::Happening;
 use crate::lane::Lane;
 use crate::laws::{BOOT, DETECT, DETECT_NEARBY, LOOPBACK, RESTART_AFTER};
 use crate::place::{PROCESSES_MAX, Place};
+use crate::plant::Plant;
 use crate::process::{Environment, Process, Role};
 use crate::queue::Stamp;
 use crate::story::Note;
@@ -94,7 +95,11 @@ impl Machine {
         match happening {
             Happening::Frame { frame, session } => self.arrive(frame, session, lane),
             Happening::Timer { at, timer } => self.fire(at, timer, lane),
-            Happening::Done { at, ticket, outcome } => self.drive(at, Event::Done(ticket, *outcome), lane),
+            Happening::Done { at, ticket, outcome } => {
+                let stray = lane.setup.plant == Some(Plant::StrayOutcome);
+                let at = if stray { self.processes[at.slot as usize].newest(at) } else { at };
+                self.drive(at, Event::Done(ticket, *outcome), lane);
+            }
             Happening::Event { to, session, stream, frame } => self.hear(to, session, stream, Some(frame), lane),
             Happening::StreamEnd { to, session, stream } => self.hear(to, session, stream, None, lane),
             Happening::Flush { journal, epoch } => self.flush(journal, epoch, lane),
@@ -206,7 +211,8 @@ impl Machine {
             }
         }
         process.forget_children();
-        self.disk.crash(slot, &mut self.chance);
+        let torn = lane.setup.plant == Some(Plant::TornBatch);
+        self.disk.crash(slot, torn, &mut self.chance);
         match (process.role, manner) {
             (Role::Executor, _) => {
                 self.disk.erase(slot);

@@ -11,6 +11,7 @@ use crate::lane::Lane;
 use crate::laws::{DETECT, DIAL_FIRST, DIAL_LAST, LOOPBACK};
 use crate::machine::{Cut, Machine};
 use crate::place::Place;
+use crate::plant::Plant;
 use crate::process::{Peer, Role, Stream};
 use kaon_kernel::actor::{ActorKind, Address, Event, HostId, Link, LinkState, StreamId, Term};
 use kaon_kernel::frame::{Frame, Kind, Root, Route};
@@ -89,6 +90,9 @@ impl Machine {
             return;
         };
         lane.counts.frames += 1;
+        if lane.setup.plant.is_some_and(|plant| plant.loses(now.0)) {
+            return;
+        }
         let session = peer.session;
         let mut due = now;
         if place.machine == self.index {
@@ -113,7 +117,9 @@ impl Machine {
             }
         }
         let floor = &mut peer.floors[conversation as usize];
-        due = due.max(*floor);
+        if lane.setup.plant != Some(Plant::Overtaking) {
+            due = due.max(*floor);
+        }
         *floor = due;
         lane.push(&mut self.stamp, place.machine, due, make(session));
     }

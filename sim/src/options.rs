@@ -1,10 +1,10 @@
 //! What a run is asked to be. A run is a function of these values and nothing else.
 
+use crate::plant::Plant;
 use crate::workload::Lengths;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::time::Duration;
 use kaon_kernel::topology::UNITS_MAX;
-use serde::Serialize;
 
 /// The most agents of a run.
 pub const AGENTS_MAX: u32 = 1_000_000;
@@ -12,29 +12,6 @@ pub const AGENTS_MAX: u32 = 1_000_000;
 pub const FRAMEWORKS_MAX: u32 = 100_000;
 /// The most workers; more never helped, the master's machine is one.
 pub const WORKERS_MAX: usize = 64;
-
-/// A mistake that is planted into the cluster, so that the checkers can show that they see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Plant {
-    /// The allocator gives some resources twice.
-    DoubleGrant,
-    /// The master tells nobody of some statuses.
-    DropStatus,
-}
-
-impl Plant {
-    /// Every plant.
-    pub const ALL: [Self; 2] = [Self::DoubleGrant, Self::DropStatus];
-
-    /// Its word on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::DoubleGrant => "double-grant",
-            Self::DropStatus => "drop-status",
-        }
-    }
-}
 
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +28,8 @@ pub struct Options {
     pub workers: usize,
     /// Whether the seed also chooses faults: crashes, partitions, losses, slow disks, panics.
     pub faults: bool,
+    /// Of the faults that the seed chooses only these, by their place in [`crate::Report::faults`] of a run with all of them.
+    pub kept_faults: Option<Vec<u32>>,
     /// A mistake to plant.
     pub plant: Option<Plant>,
     /// Processors of each machine.
@@ -84,6 +63,7 @@ impl Default for Options {
             seed: 1,
             workers: 1,
             faults: false,
+            kept_faults: None,
             plant: None,
             agent_cpus: Quantity::units(8),
             agent_mem: Quantity::units(16_384),
@@ -169,6 +149,13 @@ impl Options {
         );
         if self.faults {
             line.push_str(" --faults");
+        }
+        if let Some(kept) = &self.kept_faults {
+            let kept: Vec<String> = kept.iter().map(u32::to_string).collect();
+            line.push_str(&format!(
+                " --keep-faults {}",
+                if kept.is_empty() { "none".to_owned() } else { kept.join(",") }
+            ));
         }
         if let Some(plant) = self.plant {
             line.push_str(" --plant ");

@@ -197,6 +197,11 @@ impl Process {
         At { slot: self.place.slot, life: self.life, actor, incarnation }
     }
 
+    /// The present incarnation of the same actor.
+    pub(crate) fn newest(&self, at: At) -> At {
+        if (at.actor as usize) < self.seats.len() { self.at(at.actor) } else { at }
+    }
+
     /// The seat of an incarnation, if it is the present one.
     pub(crate) fn seat(&mut self, at: At) -> Option<&mut Seat> {
         let alive = self.up && self.life == at.life;

@@ -1,7 +1,7 @@
 //! What a run found out, as values, as JSON, and as a table for people.
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The result of one run.
@@ -47,6 +47,9 @@ pub struct Report {
     pub faults: Vec<String>,
     /// What the actors recorded, added up over the cluster.
     pub metrics: BTreeMap<String, f64>,
+    /// What was reached at all: each way a status was worded (state, source, reason), each counter of an actor that moved.
+    /// Rare branches show as marks that few seeds have.
+    pub marks: BTreeSet<String>,
     /// Claims that did not hold; empty when all is well.
     pub failures: Vec<Failure>,
 }
@@ -148,6 +151,8 @@ pub struct Exploration {
     pub faults: u64,
     /// Tasks launched anew in all of them.
     pub relaunched: u64,
+    /// What was reached, and by how many seeds.
+    pub marks: BTreeMap<String, u64>,
     /// What failed, by seed.
     pub failures: Vec<Failure>,
 }

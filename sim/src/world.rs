@@ -15,11 +15,12 @@ use crate::place::{MACHINES_MAX, Place};
 use crate::process::{Cast, Role};
 use crate::report::{Failure, Mishaps, Report};
 use crate::story::{self, Ring};
+use kaon_actors::allocator::Allocator;
 use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::task::TaskState;
 use kaon_kernel::time::{Duration, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -76,6 +77,7 @@ impl World {
             bounds: Bounds::DEFAULT,
             invariants_every: options.invariants_interval(),
             strict,
+            plant: options.plant,
             cast,
         });
         let master = Place::standing(0);
@@ -147,7 +149,7 @@ impl World {
         let mut counts = Counts::default();
         let (mut found, mut hashes, mut tally, mut open) = (Vec::new(), Vec::new(), Tally::default(), 0);
         let mut metrics = BTreeMap::<String, f64>::new();
-        let mut dismissed = Vec::new();
+        let (mut dismissed, mut marks) = (Vec::new(), BTreeSet::new());
         let shards: Vec<_> = (0..self.crew.shards.len()).map(|number| self.crew.shard(number)).collect();
         let key = |index: u32| (self.setup.shard(index), self.setup.local(index));
         for shard in &shards {
@@ -164,6 +166,9 @@ impl World {
             for (&name, &value) in &machine.gauges {
                 *metrics.entry(name.to_owned()).or_default() += value;
             }
+            for (state, source, reason) in machine.ledger.iter().flat_map(|ledger| &ledger.told) {
+                marks.insert(format!("{state} of {source} {reason}").trim_end().to_owned());
+            }
             if let Some(client) = client(machine) {
                 add(&mut tally, &client.tally);
                 open += client.open() as u64;
@@ -172,6 +177,7 @@ impl World {
                 }
             }
         }
+        marks.extend(metrics.iter().filter(|(_, value)| **value > 0.0).map(|(name, _)| format!("counted {name}")));
         found.sort_by_key(|found| found.key);
         let rings: Vec<&Ring> = shards.iter().map(|shard| &shard.lane.ring).collect();
         let story = || story::tell(rings.iter().copied(), |index| name(options, index));
@@ -239,6 +245,7 @@ impl World {
             },
             faults: self.plan.words.clone(),
             metrics,
+            marks,
             failures,
         }
     }
@@ -322,9 +329,24 @@ impl Conductor<'_> {
         self.now.since(since) >= SETTLE
     }
 
+    /// The allocator's books against what the master shows: what the one holds for given and the other does not know is lost
+    /// to everybody.
+    fn books_differ(&self) -> Option<Violation> {
+        let shard = self.crew.shard(self.setup.shard(0));
+        let machine = &shard.machines[self.setup.local(0)];
+        let view = machine.view.as_deref()?;
+        let mut cells = machine.standing().seats.iter().filter_map(|seat| seat.cell.as_ref());
+        let allocator: &Allocator = cells.find_map(|cell| cell.state().downcast_ref())?;
+        let mut totals = allocator.engine().totals().map(|(name, _, given)| (name, given, view.held(name)));
+        totals.find(|(_, given, shown)| given != shown).map(|(name, given, shown)| Violation {
+            claim: "what is given is shown",
+            words: format!("{given} thousandths of {} are given, {shown} are shown", name.as_str()),
+        })
+    }
+
     fn at_the_end(&self) -> Option<Violation> {
         let ledgers = self.clients(|_, machine| machine.ledger.as_ref().and_then(|ledger| ledger.at_the_end().err()));
-        ledgers.into_iter().flatten().next()
+        ledgers.into_iter().flatten().next().or_else(|| self.books_differ())
     }
 
     fn unfinished(&self) -> Violation {

@@ -2,6 +2,7 @@
 
 use crate::table::Table;
 use kaon_sim::study::{Spread, Summary};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The metrics that are looked at first, a column for each policy, and what failed.
@@ -54,4 +55,19 @@ pub(super) fn number(value: f64) -> String {
         if size >= 10_000.0 || size == 0.0 { 0 } else { (4 - size.log10().floor() as i32).clamp(0, 8) as usize };
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// How many of the rarest marks are named.
+const RAREST: usize = 5;
+
+/// What many seeds reached: how many marks, and the rarest of them.
+pub(super) fn marks(reached: &BTreeMap<String, u64>) -> String {
+    let mut rarest: Vec<(&String, &u64)> = reached.iter().collect();
+    rarest.sort_by_key(|&(mark, seeds)| (seeds, mark));
+    let mut text = format!("{} marks reached", reached.len());
+    for (position, (mark, seeds)) in rarest.into_iter().take(RAREST).enumerate() {
+        let lead = if position == 0 { "; the rarest:" } else { "," };
+        _ = write!(text, "{lead} {mark} ({seeds})");
+    }
+    text
 }

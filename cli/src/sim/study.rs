@@ -80,7 +80,9 @@ pub(super) fn explore(arguments: &Explore) -> Result<i32> {
             .map(|(policy, seed, what)| serde_json::json!({ "policy": policy, "seed": seed, "failure": what }))
             .collect();
         let speed = &summary.speed;
-        say(serde_json::to_string_pretty(&serde_json::json!({ "runs": runs, "failures": failures, "speed": speed }))?)?;
+        say(serde_json::to_string_pretty(
+            &serde_json::json!({ "runs": runs, "failures": failures, "marks": summary.marks(), "speed": speed }),
+        )?)?;
     } else {
         for (policy, seed, what) in &failures {
             say(format_args!("policy {policy}, seed {seed}\n{what}"))?;
@@ -91,7 +93,17 @@ pub(super) fn explore(arguments: &Explore) -> Result<i32> {
                 None => say(format_args!("kaon sim replay {seed} --scenario {}", arguments.scenario.display()))?,
             }
         }
-        say(format_args!("{} events; {runs} runs, {} seeds failed", summary.speed.events, failed.len()))?;
+        let marks = summary.marks();
+        if !marks.is_empty() {
+            say(show::marks(&marks))?;
+        }
+        let speed = runs as f64 / summary.speed.wall_seconds.max(1e-3);
+        let events = summary.speed.events;
+        say(format_args!("{events} events; {runs} runs, {speed:.1} a second, {} seeds failed", failed.len()))?;
+    }
+    if let Some((policy, seed, _)) = failures.first().filter(|_| arguments.shrink) {
+        let study = Study::open(open(&arguments.scenario, &quiet, arguments.seeds.as_deref())?)?;
+        say(study.shrink(policy, *seed)?.unwrap_or_else(|| "it could not be made smaller".to_owned()))?;
     }
     Ok(i32::from(!failed.is_empty()))
 }

@@ -1,10 +1,12 @@
 //! What a framework is told, seen at its end of the stream.
 
 use super::Violation;
+use kaon_kernel::frame::copy;
 use kaon_kernel::id::{ArchivedOfferId, TaskId, Uuid};
 use kaon_kernel::message::event::ArchivedFrameworkEvent;
 use kaon_kernel::table::{Set, Table};
-use kaon_kernel::task::{ArchivedReason, ArchivedTaskState, ArchivedTaskStatus, TaskState};
+use kaon_kernel::task::{ArchivedReason, ArchivedSource, ArchivedTaskState, ArchivedTaskStatus, Reason, TaskState};
+use std::collections::BTreeSet;
 
 /// The claims of one framework:
 /// a final state is final; statuses of a task never go backwards; an offer is held out once; every status that wants an
@@ -14,6 +16,8 @@ pub(crate) struct Ledger {
     tasks: Table<TaskId, TaskState>,
     /// Statuses that were told and not acknowledged yet.
     awaiting: Set<Uuid>,
+    /// What statuses said, each way once: how varied a run was.
+    pub(crate) told: BTreeSet<(&'static str, &'static str, String)>,
     /// The highest offer of this life of the master.
     last_offer: Option<u64>,
 }
@@ -65,6 +69,7 @@ impl Ledger {
 
     fn status(&mut self, status: &ArchivedTaskStatus) -> Result<(), Violation> {
         let new = state_of(status.state);
+        self.note(new, status);
         if let Some(uuid) = status.uuid.as_ref() {
             self.awaiting.insert(Uuid(uuid.0));
         }
@@ -89,6 +94,16 @@ impl Ledger {
         }
         let words = format!("{told} was {}, then {}", old.name(), new.name());
         Err(Violation::new("statuses never go backwards", words))
+    }
+
+    fn note(&mut self, state: TaskState, status: &ArchivedTaskStatus) {
+        let source = match status.source {
+            ArchivedSource::Master => "master",
+            ArchivedSource::Agent => "agent",
+            ArchivedSource::Executor => "executor",
+        };
+        let reason = status.reason.as_ref().map(|reason| format!("{:?}", copy::<Reason, _>(reason)));
+        self.told.insert((state.name(), source, reason.unwrap_or_default()));
     }
 
     /// The framework acknowledges a status.

@@ -5,7 +5,7 @@ use super::ledger::state_of;
 use kaon_kernel::frame::copy;
 use kaon_kernel::id::{AgentId, FrameworkId, TaskId};
 use kaon_kernel::message::view::{ArchivedViewEvent, ViewEvent};
-use kaon_kernel::resource::Resources;
+use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::table::Table;
 use kaon_kernel::task::TaskState;
 
@@ -131,6 +131,11 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    /// What is offered or in use of a resource in the whole cluster, in thousandths.
+    pub(crate) fn held(&self, name: &ResourceName) -> u128 {
+        self.agents.values().map(|book| u128::from(book.held.scalar(name).0)).sum()
     }
 
     /// What must hold when all is done.

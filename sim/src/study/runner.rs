@@ -109,6 +109,14 @@ impl Study {
         Ok(findings.summary)
     }
 
+    /// A failing run made small, in words; `None` where only whole clusters can be, or the run does not fail.
+    ///
+    /// # Errors
+    /// A run that fails by itself.
+    pub fn shrink(&self, policy: &str, seed: u64) -> Result<Option<String>, Error> {
+        self.engine.shrink(seed).map_err(|why| Error::Run { policy: policy.to_owned(), seed, why })
+    }
+
     fn check(&self, policies: &[String]) -> Result<(), Error> {
         let known = engine::policies(self.scenario.fidelity);
         let names = || known.iter().map(|row| row.name);
@@ -177,7 +185,7 @@ impl Study {
         out: Option<&PathBuf>,
     ) -> Result<Run, Error> {
         let failed = |why| Error::Run { policy: policy.to_owned(), seed, why };
-        let Outcome { trace_hash, events, records, metrics: own, tasks, course, failures } =
+        let Outcome { trace_hash, events, records, metrics: own, tasks, course, marks, failures } =
             self.engine.run(policy, seed, meter).map_err(failed)?;
         let settings = &self.scenario.settings;
         let (mut found, mut course) = (metrics::Metrics::new(), course);
@@ -198,7 +206,7 @@ impl Study {
         }
         let figures = (is_drawn && out.is_some()).then(|| Figures::of(policy, seed, records.as_ref(), course));
         let trace_hash = format!("{trace_hash:016x}");
-        Ok(Run { seed: SeedSummary { seed, trace_hash, metrics: found, failures }, figures, events })
+        Ok(Run { seed: SeedSummary { seed, trace_hash, metrics: found, marks, failures }, figures, events })
     }
 }
 

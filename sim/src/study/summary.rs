@@ -3,7 +3,7 @@
 use super::metrics::Metrics;
 use super::statistic::Spread;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of the file in the folder of a study.
 pub const SUMMARY_FILE: &str = "summary.json";
@@ -62,6 +62,9 @@ pub struct SeedSummary {
     pub trace_hash: String,
     /// Its metrics.
     pub metrics: Metrics,
+    /// What was reached at all, where the engine has branches to reach: a rare one is a mark that few seeds have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub marks: BTreeSet<String>,
     /// Claims that did not hold; empty when all is well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
@@ -137,6 +140,15 @@ impl Summary {
             }
         }
         found
+    }
+
+    /// What was reached, and by how many runs.
+    pub fn marks(&self) -> BTreeMap<String, u64> {
+        let mut reached = BTreeMap::new();
+        for mark in self.policies.iter().flat_map(|policy| &policy.seeds).flat_map(|run| &run.marks) {
+            *reached.entry(mark.clone()).or_default() += 1;
+        }
+        reached
     }
 
     /// The metrics that are looked at first: the usual ones, or all where there are few.

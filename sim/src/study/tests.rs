@@ -115,8 +115,13 @@ fn a_policy_that_is_not_there_is_refused_with_the_nearest() {
 #[test]
 fn assertions_are_judged_policy_by_policy() {
     let metrics = |value: f64| Metrics::from([("jct_p99".to_owned(), value)]);
-    let seed =
-        |value| SeedSummary { seed: 1, trace_hash: "0".to_owned(), metrics: metrics(value), failures: Vec::new() };
+    let seed = |value| SeedSummary {
+        seed: 1,
+        trace_hash: "0".to_owned(),
+        metrics: metrics(value),
+        marks: Default::default(),
+        failures: Vec::new(),
+    };
     let policy = |name, value| PolicySummary::of(name, vec![seed(value)]);
     let summary = Summary {
         scenario: "s".to_owned(),

@@ -3,3 +3,4 @@
 mod faults;
 mod plants;
 mod repeat;
+mod shrinking;

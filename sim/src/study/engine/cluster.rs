@@ -73,7 +73,14 @@ impl Engine for Cluster {
         let rejected = (offers > 0).then(|| report.offers_declined as f64 / offers as f64);
         enter(metrics, "offer_rejection_rate", rejected);
         enter(metrics, "simulated_seconds", Some(report.simulated_seconds));
+        outcome.marks = report.marks;
         outcome.failures = report.failures.iter().map(ToString::to_string).collect();
         Ok(outcome)
+    }
+
+    fn shrink(&self, seed: u64) -> Result<Option<String>, String> {
+        let options = Options { seed, workers: 1, ..self.options.clone() };
+        let shrunk = crate::shrink(&options).map_err(|error| error.to_string())?;
+        Ok(shrunk.map(|shrunk| shrunk.to_string()))
     }
 }

@@ -15,6 +15,7 @@ use super::metrics::Metrics;
 use super::scenario::{Fidelity, Scenario};
 use super::table::Table;
 use crate::record::Records;
+use std::collections::BTreeSet;
 
 /// A policy that a kind of study offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(crate) struct Outcome {
     pub(crate) tasks: Option<Table>,
     /// The per-interval table, if the engine has one of its own in place of the timeline of the records.
     pub(crate) course: Option<Table>,
+    /// What was reached at all, where the engine has branches to reach.
+    pub(crate) marks: BTreeSet<String>,
     /// Claims that did not hold, each with the line that repeats the run.
     pub(crate) failures: Vec<String>,
 }
@@ -77,6 +80,14 @@ pub(crate) trait Engine: Sync {
     /// # Errors
     /// What is wrong with the policy's parameters, in words.
     fn run(&self, policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String>;
+
+    /// A failing run made small, in words; `None` where the engine can't, or the run does not fail.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    fn shrink(&self, _seed: u64) -> Result<Option<String>, String> {
+        Ok(None)
+    }
 }
 
 /// The policies of a kind of study.

@@ -22,7 +22,13 @@ fn findings() -> Findings {
     let capacity = Capacity { nodes: 0, cpus_milli: 5000, mem_mib: 0, gpus_milli: 0 };
     let records = Records { tasks: (0..50).map(task).collect(), capacity, ..Records::default() };
     let (found, timeline) = metrics::of(&records, 20);
-    let seed = |seed| SeedSummary { seed, trace_hash: "00".to_owned(), metrics: found.clone(), failures: Vec::new() };
+    let seed = |seed| SeedSummary {
+        seed,
+        trace_hash: "00".to_owned(),
+        metrics: found.clone(),
+        marks: Default::default(),
+        failures: Vec::new(),
+    };
     let slower = |mut run: SeedSummary| {
         run.metrics.insert("flow_time_mean".to_owned(), 99.0);
         run
