@@ -2,8 +2,10 @@
 //! variable `KAON_<NAME>`; the order is flag, environment, file, default.
 
 mod operator;
+mod sim;
 
 pub(crate) use operator::{Explain, Quota, SetQuota, Weight};
+pub(crate) use sim::Convert;
 
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -370,6 +372,8 @@ pub(crate) enum Sim {
     List(SimList),
     /// Run a scenario and judge assertions about it; the exit code is 1 when one does not hold.
     Check(Check),
+    /// Convert a workload or a list of nodes to the native CSV.
+    Convert(Convert),
 }
 
 /// A scenario, and how it is run.

@@ -90,7 +90,8 @@ fn seeds_that_break_a_claim_are_kept_and_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
     let small = ["--set", "workload.count=30", "--set", "cluster.agents=4"];
     let (code, out, err) = sim(folder.path(), &[&["explore", "chaos", "--seeds", "1-3"][..], &small].concat());
-    assert!(code == Some(0) && out.contains("3 runs, 0 seeds failed"), "{out}{err}");
+    assert!(code == Some(0) && out.contains("3 runs,") && out.contains(" 0 seeds failed"), "{out}{err}");
+    assert!(out.contains("marks reached; the rarest: "), "{out}");
     // A deadline that nothing can meet.
     let hasty = [&small[..], &["--set", "duration=2 s", "--out", "failed"]].concat();
     let (code, out, _) = sim(folder.path(), &[&["explore", "chaos", "--seeds", "5-6"][..], &hasty].concat());
@@ -99,4 +100,45 @@ fn seeds_that_break_a_claim_are_kept_and_replayed() {
     assert!(code == Some(0) && out.contains("1 of 1 runs came out as recorded"), "{out}");
     let (code, _, _) = sim(folder.path(), &[&["replay", "5"][..], &small].concat());
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_failing_seed_is_made_smaller() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = ["run", "--agents", "4", "--frameworks", "2", "--tasks", "40", "--plant", "overtaking", "--shrink"];
+    let (code, out, err) = sim(folder.path(), &[&cluster[..], &["--faults", "--seeds", "2"]].concat());
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains("shrunk in ") && out.contains(" to 1 agents, "), "{out}");
+    let repeat = out.lines().filter_map(|line| line.trim().strip_prefix("repeat: kaon sim ")).next_back();
+    let words: Vec<&str> = repeat.expect("a line that repeats it").split(' ').collect();
+    let (code, again, _) = sim(folder.path(), &words);
+    assert!(code == Some(1) && again.contains("claim broken"), "{again}");
+}
+
+#[test]
+fn workloads_are_converted_to_the_native_format() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("log.swf"), "; MaxProcs: 8\n1 0 0 60 2 -1 -1 2 90 -1 1 7 1 1 1 1 -1 -1\n")
+        .expect("a file");
+    let (code, out, err) = sim(folder.path(), &["convert", "swf", "log.swf"]);
+    assert_eq!(code, Some(0), "{err}");
+    let mut lines = out.lines();
+    assert!(lines.next().is_some_and(|header| header.starts_with("job,task,tenant,submit_us,run_us")), "{out}");
+    assert!(
+        lines.next().is_some_and(|row| row.starts_with("1,0,") && row.contains(",60000000,90000000,2000,")),
+        "{out}"
+    );
+    let (code, _, err) = sim(folder.path(), &["convert", "swf", "log.swf", "--out", "native.csv"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(std::fs::read_to_string(folder.path().join("native.csv")).expect("a table"), out);
+    let (code, again, _) = sim(folder.path(), &["convert", "native", "native.csv"]);
+    assert!(code == Some(0) && again == out, "native is native: {again}");
+    std::fs::write(folder.path().join("bad.csv"), "job,submit_us,cpus_milli\n1,0,x\n2,0,500\n").expect("a file");
+    let (code, _, err) = sim(folder.path(), &["convert", "native", "bad.csv", "--out", "half.csv"]);
+    assert!(code == Some(1) && err.contains("bad.csv:2"), "{err}");
+    assert!(!folder.path().join("half.csv").exists() && !folder.path().join("half.unfinished").exists());
+    let (code, out, err) = sim(folder.path(), &["convert", "native", "bad.csv", "--lenient"]);
+    assert!(code == Some(0) && out.lines().count() == 2 && err.contains("1 rows left out"), "{out}{err}");
+    let (code, _, err) = sim(folder.path(), &["convert", "sfw", "log.swf"]);
+    assert!(code == Some(2) && err.contains("swf"), "{err}");
 }

@@ -91,7 +91,8 @@ impl Planner {
 
     fn physics(&mut self) {
         let toss = [(); 5].map(|()| self.toss());
-        let all: [(&str, fn(&mut Laws)); 5] = [
+        type Change = fn(&mut Laws);
+        let all: [(&str, Change); 5] = [
             ("long and uneven latencies", |laws| {
                 laws.network = Delay { spread: Duration::millis(20), tail_parts: 5_000, ..laws.network };
             }),

@@ -1,6 +1,7 @@
 //! `kaon sim`: simulated clusters and studies of them.
 
 mod cluster;
+mod convert;
 mod judge;
 mod list;
 mod show;
@@ -22,6 +23,7 @@ pub(crate) fn dispatch(command: Sim) -> Result<i32> {
         Sim::Compare(arguments) => judge::compare(&arguments),
         Sim::List(arguments) => list::list(&arguments).map(|()| 0),
         Sim::Check(arguments) => judge::check(&arguments),
+        Sim::Convert(arguments) => convert::run(&arguments).map(|()| 0),
     }
 }
 

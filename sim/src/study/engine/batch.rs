@@ -1,9 +1,10 @@
 //! Batch orders on a pool of processors: on a log of a real machine, where seeds differ in nothing, or on drawn jobs.
 
-use super::{Engine, Outcome, PolicyRow};
+use super::{Engine, Outcome, PolicyRow, alone};
 use crate::batch::{self, Job, Parameters, Passes, Pool, Ties, Unit};
 use crate::study::error::Error;
 use crate::study::meter::Meter;
+use crate::study::metrics::{Metrics, times};
 use crate::study::scenario::{Scenario, Settings, law};
 use crate::workload::generate::{self, Arrivals, Law, Shape};
 use crate::workload::swf::{self, Log};
@@ -27,6 +28,8 @@ pub(super) struct Batch {
     pool: Pool,
     source: Source,
     parameters: Parameters,
+    /// Whether tenants also run alone, each on its part.
+    is_fairness_told: bool,
 }
 
 /// The period of the time of day.
@@ -94,7 +97,8 @@ impl Batch {
         };
         let preemption_cost_us = settings.micros("engine.preemption_cost");
         let parameters = Parameters { ties, passes, preemption_cost_us, ..Parameters::default() };
-        Ok(Self { pool: Pool { processors, unit: Unit::Processor }, source, parameters })
+        let is_fairness_told = settings.switch("output.finish_time_fairness");
+        Ok(Self { pool: Pool { processors, unit: Unit::Processor }, source, parameters, is_fairness_told })
     }
 }
 
@@ -107,10 +111,16 @@ impl Engine for Batch {
         };
         let jobs = if let Source::Jobs(jobs) = &self.source { jobs } else { &drawn };
         let records = batch::run(self.pool, jobs, policy, &self.parameters).map_err(|error| error.to_string())?;
+        let mut metrics = Metrics::new();
+        if self.is_fairness_told {
+            let ratios = alone::finish_time_ratios(self.pool, jobs, policy, &self.parameters, &records)?;
+            times::ratios(&mut metrics, "finish_time_fairness", ratios);
+        }
         Ok(Outcome {
             trace_hash: records.trace_hash(),
             events: records.events,
             records: Some(records),
+            metrics,
             ..Outcome::default()
         })
     }

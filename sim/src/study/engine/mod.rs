@@ -2,6 +2,7 @@
 //!
 //! An engine reads its inputs once, when it is made, and is then asked for runs by many threads at a time.
 
+mod alone;
 mod architecture;
 mod batch;
 mod cluster;

@@ -20,6 +20,10 @@ pub const METRICS: &[MetricRow] = &[
     row("jct_*", "seconds from a job's submit to the end of its last task"),
     row("slowdown_*", "flow time over run time"),
     row("bounded_slowdown_*", "the same with run times below 10 s taken for 10 s, and at least 1"),
+    row(
+        "finish_time_fairness_*",
+        "a job's flow time over that of the same job when its tenant has 1/n of the pool for itself (Themis)",
+    ),
     row("makespan", "seconds from the first submit to the last end"),
     row("tasks", "tasks of the workload"),
     row("tasks_finished", "tasks that ended"),

@@ -72,7 +72,8 @@ fn times(metrics: &mut Metrics, name: &str, mut values: Vec<i64>) {
     enter(metrics, format!("{name}_max"), values.last().copied().map(seconds));
 }
 
-fn ratios(metrics: &mut Metrics, name: &str, mut values: Vec<f64>) {
+/// The statistics of a distribution of ratios.
+pub(crate) fn ratios(metrics: &mut Metrics, name: &str, mut values: Vec<f64>) {
     // The sum in the order of the workload: published means were made so.
     enter(metrics, format!("{name}_mean"), mean(&values));
     values.sort_unstable_by(f64::total_cmp);

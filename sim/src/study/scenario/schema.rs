@@ -170,6 +170,12 @@ const BATCH: &[Key] = &[
         "whether jobs are started after each event, or once when all of an instant are handled",
     ),
     key("engine.preemption_cost", Kind::Time, "0 s", "work that a preemption adds to the job it stops (srpt, las)"),
+    key(
+        "output.finish_time_fairness",
+        Kind::Switch,
+        "false",
+        "whether each tenant's jobs also run alone on its equal part of the pool, for `finish_time_fairness`",
+    ),
 ];
 
 /// What one who shares is.

@@ -1,0 +1,37 @@
+//! `kaon sim convert`: any format of workloads and nodes to the native one.
+
+use crate::arguments::Convert;
+use anyhow::{Context, Result};
+use kaon_sim::workload::convert::convert;
+use kaon_sim::workload::rows::Strictness;
+use std::fs::File;
+use std::io::{BufWriter, Write, stdout};
+
+/// Converts, and tells on stderr what was left out.
+pub(super) fn run(arguments: &Convert) -> Result<()> {
+    let strictness = if arguments.lenient { Strictness::Lenient } else { Strictness::Strict };
+    let skipped = match &arguments.out {
+        None => convert(&arguments.format, &arguments.file, strictness, &mut stdout().lock())?,
+        Some(path) => {
+            // A file that is only half a table must not be taken for a whole one.
+            let unfinished = path.with_extension("unfinished");
+            let file = File::create(&unfinished).with_context(|| format!("can't write {}", unfinished.display()))?;
+            let mut out = BufWriter::new(file);
+            let converted = convert(&arguments.format, &arguments.file, strictness, &mut out)
+                .map_err(anyhow::Error::from)
+                .and_then(|skipped| out.flush().map(|()| skipped).map_err(anyhow::Error::from));
+            let kept =
+                converted.and_then(|skipped| std::fs::rename(&unfinished, path).map(|()| skipped).map_err(Into::into));
+            if kept.is_err() {
+                // What is left of a failure is of no use; that it can't be removed changes nothing.
+                let _ = std::fs::remove_file(&unfinished);
+            }
+            kept?
+        }
+    };
+    if skipped.rows > 0 {
+        eprintln!("{} rows left out", skipped.rows);
+        skipped.shown.iter().for_each(|row| eprintln!("  {row}"));
+    }
+    Ok(())
+}
