@@ -63,11 +63,15 @@ pub fn equilibrium(problem: &Problem) -> Result<Equilibrium, Refused> {
     for (&resource, &price) in resources.iter().zip(&market.prices) {
         found.prices[resource] = price / problem.capacity[resource] as f64;
     }
-    found.exact = exact(problem, &resources, &who, &market).map(|tasks| {
+    if let Some(exact) = exact(problem, &resources, &who, &market) {
+        // Where a resource is exhausted and yet free, the solver comes no nearer than the root of what rounding leaves.
         let mut all = vec![Fraction::zero(); problem.tenants.len()];
-        who.iter().zip(tasks).for_each(|(&at, tasks)| all[at] = tasks);
-        all
-    });
+        who.iter().zip(exact.tasks).for_each(|(&at, tasks)| all[at] = tasks);
+        found.tasks = all.iter().map(|tasks| tasks.float()).collect();
+        found.prices = vec![0.0; problem.capacity.len()];
+        exact.prices.iter().for_each(|(resource, price)| found.prices[*resource] = price.float());
+        found.exact = Some(all);
+    }
     Ok(found)
 }
 
@@ -194,8 +198,14 @@ impl Point {
     }
 }
 
-/// The tasks of `who` as fractions, from the resources that may be exhausted.
-fn exact(problem: &Problem, resources: &[usize], who: &[usize], market: &Market) -> Option<Vec<Fraction>> {
+/// An equilibrium in fractions: the tasks of those who can run, and each price that is not zero with its resource.
+struct Exact {
+    tasks: Vec<Fraction>,
+    prices: Vec<(usize, Fraction)>,
+}
+
+/// The equilibrium of `who` in fractions, from the resources that may be exhausted.
+fn exact(problem: &Problem, resources: &[usize], who: &[usize], market: &Market) -> Option<Exact> {
     let alone = resources.iter().find_map(|&one| exact_alone(problem, one, who));
     if alone.is_some() {
         return alone;
@@ -210,7 +220,7 @@ fn exact(problem: &Problem, resources: &[usize], who: &[usize], market: &Market)
 }
 
 /// Only one resource has a price, and everybody needs it: it is shared by weight.
-fn exact_alone(problem: &Problem, resource: usize, who: &[usize]) -> Option<Vec<Fraction>> {
+fn exact_alone(problem: &Problem, resource: usize, who: &[usize]) -> Option<Exact> {
     let weights = who.iter().map(|&at| problem.tenants[at].weight).try_fold(0, u64::checked_add)?;
     let tasks = who.iter().map(|&at| {
         let tenant = &problem.tenants[at];
@@ -218,11 +228,12 @@ fn exact_alone(problem: &Problem, resource: usize, who: &[usize]) -> Option<Vec<
         part.times(Fraction::ratio(problem.capacity[resource], tenant.demand[resource]).ok()?).ok()
     });
     let tasks = tasks.collect::<Option<Vec<_>>>()?;
-    is_within(problem, who, &tasks)?.then_some(tasks)
+    let price = Fraction::ratio(weights, problem.capacity[resource]).ok()?;
+    is_within(problem, who, &tasks)?.then(|| Exact { tasks, prices: vec![(resource, price)] })
 }
 
 /// These resources are exhausted, as many as there are tenants.
-fn exact_square(problem: &Problem, exhausted: &[usize], who: &[usize]) -> Option<Vec<Fraction>> {
+fn exact_square(problem: &Problem, exhausted: &[usize], who: &[usize]) -> Option<Exact> {
     let whole = |amount: u64| Fraction::ratio(amount, 1).ok();
     let need = |at: usize, resource: usize| whole(problem.tenants[at].demand[resource]);
     let line = |&resource: &usize| who.iter().map(|&at| need(at, resource)).collect::<Option<Vec<_>>>();
@@ -238,7 +249,8 @@ fn exact_square(problem: &Problem, exhausted: &[usize], who: &[usize]) -> Option
     let spent = |(&at, tasks): (&usize, &Fraction)| whole(problem.tenants[at].weight)?.over(*tasks).ok();
     let right = who.iter().zip(&tasks).map(spent).collect::<Option<Vec<_>>>()?;
     let prices = solve(rows, right)?;
-    prices.iter().all(|price| *price >= Fraction::zero()).then_some(tasks)
+    let are_prices = prices.iter().all(|price| *price >= Fraction::zero());
+    are_prices.then(|| Exact { tasks, prices: exhausted.iter().copied().zip(prices).collect() })
 }
 
 /// Whether no resource is asked for beyond its capacity; none when that can't be said in 128 bits.

@@ -43,6 +43,19 @@ proptest! {
     }
 }
 
+/// The first resource alone has a price; the third is exhausted as well, and free. Found by chance.
+#[test]
+fn an_exhausted_resource_may_be_free() {
+    let tenant = |weight, demand: [u64; 3]| Tenant { weight, ..Tenant::new(&format!("{demand:?}"), &demand) };
+    let tenants = vec![tenant(2, [3, 1, 0]), tenant(1, [1, 2, 5]), tenant(3, [6, 0, 5]), tenant(2, [4, 1, 1])];
+    let found = equilibrium(&Problem { capacity: vec![34, 29, 34], tenants }).expect("a small market clears");
+    let parts =
+        [(17, 6), (17, 4), (17, 8), (17, 8)].map(|(over, under)| Fraction::ratio(over, under).expect("a fraction"));
+    assert_eq!(found.exact.as_deref(), Some(&parts[..]));
+    assert_eq!(found.tasks, parts.map(|part| part.float()));
+    assert_eq!(found.prices, [8.0 / 34.0, 0.0, 0.0]);
+}
+
 #[test]
 fn a_large_market_clears_as_well() {
     let tenant = |at: u64| {
