@@ -1,9 +1,11 @@
 //! The command line, as data. Every flag has a key of the same name in the configuration file and an environment
 //! variable `KAON_<NAME>`; the order is flag, environment, file, default.
 
+mod fetcher;
 mod operator;
 mod sim;
 
+pub(crate) use fetcher::Fetcher;
 pub(crate) use operator::{Explain, Quota, SetQuota, Weight};
 pub(crate) use sim::Convert;
 
@@ -240,6 +242,8 @@ pub(crate) struct Agent {
     /// How long executors may take to come back after the agent restarted, in seconds.
     #[arg(long, env = "KAON_EXECUTOR_REREGISTRATION_TIMEOUT", default_value_t = 2.0, value_name = "SECONDS")]
     pub(crate) executor_reregistration_timeout: f64,
+    #[command(flatten)]
+    pub(crate) fetcher: Fetcher,
     /// Stop when stdin ends: for members whose parent must not leave them behind.
     #[arg(long, hide = true)]
     pub(crate) leash: bool,

@@ -30,6 +30,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::launcher::ARGUMENT) {
         return kaon_isolators::launcher::main();
     }
+    // What brings foreign files becomes another user, and so does everything in its process.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::fetcher::ARGUMENT) {
+        return kaon_isolators::fetcher::main();
+    }
     // The reader of foreign topologies gets limits that nothing else could live with.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::topology::apart::ARGUMENT) {
         return kaon_isolators::topology::apart::main();

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod failover;
 mod faults;
+mod fetch;
 mod fleet;
 mod framework;
 mod hostile;

@@ -14,6 +14,7 @@
 
 pub mod chain;
 pub mod containers;
+pub mod fetcher;
 pub mod isolator;
 pub mod launcher;
 mod orphans;

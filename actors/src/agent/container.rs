@@ -308,9 +308,10 @@ impl Agent {
             Stage::Waiting if container.wish.is_some() => self.end_container(number, context),
             // Its place is being written down: that comes back first.
             Stage::Waiting => container.enter(Stage::Terminating),
-            Stage::Persisting | Stage::Launching | Stage::Recovering => container.enter(Stage::Terminating),
+            Stage::Persisting | Stage::Recovering => container.enter(Stage::Terminating),
+            // What it fetches may take hours: it is given up now. What runs all the same is killed when that is known.
             Stage::Terminating => self.kill_container(number, context),
-            Stage::Registering | Stage::Reregistering | Stage::Running => {
+            Stage::Launching | Stage::Registering | Stage::Reregistering | Stage::Running => {
                 container.enter(Stage::Terminating);
                 self.kill_container(number, context);
             }

@@ -5,9 +5,10 @@ use crate::arguments::Agent as Options;
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
 use kaon_http::convert::resource_flag;
-use kaon_http::{AgentEdge, Limits};
+use kaon_http::{AgentEdge, Kind, Limits, Sample};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
+use kaon_isolators::fetcher::{Fetcher, FetcherConfig, Statistics};
 use kaon_isolators::resources;
 use kaon_isolators::topology::{self, apart};
 use kaon_kernel::actor::supervision::AGENT_TREE;
@@ -71,6 +72,9 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let listen = endpoint.address()?;
     std::fs::write(dir.join(LISTEN_FILE), listen.to_string())?;
 
+    let fetching = options.fetcher.config(&dir)?;
+    let for_pods = serde_json::to_string(&FetcherConfig { cache_directory: None, ..fetching.clone() })?;
+    let fetcher = Fetcher::new(fetching, Executable::current()?).context("can't set up the fetcher's cache")?;
     let containers = ContainersConfig {
         work_directory: dir.clone(),
         runtime_directory: dir.join(RUNTIME_DIRECTORY),
@@ -84,6 +88,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
                 (executor::CERTIFICATE, credentials.certificate_pem().to_owned()),
                 (executor::KEY, credentials.key_pem().to_owned()),
                 (executor::AUTHORITY, authority_pem.clone()),
+                (executor::FETCHER, for_pods.clone()),
             ];
             if !for_executors.is_empty() {
                 pairs.push((executor::PLANTS, for_executors.join(",")));
@@ -92,6 +97,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         }),
         isolators: Chain::parse(ISOLATION)?,
         switch_user,
+        fetcher: Some(fetcher.clone()),
         parent: None,
     };
     let containers = ProcessContainers::new(containers, tokio::runtime::Handle::current())?;
@@ -112,7 +118,11 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         ]),
         work_dir: dir,
         info,
-        metrics: Arc::new(move || super::samples(&metrics)),
+        metrics: Arc::new(move || {
+            let mut samples = super::samples(&metrics);
+            samples.extend(fetched(&fetcher.statistics()));
+            samples
+        }),
     });
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let over = async move { drop(is_stopped.await) };
@@ -124,6 +134,21 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     endpoint.close().await;
     serving.await??;
     Ok(code)
+}
+
+/// What was fetched, under Mesos's names.
+fn fetched(statistics: &Statistics) -> [Sample; 4] {
+    let sample = |name: &str, value: u64, kind| Sample {
+        name: format!("containerizer/fetcher/{name}"),
+        value: value as f64,
+        kind,
+    };
+    [
+        sample("task_fetches_succeeded", statistics.succeeded, Kind::Counter),
+        sample("task_fetches_failed", statistics.failed, Kind::Counter),
+        sample("cache_size_total_bytes", statistics.cache_bytes_max, Kind::Gauge),
+        sample("cache_size_used_bytes", statistics.cache_bytes, Kind::Gauge),
+    ]
 }
 
 /// The isolators of a machine (`--isolation` of Mesos); cgroups and namespaces are not among them yet.
@@ -145,6 +170,7 @@ pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
         executor_environment: Arc::new(|_| Ok(Vec::new())),
         isolators: Chain::parse(ISOLATION)?,
         switch_user: false,
+        fetcher: None,
         parent: None,
     };
     let containers = ProcessContainers::new(config, tokio::runtime::Handle::current())?;

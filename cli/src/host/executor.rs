@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use kaon_actors::executor::{Executor, ExecutorConfig};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
+use kaon_isolators::fetcher::Fetcher;
 use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
 use kaon_kernel::message::session::PeerRole;
@@ -24,6 +25,8 @@ pub(crate) const CERTIFICATE: &str = "KAON_EXECUTOR_CERTIFICATE";
 pub(crate) const KEY: &str = "KAON_EXECUTOR_KEY";
 /// The certificate of the cluster's authority (PEM), which vouches for the agent.
 pub(crate) const AUTHORITY: &str = "KAON_EXECUTOR_AUTHORITY";
+/// How the agent's fetcher works (JSON); the cache is the agent's alone.
+pub(crate) const FETCHER: &str = "KAON_EXECUTOR_FETCHER";
 /// Panics planted for tests, as in `kaon agent --plant-panic`.
 pub(crate) const PLANTS: &str = "KAON_EXECUTOR_PLANT_PANIC";
 
@@ -52,6 +55,7 @@ pub(crate) async fn run() -> Result<i32> {
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits")?,
         // It runs as the user of its task already.
         switch_user: false,
+        fetcher: Some(Fetcher::new(serde_json::from_str(&text(FETCHER)?)?, Executable::current()?)?),
         // Its end must be its task's, even when both launchers are killed at once.
         parent: Some(text(kaon_isolators::launcher::MARK_VARIABLE)?),
     };

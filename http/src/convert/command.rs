@@ -77,12 +77,10 @@ fn judge(command: &v1::CommandInfo) -> Result<(), Error> {
             return wrong("contains a null byte, which is not allowed in the environment");
         }
     }
-    let texts = command.value.iter().chain(&command.arguments).chain(&command.user);
+    let uris = command.uris.iter().flat_map(|uri| [Some(&uri.value), uri.output_file.as_ref()]).flatten();
+    let texts = command.value.iter().chain(&command.arguments).chain(&command.user).chain(uris);
     if texts.into_iter().any(|text| text.contains('\0')) {
         return Err(Error::Rule("CommandInfo contains a null byte".to_owned()));
-    }
-    if !command.uris.is_empty() {
-        return Err(Error::Unsupported("CommandInfo.uris"));
     }
     Ok(())
 }

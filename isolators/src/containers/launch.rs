@@ -7,9 +7,10 @@ use crate::isolator::Contribution;
 use crate::launcher::description::{Description, File, Report, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
-use crate::{orphans, posix, sandbox};
+use crate::{fetcher, orphans, posix, sandbox};
 use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program};
 use kaon_kernel::id::ContainerId;
+use kaon_kernel::task::Uri;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 
 /// How long a launcher may take for each of its answers. It works for milliseconds; what takes longer is a file system
 /// that hangs.
@@ -37,9 +39,15 @@ struct Started {
 }
 
 impl Inner {
-    /// Launches a container that is reserved in the table.
-    pub(super) async fn launch(self: &Arc<Self>, container: ContainerId, spec: LaunchSpec) -> ContainerOutcome {
-        match self.try_launch(&container, spec).await {
+    /// Launches a container that is reserved in the table. `stopped` says when that is not wanted any more: what is being
+    /// fetched then is given up.
+    pub(super) async fn launch(
+        self: &Arc<Self>,
+        container: ContainerId,
+        spec: LaunchSpec,
+        stopped: oneshot::Receiver<()>,
+    ) -> ContainerOutcome {
+        match self.try_launch(&container, spec, stopped).await {
             Ok((pid, running)) => {
                 let kill = self.table().started(&container, Arc::clone(&running));
                 if let Some(grace) = kill {
@@ -59,9 +67,21 @@ impl Inner {
         }
     }
 
-    async fn try_launch(&self, container: &ContainerId, spec: LaunchSpec) -> Result<(i32, Arc<Running>), String> {
-        let (config, name) = (self.config.clone(), container.clone());
-        let started = self.block(move || start(&config, &name, &spec)).await??;
+    async fn try_launch(
+        &self,
+        container: &ContainerId,
+        mut spec: LaunchSpec,
+        stopped: oneshot::Receiver<()>,
+    ) -> Result<(i32, Arc<Running>), String> {
+        let (config, name, uris) = (self.config.clone(), container.clone(), std::mem::take(&mut spec.uris));
+        let started = if uris.is_empty() {
+            self.block(move || start(&config, &name, &spec)).await??
+        } else {
+            let (home, spec) = self.block(move || Ok::<_, String>((make_home(&config, &name, &spec)?, spec))).await??;
+            self.fetch(container, &spec, &home, uris, stopped).await?;
+            let (config, name) = (self.config.clone(), container.clone());
+            self.block(move || begin(&config, &name, &spec, home)).await??
+        };
         let launcher = Known::of(started.pid);
         let talked = self.talk(container, started).await;
         match talked {
@@ -72,6 +92,43 @@ impl Inner {
                 Err(reason)
             }
         }
+    }
+
+    /// Fetches what the command names. When it fails or is stopped nothing is left but the sandbox.
+    async fn fetch(
+        &self,
+        container: &ContainerId,
+        spec: &LaunchSpec,
+        home: &Home,
+        uris: Vec<Uri>,
+        stopped: oneshot::Receiver<()>,
+    ) -> Result<(), String> {
+        let mut environment = vec![
+            (CONTAINER_VARIABLE.to_owned(), container.to_string()),
+            (MARK_VARIABLE.to_owned(), home.directory.mark()),
+        ];
+        environment.extend(self.config.parent.iter().map(|parent| (PARENT_VARIABLE.to_owned(), parent.clone())));
+        let request = fetcher::Request {
+            work_directory: self.config.work_directory.clone(),
+            sandbox: spec.sandbox.clone(),
+            user: home.user.clone(),
+            uris,
+            environment,
+        };
+        let fetched = match &self.config.fetcher {
+            None => Err("the command names URIs, and there is no fetcher".to_owned()),
+            Some(fetcher) => tokio::select! {
+                biased;
+                Ok(()) = stopped => Err("killed while its URIs were fetched".to_owned()),
+                fetched = fetcher.fetch(request) => fetched,
+            },
+        };
+        if fetched.is_err() {
+            let (config, name) = (self.config.clone(), container.clone());
+            // Finds the worker by its mark, if it has not gone yet.
+            self.block(move || give_up(&config, &name)).await?;
+        }
+        fetched
     }
 
     /// Talks with the launcher until the program runs.
@@ -115,31 +172,64 @@ async fn answer(from: &mut BufReader<tokio::io::Take<pipe::Receiver>>) -> Result
     }
 }
 
+/// What a container has before its walls: its runtime directory and its sandbox.
+struct Home {
+    user: Option<User>,
+    directory: Directory,
+}
+
 /// Everything up to the launcher's own work; on an error nothing is left but the sandbox.
 fn start(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec) -> Result<Started, String> {
+    begin(config, container, spec, make_home(config, container, spec)?)
+}
+
+/// The part of a start before what is fetched.
+fn make_home(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec) -> Result<Home, String> {
     let user = user(config, spec)?;
     if !spec.rlimits.is_empty() && !config.isolators.names().any(|name| name == posix::RLIMITS) {
         return Err(format!("resource limits are asked for, but the isolator {} is not enabled", posix::RLIMITS));
     }
     let directory = Directory::of(&config.runtime_directory, container.as_str());
     directory.create().map_err(|error| format!("can't make the runtime directory: {error}"))?;
+    let owner = user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
+    let home = match spec.join {
+        true => sandbox::open(&config.work_directory, &spec.sandbox),
+        false => sandbox::create(&config.work_directory, &spec.sandbox, owner),
+    };
+    match home {
+        Ok(_) => Ok(Home { user, directory }),
+        Err(error) => {
+            remove(&directory, container);
+            Err(error.to_string())
+        }
+    }
+}
+
+/// The part of a start after what is fetched.
+fn begin(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec, home: Home) -> Result<Started, String> {
+    let Home { user, directory } = home;
     let made = || -> Result<Started, String> {
-        let owner = user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
-        let home = match spec.join {
-            true => sandbox::open(&config.work_directory, &spec.sandbox),
-            false => sandbox::create(&config.work_directory, &spec.sandbox, owner),
-        };
-        drop(home.map_err(|error| error.to_string())?);
         let wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
         let started = describe(config, container, spec, &directory, user, wanted)
             .and_then(|description| spawn(config, container, &directory, description));
         started.inspect_err(|_| config.isolators.cleanup(container))
     };
-    made().inspect_err(|_| {
-        if let Err(error) = directory.remove() {
-            tracing::warn!(%container, %error, "the runtime directory can't be removed");
-        }
-    })
+    made().inspect_err(|_| remove(&directory, container))
+}
+
+/// Takes back a launch that went wrong before its walls were built. Blocks until nothing is left but the sandbox.
+fn give_up(config: &ContainersConfig, container: &ContainerId) {
+    let directory = Directory::of(&config.runtime_directory, container.as_str());
+    if let Err(error) = orphans::destroy(&directory) {
+        tracing::error!(%container, %error, "something is left of a fetch");
+    }
+    remove(&directory, container);
+}
+
+fn remove(directory: &Directory, container: &ContainerId) {
+    if let Err(error) = directory.remove() {
+        tracing::warn!(%container, %error, "the runtime directory can't be removed");
+    }
 }
 
 fn describe(
@@ -287,7 +377,5 @@ fn undo(config: &ContainersConfig, container: &ContainerId, launcher: Option<Kno
         orphans::reap(launcher);
     }
     config.isolators.cleanup(container);
-    if let Err(error) = directory.remove() {
-        tracing::warn!(%container, %error, "the runtime directory can't be removed");
-    }
+    remove(&directory, container);
 }

@@ -12,6 +12,7 @@ mod table;
 mod watch;
 
 use crate::chain::{Chain, chained};
+use crate::fetcher::Fetcher;
 use crate::launcher::kill_signal;
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
@@ -112,6 +113,8 @@ pub struct ContainersConfig {
     /// Whether tasks run as their own users (`--switch_user`, reference 15.2); this needs root. If not, they all run as
     /// the agent's user, and the users that they name are passed over.
     pub switch_user: bool,
+    /// What brings the URIs of commands into sandboxes. Without one a launch that names any is refused.
+    pub fetcher: Option<Fetcher>,
     /// The mark of the container that this process itself is in, if any (its variable
     /// [`MARK_VARIABLE`](crate::launcher::MARK_VARIABLE)): the end of that one is theirs too.
     pub parent: Option<String>,
@@ -122,7 +125,7 @@ impl fmt::Debug for ContainersConfig {
         let mut debug = formatter.debug_struct("ContainersConfig");
         debug.field("work_directory", &self.work_directory).field("runtime_directory", &self.runtime_directory);
         debug.field("isolators", &self.isolators).field("switch_user", &self.switch_user);
-        debug.field("parent", &self.parent).finish_non_exhaustive()
+        debug.field("fetcher", &self.fetcher).field("parent", &self.parent).finish_non_exhaustive()
     }
 }
 
@@ -199,7 +202,7 @@ impl Containers for ProcessContainers {
                 let reserved = reserved.and_then(|()| inner.table().reserve(&container));
                 self.inner.runtime.spawn(async move {
                     done(match reserved {
-                        Ok(()) => inner.launch(container, *spec).await,
+                        Ok(stopped) => inner.launch(container, *spec, stopped).await,
                         Err(reason) => ContainerOutcome::Failed { reason },
                     });
                 });

@@ -11,6 +11,7 @@ use kaon_kernel::id::ContainerId;
 use kaon_kernel::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// The callback of a request.
 pub(super) type Answer = Box<dyn FnOnce(ContainerOutcome) + Send>;
@@ -24,9 +25,12 @@ struct Entry {
     waiters: Vec<Answer>,
 }
 
+/// Tells a launch that it is not wanted any more; gone when it was told.
+type Stop = Option<oneshot::Sender<()>>;
+
 enum Phase {
     /// On its way, and to be killed with this grace as soon as it runs.
-    Launching(Option<Duration>),
+    Launching(Option<Duration>, Stop),
     /// Its launcher runs.
     Running(Arc<Running>),
     /// Nothing of it is left.
@@ -41,23 +45,24 @@ pub(super) const UNKNOWN: Exit = Exit {
 };
 
 impl Table {
-    /// Takes a new container in.
-    pub(super) fn reserve(&mut self, container: &ContainerId) -> Result<(), String> {
+    /// Takes a new container in. What it gives says when the launch is not wanted any more.
+    pub(super) fn reserve(&mut self, container: &ContainerId) -> Result<oneshot::Receiver<()>, String> {
         if self.0.contains_key(container) {
             return Err(format!("container {container} exists already"));
         }
         if self.0.len() >= CONTAINERS_MAX {
             return Err(format!("the machine has {CONTAINERS_MAX} containers, more are not served"));
         }
-        self.0.insert(container.clone(), Entry { phase: Phase::Launching(None), waiters: Vec::new() });
-        Ok(())
+        let (stop, stopped) = oneshot::channel();
+        self.0.insert(container.clone(), Entry { phase: Phase::Launching(None, Some(stop)), waiters: Vec::new() });
+        Ok(stopped)
     }
 
     /// A launch is done. Answers the grace of a kill that came meanwhile.
     pub(super) fn started(&mut self, container: &ContainerId, running: Arc<Running>) -> Option<Duration> {
         let entry = self.0.get_mut(container)?;
         match std::mem::replace(&mut entry.phase, Phase::Running(running)) {
-            Phase::Launching(kill) => kill,
+            Phase::Launching(kill, _) => kill,
             Phase::Running(_) | Phase::Ended(_) => None,
         }
     }
@@ -106,7 +111,11 @@ impl Table {
     /// Asks for the end. Answers the launcher to tell; one that is on its way is remembered.
     pub(super) fn kill(&mut self, container: &ContainerId, grace: Duration) -> Option<Arc<Running>> {
         match &mut self.0.get_mut(container)?.phase {
-            Phase::Launching(kill) => {
+            Phase::Launching(kill, stop) => {
+                if let Some(stop) = stop.take() {
+                    // A launch that is past the point where it can be given up does not listen.
+                    let _ = stop.send(());
+                }
                 *kill = Some(kill.map_or(grace, |before| before.min(grace)));
                 None
             }
@@ -119,14 +128,14 @@ impl Table {
     pub(super) fn running(&self, container: &ContainerId) -> Option<Arc<Running>> {
         match &self.0.get(container)?.phase {
             Phase::Running(running) => Some(Arc::clone(running)),
-            Phase::Launching(_) | Phase::Ended(_) => None,
+            Phase::Launching(..) | Phase::Ended(_) => None,
         }
     }
 
     /// Forgets a container that has ended, or was never there.
     pub(super) fn forget(&mut self, container: &ContainerId) -> Result<(), String> {
         match self.0.get(container) {
-            Some(Entry { phase: Phase::Launching(_) | Phase::Running(_), .. }) => {
+            Some(Entry { phase: Phase::Launching(..) | Phase::Running(_), .. }) => {
                 Err(format!("container {container} has not ended"))
             }
             Some(_) => {
@@ -189,7 +198,7 @@ mod tests {
         for grace in [5, 3, 9] {
             assert!(table.kill(&name(0), Duration::secs(grace)).is_none());
         }
-        assert!(matches!(table.0[&name(0)].phase, Phase::Launching(Some(grace)) if grace == Duration::secs(3)));
+        assert!(matches!(table.0[&name(0)].phase, Phase::Launching(Some(grace), None) if grace == Duration::secs(3)));
         assert!(table.forget(&name(0)).is_err());
         assert!(table.failed(&name(0)).is_empty() && !table.contains(&name(0)));
     }

@@ -6,9 +6,11 @@
 #![allow(missing_docs, reason = "a test binary")]
 
 mod end;
+mod fetch;
 mod life;
 mod restart;
 mod rig;
+mod serve;
 mod topology;
 mod walls;
 
@@ -23,12 +25,14 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some(kaon_isolators::launcher::ARGUMENT) => return kaon_isolators::launcher::main(),
         Some(kaon_isolators::launcher::EXECUTOR_ARGUMENT) => return walls::executor(),
+        Some(kaon_isolators::fetcher::ARGUMENT) => return kaon_isolators::fetcher::main(),
         Some(kaon_isolators::topology::apart::ARGUMENT) => return kaon_isolators::topology::apart::main(),
         Some("terms") => return walls::terms(),
         Some("agent") => return restart::agent(&arguments[1..]),
         _ => {}
     }
-    let all: Vec<Test> = [life::TESTS, walls::TESTS, end::TESTS, restart::TESTS, topology::TESTS].concat();
+    let all: Vec<Test> =
+        [life::TESTS, walls::TESTS, end::TESTS, fetch::TESTS, restart::TESTS, topology::TESTS].concat();
     let (mut words, mut skipped, mut exact, mut list) = (Vec::new(), Vec::new(), false, false);
     let mut rest = arguments.into_iter();
     while let Some(argument) = rest.next() {

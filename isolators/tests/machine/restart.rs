@@ -1,10 +1,10 @@
 //! The agent goes and comes back: what it knows is found again, what it does not know is destroyed, and a number alone
 //! convinces nobody.
 
-use crate::Test;
 use crate::rig::{Machine, PATIENCE, config, eventually, exec, id, is_alive, mark, runtime, shell, sleepers, stat};
+use crate::{Test, fetch};
 use kaon_isolators::containers::{Error, ProcessContainers};
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, LaunchSpec};
 use kaon_kernel::port::Containers;
 use kaon_kernel::time::Duration as Length;
 use nix::sys::signal::{Signal, kill};
@@ -53,11 +53,12 @@ fn the_living_and_the_ended_are_found() {
     assert_eq!(machine.recover(&["later", "alive", "before"]), ["before", "later"]);
 }
 
-/// The agent's part of [`the_agent_is_killed`]: launches and waits for its death.
+/// The agent's part of [`the_agent_is_killed`]: launches, with what is fetched for it, and waits for its death.
 pub(crate) fn agent(arguments: &[String]) -> ExitCode {
     let containers = ProcessContainers::new(config(Path::new(&arguments[0])), runtime()).expect("containers");
     let (sender, receiver) = mpsc::channel();
-    let spec = Box::new(exec("c", &["/bin/sleep", &arguments[1]]));
+    let uris = arguments[2..].iter().map(|value| fetch::uri(value)).collect();
+    let spec = Box::new(LaunchSpec { uris, ..exec("c", &["/bin/sleep", &arguments[1]]) });
     let request = ContainerRequest::Launch { container: id("c"), spec };
     containers.request(request, Box::new(move |outcome| sender.send(outcome).unwrap_or_default()));
     println!("{:?}", receiver.recv());

@@ -2,6 +2,7 @@
 
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
+use kaon_isolators::fetcher::{Fetcher, FetcherConfig};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Program};
 use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::ContainerId;
@@ -30,6 +31,11 @@ pub(crate) struct Machine {
     containers: Option<ProcessContainers>,
 }
 
+fn fetcher(directory: &Path) -> Fetcher {
+    let config = FetcherConfig { cache_directory: Some(directory.join("cache")), ..FetcherConfig::default() };
+    Fetcher::new(config, Executable::current().expect("own executable")).expect("a fetcher")
+}
+
 pub(crate) fn config(directory: &Path) -> ContainersConfig {
     ContainersConfig {
         work_directory: directory.join("work"),
@@ -38,6 +44,7 @@ pub(crate) fn config(directory: &Path) -> ContainersConfig {
         executor_environment: Arc::new(|_| Ok(Vec::new())),
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits").expect("known names"),
         switch_user: true,
+        fetcher: Some(fetcher(directory)),
         parent: None,
     }
 }
