@@ -64,7 +64,7 @@ fn fetching(id: &str, command: &str, uris: Value) -> Value {
 }
 
 fn ends(framework: &mut Framework, id: &str, state: &str) -> Value {
-    let is_over = |framework: &mut Framework| framework.latest(id).is_some_and(crate::framework::is_terminal);
+    let is_over = |framework: &Framework| framework.latest(id).is_some_and(crate::framework::is_terminal);
     framework.until("the end of a task", is_over);
     let status = framework.status(id).expect("it was waited for").clone();
     assert_eq!(status["state"], state, "{status}");

@@ -102,7 +102,7 @@ fn parts(call: &Call) -> usize {
                     let inner = |task: &kaon_kernel::task::TaskInfo| {
                         1 + task.resources.iter().count()
                             + task.labels.len()
-                            + task.command.as_ref().map_or(0, |command| command.environment.len())
+                            + task.command.as_ref().map_or(0, |command| command.environment.len() + command.uris.len())
                     };
                     tasks.iter().map(inner).sum()
                 }

@@ -122,7 +122,9 @@ fn tar_comes_out_whole_in_every_packing() {
         raw(&mut builder, kind, path, link, 0o6755, if kind == FILE { b"text" } else { b"" });
     }
     let mut header = Header::new_gnu();
-    (header.set_size(4), header.set_mode(0o600), header.set_mtime(0));
+    header.set_size(4);
+    header.set_mode(0o600);
+    header.set_mtime(0);
     builder.append_data(&mut header, &long, &b"deep"[..]).unwrap();
     builder.append_pax_extensions([("path", "by/pax".as_bytes()), ("comment", b"x")]).unwrap();
     raw(&mut builder, FILE, "not-this", "", 0o644, b"pax");
@@ -196,7 +198,8 @@ fn no_tar_writes_outside() {
     let deep = format!("{}f", "d/".repeat(65));
     let mut builder = Builder::new(Vec::new());
     let mut header = Header::new_gnu();
-    (header.set_size(0), header.set_mode(0o644));
+    header.set_size(0);
+    header.set_mode(0o644);
     builder.append_data(&mut header, &deep, &b""[..]).unwrap();
     refused("a.tar", &builder.into_inner().unwrap(), "too deep");
     let mut builder = Builder::new(Vec::new());
@@ -227,7 +230,8 @@ fn bombs_do_not_go_off() {
     // A petabyte is refused before it is written.
     let mut header = Header::new_gnu();
     header.set_path("large").unwrap();
-    (header.set_size(1 << 50), header.set_mode(0o644));
+    header.set_size(1 << 50);
+    header.set_mode(0o644);
     header.set_cksum();
     refused("a.tar", header.as_bytes(), "bytes are not fetched");
     // A pipe of headers that never ends, and a name without end.
