@@ -12,6 +12,7 @@ mod fetch;
 mod fleet;
 mod framework;
 mod hostile;
+mod idle;
 mod impostor;
 mod outside;
 mod panics;

@@ -59,6 +59,8 @@ enum Phase {
     Busy,
     /// Nothing is under way since then.
     Idle(Instant),
+    /// It was told to make room for another.
+    Leaving,
 }
 
 impl Default for State {
@@ -72,14 +74,18 @@ impl Progress {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub(super) fn hangup(&self) -> &Hangup {
-        &self.hangup
-    }
+    /// Since when it asks for nothing: it is idle, or the head of its request does not end. Such a connection makes room
+    /// for a newer one, so that those who only connect keep nobody out.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         match self.lock().phase {
-            Phase::Idle(since) => Some(since),
-            Phase::Head(_) | Phase::Busy => None,
+            Phase::Idle(since) | Phase::Head(since) => Some(since),
+            Phase::Busy | Phase::Leaving => None,
         }
+    }
+    /// Hangs up on it, once.
+    pub(super) fn make_room(&self) {
+        self.lock().phase = Phase::Leaving;
+        self.hangup.now();
     }
     fn on_read(&self) {
         let mut state = self.lock();

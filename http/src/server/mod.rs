@@ -152,13 +152,13 @@ fn lock<T>(table: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Hangs up on the connection that has been idle longest; whether there was one. Cost: all connections, only at the bound.
+/// Hangs up on the connection that has asked for nothing for longest; whether there was one. Cost: all connections, only at the bound.
 fn make_room(table: &Table) -> bool {
     let table = lock(table);
     let idle = table.values().filter_map(|progress| Some((progress.idle_since()?, progress)));
     match idle.min_by_key(|(since, _)| *since) {
         Some((_, progress)) => {
-            progress.hangup().now();
+            progress.make_room();
             true
         }
         None => false,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use kaon_http::Limits;
+use kaon_kernel::message::event::FrameworkEvent;
 use serde_json::json;
 
 use super::rig::{Client, Rig, within};
@@ -183,6 +184,24 @@ async fn at_the_bound_the_longest_idle_connection_makes_room() {
     within("the end of the oldest", idle[0].ended()).await;
     idle[1].send(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(idle[1].answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn those_who_only_connect_keep_nobody_out() {
+    let rig = Rig::leading_with(Limits { connections: 3, ..Limits::default() }).await;
+    let mut standing = rig.subscribed(1, "f").await;
+    let mut silent = rig.client().await;
+    let mut begun = rig.client().await;
+    begun.send(b"GET /hea").await;
+    for _ in 0..10 {
+        let mut newest = rig.client().await;
+        newest.send(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert_eq!(newest.answer().await.status(), 200);
+    }
+    within("the end of the silent one", silent.ended()).await;
+    within("the end of the other", begun.ended()).await;
+    rig.tell(1, standing.stream, &FrameworkEvent::Heartbeat);
+    assert_eq!(standing.client.event().await.expect("it stands")["type"], "HEARTBEAT");
 }
 
 #[tokio::test]
