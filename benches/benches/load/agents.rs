@@ -135,10 +135,7 @@ impl Agents {
                     hostname: format!("agent-{number}"),
                     ip: "127.0.0.1".to_owned(),
                     port: 5051,
-                    resources: Resources::cpus_and_mem(
-                        Quantity::units(self.cpus as i64),
-                        Quantity::units(self.cpus as i64 * 1024),
-                    ),
+                    resources: Resources::cpus_and_mem(Quantity::units(self.cpus), Quantity::units(self.cpus * 1024)),
                     attributes: Vec::new(),
                     domain: None,
                     version: "0".to_owned(),
@@ -195,6 +192,7 @@ impl Agents {
                 ip_addresses: vec!["127.0.0.1".to_owned()],
             }),
             unreachable_time: None,
+            limitation: None,
             rest: Vec::new(),
         };
         self.say(number, ToMaster::Update { framework_id, status: Box::new(status), latest: STATES[stage] }, master);

@@ -14,7 +14,8 @@ pub struct Bounds {
     pub ratio_max: u64,
     /// ... but up to so many bytes without regard to its size: small archives of zeros are common.
     pub ratio_free_bytes: u64,
-    /// The most memory of a worker in bytes: above what the decoders take at their highest settings.
+    /// The most memory of a worker in bytes, beyond what it begins with: above what the decoders take at their highest
+    /// settings.
     pub memory_bytes_max: u64,
 }
 

@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(Target::parse("/a/b", None).unwrap(), Target::File("/a/b".into()));
         assert_eq!(Target::parse("file:///a", None).unwrap(), Target::File("/a".into()));
         assert_eq!(Target::parse("file://localhost/a", None).unwrap(), Target::File("/a".into()));
-        assert_eq!(Target::parse("b", Some(Path::new("/home"))).unwrap(), Target::File("/home/b".into()));
+        assert_eq!(Target::parse("b", Some(Path::new("/frameworks"))).unwrap(), Target::File("/frameworks/b".into()));
         let secure = http("https://u:p%40@h:8443/x?y");
         assert!(secure.is_secure && secure.port == 8443 && secure.path_and_query == "/x?y");
         assert_eq!(secure.authorization.as_deref(), Some("Basic dTpwQA=="));

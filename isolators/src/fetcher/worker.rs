@@ -70,8 +70,9 @@ pub fn main() -> ExitCode {
 fn run() -> Result<Report, String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("the fetcher can't {what}: {error}");
     let mut order = Order::read(&mut io::stdin().lock()).map_err(|error| failed("read its order", &error))?;
+    let memory = data_bytes().map_err(|error| failed("weigh itself", &error))?;
     for (limit, most) in [
-        (Resource::RLIMIT_DATA, order.bounds.memory_bytes_max),
+        (Resource::RLIMIT_DATA, memory.saturating_add(order.bounds.memory_bytes_max)),
         (Resource::RLIMIT_CPU, PROCESSOR_SECONDS_MAX),
         (Resource::RLIMIT_CORE, 0),
     ] {
@@ -91,7 +92,7 @@ fn run() -> Result<Report, String> {
         become_user(user).map_err(|errno| failed("become the task's user", &errno))?;
     }
     nix::sys::prctl::set_no_new_privs().map_err(|errno| failed("give up rights", &errno))?;
-    let answers = listen();
+    let answers = listen().map_err(|error| failed("hear the agent", &error))?;
     let mut budget = Budget::new(order.bounds);
     for job in jobs {
         let (shown, done) = match job {
@@ -141,18 +142,26 @@ fn become_user(user: &User) -> nix::Result<()> {
     setresuid(uid, uid, uid)
 }
 
+/// What this process has of writable memory, in use or set aside by its allocator.
+fn data_bytes() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib.saturating_mul(1024)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Hears the agent's answers, and ends this process when the agent goes away.
-fn listen() -> mpsc::Receiver<bool> {
+fn listen() -> io::Result<mpsc::Receiver<bool>> {
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
+    std::thread::Builder::new().spawn(move || {
         let mut byte = [0];
         while matches!(io::stdin().lock().read_exact(&mut byte), Ok(())) {
             // Nobody is left to hear when the work is done.
             let _ = sender.send(byte[0] == 1);
         }
         std::process::exit(1);
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 fn say(report: &Report) -> io::Result<()> {
