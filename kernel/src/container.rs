@@ -28,7 +28,8 @@ pub enum ContainerRequest {
         container: ContainerId,
     },
     /// End its whole process tree: TERM, then KILL after the grace. Answered at once by [`ContainerOutcome::Signalled`];
-    /// the end is told to who waits. A container that is gone already is answered alike.
+    /// the end is told to who waits. A container that is gone already is answered alike. One that is being launched gives
+    /// up what it fetches, or gets the signals as soon as it runs.
     Kill {
         /// Which.
         container: ContainerId,
