@@ -1,7 +1,6 @@
 //! What a task names is fetched before it starts, through the whole of a cluster: over the v1 API, from a server, with
 //! archives that a machine's own tools made.
 
-use crate::client::get;
 use crate::cluster::Cluster;
 use crate::framework::{Framework, info, task};
 use serde_json::{Value, json};
@@ -108,15 +107,12 @@ fn a_task_starts_with_what_it_names() {
     framework.accept(&[&offer], vec![fetching("b", command, uris)], 0.1);
     ends(&mut framework, "b", "TASK_FINISHED");
     assert_eq!(server.hits.load(Ordering::SeqCst), before + 2, "what is cached is not fetched again");
-    let state: Value = get(&cluster.api, "/state").json();
-    let told = state.to_string();
-    assert!(told.contains("/app.tgz"), "the API shows what a task names");
     framework.teardown();
 }
 
 #[test]
 fn what_cannot_be_fetched_fails_its_task_with_the_reason() {
-    let bomb = packed("head -c 300000000 /dev/zero | gzip -9");
+    let bomb = packed("head -c 300000000 /dev/zero | gzip -1");
     let server = Server::new(vec![
         ("/escape.tar", packed("tar cPf - ../$(basename $PWD)/app/run")),
         ("/absolute.tar", packed("tar cPf - $PWD/app/run")),
