@@ -189,7 +189,7 @@ impl Framework {
             ..v1::offer::Operation::default()
         };
         let (offer_ids, operations) = (vec![offer.id.clone()], vec![operation]);
-        let filters = Some(v1::Filters { refuse_seconds: Some(refuse), ..v1::Filters::default() });
+        let filters = Some(v1::Filters { refuse_seconds: Some(refuse) });
         self.call(Type::Accept, |call| call.accept = Some(call::Accept { offer_ids, operations, filters }));
     }
 

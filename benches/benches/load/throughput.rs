@@ -26,25 +26,27 @@ pub(crate) fn measure(media: MediaType) {
     let client = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let running = Arc::new(AtomicU64::new(0));
     let is_over = Arc::new(AtomicBool::new(false));
-    let refused: Vec<_> = client.block_on(async {
-        let mut refused = Vec::new();
+    let counts: Vec<_> = client.block_on(async {
+        let mut counts = Vec::new();
         for number in 0..FRAMEWORKS {
             let framework = Framework::subscribe(world.address, media, &format!("role{number}")).await;
-            refused.push(Arc::clone(&framework.refused));
+            counts.push((Arc::clone(&framework.taken), Arc::clone(&framework.refused)));
             tokio::spawn(drive(framework, Arc::clone(&running), Arc::clone(&is_over)));
         }
-        refused
+        counts
     });
+    let taken = || counts.iter().map(|(taken, _)| taken.load(Ordering::Relaxed)).sum::<u64>();
     std::thread::sleep(LENGTH);
-    let (before, began) = (running.load(Ordering::Relaxed), Instant::now());
+    let (before, calls_before, began) = (running.load(Ordering::Relaxed), taken(), Instant::now());
     std::thread::sleep(LENGTH);
-    let (after, seconds) = (running.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
+    let (after, calls, seconds) = (running.load(Ordering::Relaxed), taken(), began.elapsed().as_secs_f64());
     is_over.store(true, Ordering::Relaxed);
-    let refused: u64 = refused.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+    let refused: u64 = counts.iter().map(|(_, refused)| refused.load(Ordering::Relaxed)).sum();
     println!(
-        "throughput {media:?}: {:.0} tasks/s, each with three statuses acknowledged ({AGENTS} agents, {FRAMEWORKS} \
-         frameworks, LAUNCH of {BATCH}, {refused} calls refused)",
-        (after - before) as f64 / seconds
+        "throughput {media:?}: {:.0} tasks/s, each with three statuses acknowledged; {:.0} calls/s ({AGENTS} agents, \
+         {FRAMEWORKS} frameworks, LAUNCH of {BATCH}, {refused} calls refused)",
+        (after - before) as f64 / seconds,
+        (calls - calls_before) as f64 / seconds
     );
     client.shutdown_background();
     world.end();
