@@ -150,7 +150,7 @@ impl Agents {
                 }
             }
             ArchivedToAgent::Ping { .. } => self.say(number, ToMaster::Pong, master),
-            ArchivedToAgent::RunTask { framework, task } => {
+            ArchivedToAgent::RunTask { framework, task, .. } => {
                 let framework_id = framework.id.as_ref().map(|id| FrameworkId::trusted(id.as_str()));
                 let framework_id = framework_id.expect("a framework that runs tasks has an id");
                 self.update(number, framework_id, TaskId::trusted(task.task_id.as_str()), 0, master);
