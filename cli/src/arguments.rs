@@ -536,6 +536,9 @@ pub(crate) struct SimRun {
     /// Every task asks for processing units and memory of its own, packed.
     #[arg(long)]
     pub(crate) placed: bool,
+    /// Frameworks reserve, make persistent volumes, run tasks on them and give them back.
+    #[arg(long)]
+    pub(crate) volumes: bool,
     /// Frameworks remove themselves when they are done.
     #[arg(long)]
     pub(crate) teardown: bool,

@@ -238,8 +238,15 @@ fn an_agent_does_not_come_back_as_another_agent() {
         domain: None,
         version: "0".to_owned(),
     };
-    let lie =
-        ToMaster::Reregister { info: Box::new(info), frameworks: Vec::new(), executors: Vec::new(), tasks: Vec::new() };
+    let lie = ToMaster::Reregister {
+        info: Box::new(info),
+        frameworks: Vec::new(),
+        executors: Vec::new(),
+        tasks: Vec::new(),
+        checkpointed: Resources::new(),
+        operations: Vec::new(),
+        episode: Uuid([7; 16]),
+    };
     impostor.say(ActorKind::Agent, ActorKind::Master, &MasterMessage::Agent(lie));
     impostor.hears("a refusal that names the certificate", |message| {
         matches!(message, ToAgent::Refused { reason } if reason.contains("another certificate than 'agent-2'"))

@@ -25,3 +25,4 @@ mod study;
 mod tidy;
 mod topology;
 mod up;
+mod volumes;

@@ -446,6 +446,9 @@ impl Handler for MasterEdge {
         match parts.as_slice() {
             ["api", "v1", "scheduler"] => scheduler::handle(self, request).await,
             ["api", "v1"] | ["api", "v1", "operator"] => operator::handle(self, request).await,
+            [form @ ("reserve" | "unreserve" | "create-volumes" | "destroy-volumes")] => {
+                operator::handle_form(self, form, request).await
+            }
             ["explain", parts @ ..] => explain::handle(self, parts, request).await,
             parts => {
                 let Some(endpoint) = polled::Endpoint::of(parts) else {

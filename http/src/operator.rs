@@ -12,7 +12,7 @@ use crate::codec::{self, MediaType, media};
 use crate::convert::agent as convert_agent;
 use crate::convert::offer::agent_url;
 use crate::convert::resource::{self, Form};
-use crate::convert::{executor, framework, quota, task, time_info};
+use crate::convert::{executor, framework, operation, quota, task, time_info};
 use crate::edge::{Lookup, MasterEdge, pid};
 use crate::frame::Weight;
 use crate::server::Request;
@@ -20,6 +20,7 @@ use crate::v1::master as api;
 use crate::v1::master::call::Type;
 use crate::v1::master::response::{self, get_agents, get_executors, get_frameworks};
 use crate::v1::mesos as v1;
+use crate::v1::mesos::agent_info::capability::Type as AgentCapability;
 use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
 use crate::{order, version};
@@ -60,6 +61,11 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
     if kind == Type::Teardown {
         return teardown(&edge, call);
     }
+    match order::operation_of(&mut call) {
+        Ok(Some((agent_id, operation))) => return edge.convert(agent_id, operation).await,
+        Ok(None) => {}
+        Err(error) => return answer::bad(error),
+    }
     match order::of(&mut call) {
         Ok(Some(order)) => return edge.order(order).await,
         Ok(None) => {}
@@ -75,9 +81,38 @@ fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
     match kind {
         Type::GetMetrics if call.get_metrics.is_none() => Some("get_metrics"),
         Type::Teardown if call.teardown.is_none() => Some("teardown"),
+        Type::ReserveResources if call.reserve_resources.is_none() => Some("reserve_resources"),
+        Type::UnreserveResources if call.unreserve_resources.is_none() => Some("unreserve_resources"),
+        Type::CreateVolumes if call.create_volumes.is_none() => Some("create_volumes"),
+        Type::DestroyVolumes if call.destroy_volumes.is_none() => Some("destroy_volumes"),
+        Type::GrowVolume if call.grow_volume.is_none() => Some("grow_volume"),
+        Type::ShrinkVolume if call.shrink_volume.is_none() => Some("shrink_volume"),
         Type::UpdateQuota if call.update_quota.is_none() => Some("update_quota"),
         Type::UpdateWeights if call.update_weights.is_none() => Some("update_weights"),
         _ => None,
+    }
+}
+
+/// `POST /reserve`, `/unreserve`, `/create-volumes`, `/destroy-volumes`: forms of the old API.
+pub(crate) async fn handle_form(edge: Arc<MasterEdge>, endpoint: &str, mut request: Request) -> Answer {
+    if let Some(elsewhere) = edge.unless_leading(&request) {
+        return elsewhere;
+    }
+    if request.method() != Method::POST {
+        return answer::not_allowed("POST");
+    }
+    let body = match request.read_body().await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let mut call = match order::of_form(endpoint, &body) {
+        Ok(call) => call,
+        Err(reason) => return answer::bad(reason),
+    };
+    match order::operation_of(&mut call) {
+        Ok(Some((agent_id, operation))) => edge.convert(agent_id, operation).await,
+        Ok(None) => answer::bad("The form names no resources"),
+        Err(error) => answer::bad(error),
     }
 }
 
@@ -156,6 +191,12 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
             out.get_weights = Some(response::GetWeights { weight_infos });
             Kind::GetWeights
         }
+        Type::GetOperations => {
+            let operations = snapshot.operations.iter();
+            let operations = operations.map(|((agent_id, _), held)| operation::held_to_v1(held, agent_id)).collect();
+            out.get_operations = Some(response::GetOperations { operations });
+            Kind::GetOperations
+        }
         Type::GetExecutors => {
             out.get_executors = Some(executors(&snapshot));
             Kind::GetExecutors
@@ -178,6 +219,16 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
     answer::message(media, codec::encode(media, &out))
 }
 
+/// What every agent of this version understands.
+pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 6] = [
+    AgentCapability::MultiRole,
+    AgentCapability::HierarchicalRole,
+    AgentCapability::ReservationRefinement,
+    AgentCapability::ResourceProvider,
+    AgentCapability::ResizeVolume,
+    AgentCapability::AgentOperationFeedback,
+];
+
 fn agents(snapshot: &Snapshot) -> response::GetAgents {
     let (used, offered) = (snapshot.used_by_agent(), snapshot.offered_by_agent());
     let mut out = response::GetAgents::default();
@@ -198,7 +249,10 @@ fn agents(snapshot: &Snapshot) -> response::GetAgents {
             pid: Some(pid("slave(1)", &view.info.ip, view.info.port)),
             registered_time: Some(time_info(view.registered_time)),
             reregistered_time: view.reregistered_time.map(time_info),
-            total_resources: shown(Some(&view.info.resources)),
+            capabilities: AGENT_CAPABILITIES
+                .map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) })
+                .to_vec(),
+            total_resources: shown(Some(view.total())),
             allocated_resources: shown(used.get(id)),
             offered_resources: shown(offered.get(id)),
             ..get_agents::Agent::default()

@@ -2,22 +2,28 @@
 //!
 //! An order goes to the master with a stream of its own; the answer is the only event on it. When none comes in time, or
 //! the master loses its term meanwhile, the operator is told that the outcome is unknown: giving the order again changes
-//! nothing more. Reference 7.1: UPDATE_QUOTA, UPDATE_WEIGHTS.
+//! nothing more. Reference 7.1: UPDATE_QUOTA, UPDATE_WEIGHTS, and what turns resources into others: RESERVE_RESOURCES,
+//! CREATE_VOLUMES and their kin, which do not take twice what is there once.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use kaon_kernel::actor::StreamId;
+use kaon_kernel::id::AgentId;
 use kaon_kernel::message::operator::{Answer as Told, Order};
 use kaon_kernel::message::scheduler::ToMaster;
+use kaon_kernel::resource::operation::Operation;
 use tokio::sync::oneshot;
 
 use crate::answer::{self, Answer};
-use crate::convert::{self, quota};
+use crate::codec::{self, MediaType};
+use crate::convert::{self, operation, quota};
 use crate::edge::{HandError, MasterEdge};
 use crate::frame::{CALL_BYTES_MAX, Weight};
+use crate::path;
 use crate::v1::master::Call;
+use crate::v1::mesos as v1;
 
 /// Orders under way at once.
 pub(crate) const ORDERS_MAX: usize = 1_000;
@@ -41,13 +47,79 @@ pub(crate) fn of(call: &mut Call) -> Result<Option<Order>, convert::Error> {
     Ok(None)
 }
 
+/// What a call wants to become of the resources of an agent; `None` when it wants nothing of that kind.
+///
+/// # Errors
+/// What is wrong with the call.
+pub(crate) fn operation_of(call: &mut Call) -> Result<Option<(AgentId, Operation)>, convert::Error> {
+    let agent = |id: v1::AgentId| AgentId::trusted(id.value);
+    let named = |id: Option<v1::AgentId>, call: &str| {
+        id.map(agent).ok_or_else(|| convert::Error::Rule(format!("Expecting '{call}.agent_id' to be present")))
+    };
+    let (agent_id, (_, operation)) = if let Some(order) = call.reserve_resources.take() {
+        (agent(order.agent_id), operation::reserve(&order.source, &order.resources)?)
+    } else if let Some(order) = call.unreserve_resources.take() {
+        (agent(order.agent_id), operation::unreserve(&order.resources)?)
+    } else if let Some(order) = call.create_volumes.take() {
+        (agent(order.agent_id), operation::create(&order.volumes)?)
+    } else if let Some(order) = call.destroy_volumes.take() {
+        (agent(order.agent_id), operation::destroy(&order.volumes)?)
+    } else if let Some(order) = call.grow_volume.take() {
+        (named(order.agent_id, "grow_volume")?, operation::grow(&order.volume, &order.addition)?)
+    } else if let Some(order) = call.shrink_volume.take() {
+        (named(order.agent_id, "shrink_volume")?, operation::shrink(&order.volume, &order.subtract)?)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some((agent_id, operation)))
+}
+
+/// The call that stands for a form of the old endpoints (`/reserve`, `/unreserve`, `/create-volumes`, `/destroy-volumes`;
+/// reference 2).
+///
+/// # Errors
+/// What is wrong with the form, for people.
+pub(crate) fn of_form(endpoint: &str, body: &[u8]) -> Result<Call, String> {
+    let body = core::str::from_utf8(body).map_err(|_| "Unable to decode query string: it is not UTF-8".to_owned())?;
+    let form = path::query(Some(body)).map_err(|error| format!("Unable to decode query string: {error}"))?;
+    let (kind, part, list) = match endpoint {
+        "reserve" => ("RESERVE_RESOURCES", "reserve_resources", "resources"),
+        "unreserve" => ("UNRESERVE_RESOURCES", "unreserve_resources", "resources"),
+        "create-volumes" => ("CREATE_VOLUMES", "create_volumes", "volumes"),
+        _ => ("DESTROY_VOLUMES", "destroy_volumes", "volumes"),
+    };
+    let value = |name: &str| {
+        path::value(&form, name).ok_or_else(|| format!("Missing '{name}' query parameter in the request body"))
+    };
+    let (agent, resources) = (value("slaveId")?, value(list)?);
+    let resources: serde_json::Value = serde_json::from_str(resources)
+        .map_err(|error| format!("Error in parsing '{list}' query parameter in the request body: {error}"))?;
+    let mut named = serde_json::Map::new();
+    named.insert("agent_id".to_owned(), serde_json::json!({ "value": agent }));
+    named.insert(list.to_owned(), resources);
+    let call = serde_json::json!({ "type": kind, part: named });
+    codec::decode(MediaType::Json, call.to_string().as_bytes())
+        .map_err(|error| format!("Error in parsing '{list}' query parameter in the request body: {error}"))
+}
+
 impl MasterEdge {
     /// Gives the master an order and waits for what becomes of it.
     pub(crate) async fn order(&self, order: Order) -> Answer {
+        self.ordered(|reply| ToMaster::Order { order, reply }).await
+    }
+
+    /// Has the master turn resources of an agent into others.
+    pub(crate) async fn convert(&self, agent_id: AgentId, operation: Operation) -> Answer {
+        let operation = Box::new(operation);
+        self.ordered(|reply| ToMaster::Convert { agent_id, operation, reply }).await
+    }
+
+    async fn ordered(&self, message: impl FnOnce(StreamId) -> ToMaster) -> Answer {
         let weight = Weight::MayBeLarge { bytes_max: CALL_BYTES_MAX };
-        let told = self.answered(|reply| self.tell_master(ToMaster::Order { order, reply }, weight)).await;
-        match told {
+        match self.answered(|reply| self.tell_master(message(reply), weight)).await {
             Ok(Told::Done) => answer::empty(StatusCode::OK),
+            Ok(Told::Accepted) => answer::empty(StatusCode::ACCEPTED),
+            Ok(Told::Conflict { reason }) => answer::refusal(StatusCode::CONFLICT, reason),
             Ok(Told::Refused { reason }) => answer::bad(reason),
             Ok(Told::Unavailable { reason }) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, reason),
             Ok(Told::Explained(_)) => {

@@ -12,6 +12,7 @@ use hyper::{Method, Response, StatusCode};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::scheduler::{Call, ToFramework, ToMaster};
 use kaon_kernel::offer::OfferOperation;
+use kaon_kernel::resource::operation::Operation;
 
 use crate::answer::{self, Answer, Body};
 use crate::codec::{self, MediaType, media};
@@ -52,6 +53,11 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
     };
     match kind {
         Type::Subscribe => subscribe(edge, &request, call),
+        // It once had an answer of its own, so its reader's wishes are still looked at (reference 1.2).
+        Type::ReconcileOperations => match media::response(request.header(&ACCEPT)) {
+            Ok(_) => hand_on(&edge, &request, call, kind, body.len()),
+            Err(error) => headers_refused(error),
+        },
         _ => hand_on(&edge, &request, call, kind, body.len()),
     }
 }
@@ -106,14 +112,27 @@ fn parts(call: &Call) -> usize {
                     };
                     tasks.iter().map(inner).sum()
                 }
-                OfferOperation::Unsupported { .. } => 1,
+                OfferOperation::Convert { operation, .. } => operation.as_ref().map_or(1, |one| parts_of(one)),
             });
             offers.len() + tasks.sum::<usize>()
         }
         Call::Decline { offers, .. } => offers.len(),
         Call::Revive { roles } | Call::Suppress { roles } => roles.len(),
         Call::Reconcile { tasks } => tasks.len(),
+        Call::ReconcileOperations { operations } => operations.len(),
         _ => 1,
+    }
+}
+
+/// How many things an operation names.
+pub(crate) fn parts_of(operation: &Operation) -> usize {
+    match operation {
+        Operation::Reserve { source, resources } => {
+            resources.iter().count() + source.iter().flat_map(|source| source.iter()).count()
+        }
+        Operation::Unreserve { resources } => resources.iter().count(),
+        Operation::Create { volumes } | Operation::Destroy { volumes } => volumes.iter().count(),
+        Operation::Grow { .. } | Operation::Shrink { .. } => 2,
     }
 }
 

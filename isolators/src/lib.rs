@@ -25,3 +25,4 @@ pub mod resources;
 pub mod sandbox;
 mod syscall;
 pub mod topology;
+pub mod volumes;

@@ -56,6 +56,18 @@ pub enum ContainerRequest {
         /// The containers that the asker remembers.
         known: Vec<ContainerId>,
     },
+    /// Make, remove, empty and link persistent volumes. Answered by [`ContainerOutcome::Volumes`]. What is so already stays
+    /// so. Paths are relative to the work directory, or absolute.
+    Volumes {
+        /// Directories to make.
+        make: Vec<String>,
+        /// Directories to remove with all that is in them.
+        remove: Vec<String>,
+        /// Directories of which only what is in them goes: a file system may be mounted there.
+        empty: Vec<String>,
+        /// What a sandbox that exists already gets: that of an executor that runs, when a task with volumes follows.
+        links: Option<Box<VolumeLinks>>,
+    },
     /// Forget an ended container; its sandbox stays for people to read. Answered by [`ContainerOutcome::Cleaned`].
     Cleanup {
         /// Which.
@@ -85,10 +97,34 @@ pub struct LaunchSpec {
     /// Its exact processing units, memory nodes and devices; `None` for one that runs anywhere. A container that shares the
     /// sandbox of another lies within that one's, and has none of its own.
     pub placement: Option<Placement>,
+    /// Persistent volumes that it finds below its sandbox.
+    pub volumes: Vec<VolumeLink>,
     /// Resource limits as in `setrlimit`: name (`RLMT_NOFILE`), soft, hard; `None` means unlimited.
     pub rlimits: Vec<(String, Option<u64>, Option<u64>)>,
     /// What is fetched into its sandbox before its program starts. A launch that can't fetch fails with the reason.
     pub uris: Vec<Uri>,
+}
+
+/// A persistent volume in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeLink {
+    /// Its directory, relative to the work directory or absolute; made when it is not there.
+    pub source: String,
+    /// Where the container finds it, relative to its sandbox.
+    pub container_path: String,
+    /// Whether it may be written.
+    pub writable: bool,
+    /// Whether others may use it at the same time.
+    pub shared: bool,
+}
+
+/// Persistent volumes for one sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeLinks {
+    /// The sandbox, relative to the work directory.
+    pub sandbox: String,
+    /// What it gets.
+    pub links: Vec<VolumeLink>,
 }
 
 /// The program of a container.
@@ -130,6 +166,8 @@ pub enum ContainerOutcome {
     Updated(Result<(), String>),
     /// What the machine still knows of those asked for.
     Recovered(Vec<ContainerId>),
+    /// The volumes are as asked for, or why not.
+    Volumes(Result<(), String>),
     /// It is forgotten.
     Cleaned,
 }

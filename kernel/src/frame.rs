@@ -187,7 +187,7 @@ roots! {
     /// To a master.
     Master = 1, schema 3, crate::message::MasterMessage;
     /// To an allocator.
-    Allocator = 2, schema 1, crate::message::AllocatorMessage;
+    Allocator = 2, schema 2, crate::message::AllocatorMessage;
     /// To a registrar.
     Registrar = 3, schema 1, crate::message::RegistrarMessage;
     /// To an agent.
@@ -197,11 +197,11 @@ roots! {
     /// To a framework's proxy.
     Framework = 6, schema 3, crate::message::FrameworkMessage;
     /// On a framework's stream, outwards.
-    Event = 16, schema 1, crate::message::event::FrameworkEvent;
+    Event = 16, schema 2, crate::message::event::FrameworkEvent;
     /// On the stream of what changed in the cluster, outwards.
     View = 17, schema 3, crate::message::view::ViewEvent;
     /// To an operator, outwards.
-    Answer = 18, schema 1, crate::message::operator::Answer;
+    Answer = 18, schema 2, crate::message::operator::Answer;
     /// From an agent to an executor that speaks HTTP, or to an operator, outwards.
     AgentEvent = 19, schema 1, crate::message::agent_outside::AgentEvent;
     /// The first frame of a session.

@@ -130,6 +130,10 @@ text_id!(
     ContainerId
 );
 text_id!(
+    /// An operation on resources, chosen by its framework when it wants to hear what becomes of it.
+    OperationId
+);
+text_id!(
     /// One life of a leading master: a random UUID, the prefix of what it names.
     MasterId
 );

@@ -23,6 +23,7 @@ pub mod message;
 pub mod nearest;
 #[allow(missing_docs, reason = "as for `message`")]
 pub mod offer;
+pub mod operation;
 pub mod placement;
 pub mod port;
 pub mod quantity;

@@ -1,8 +1,9 @@
 //! Offers: free resources of one agent, held out to one framework under one role.
 
 use crate::agent::{Attribute, Domain};
-use crate::id::{AgentId, ExecutorId, OfferId, RoleName};
+use crate::id::{AgentId, ExecutorId, OfferId, OperationId, RoleName};
 use crate::resource::Resources;
+use crate::resource::operation::Operation;
 use crate::task::{ExecutorInfo, TaskInfo};
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -68,9 +69,13 @@ pub enum OfferOperation {
         /// The tasks. The first thing that is wrong with the group as a whole is the defect of each.
         tasks: Vec<TaskInfo>,
     },
-    /// An operation that this version does not carry out yet: refused by name.
-    Unsupported {
-        /// Its v1 name.
-        name: String,
+    /// Turn resources into others.
+    Convert {
+        /// What the framework calls it, when it wants to hear what becomes of it.
+        operation_id: Option<OperationId>,
+        /// The role under which it says that its resources were offered.
+        allocation: Option<String>,
+        /// What to do; or what the edge found wrong with it, which the master turns into OPERATION_ERROR.
+        operation: Result<Box<Operation>, String>,
     },
 }

@@ -285,3 +285,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_kept_goes_on_top_of_what_the_flags_say() {
+    let started = parse::resources("cpus:4;mem:64;disk:100;disk(web):50").expect("a text");
+    let mut bag = started.clone();
+    let on_static = {
+        let flag = Reservation { dynamic: false, role: RoleName::trusted("web"), principal: None, labels: Vec::new() };
+        let entry = Resource::scalar(ResourceName::Disk, Quantity::units(20)).with_reservation(flag).expect("a stack");
+        with(entry, |identity| identity.disk.clone_from(&volume(1, "s").identity.expect("an identity").disk))
+    };
+    let shared = with(volume(30, "v"), |identity| identity.shared = true);
+    for operation in [
+        reserve(scalar(ResourceName::Cpus, 1, &["web"])),
+        reserve(scalar(ResourceName::Cpus, 1, &["web", "web/a"])),
+        reserve(disk(60, |_| {})),
+        create(shared.clone()),
+        create(on_static),
+    ] {
+        bag.operate(&operation).expect("it is there");
+        assert_eq!(started.with_kept(&bag.kept()).as_ref(), Ok(&bag), "after {operation:?}");
+    }
+    let copies = bag.plus(&one(shared)).expect("a second copy");
+    assert_eq!(copies.without_copies(), bag);
+    let less = parse::resources("cpus:4;mem:64;disk:10;disk(web):50").expect("a text");
+    assert!(less.with_kept(&bag.kept()).is_err(), "sixty of the disk are reserved");
+    assert_eq!(started.with_kept(&started.kept()), Ok(started), "nothing is kept of flags");
+}
+
+#[test]
+fn volumes_have_directories_of_their_own() {
+    assert_eq!(volume(1, "v").volume_directory().as_deref(), Some("volumes/roles/web/v"));
+    let deep = with(volume(1, "v"), |identity| identity.reservations.push(layer("web/a")));
+    assert_eq!(deep.volume_directory().as_deref(), Some("volumes/roles/web a/v"));
+    let path = volume_on(1, "v", Some(source(DiskKind::Path)));
+    assert_eq!(path.volume_directory().as_deref(), Some("/d/volumes/roles/web/v"));
+    let mount = volume_on(1, "v", Some(source(DiskKind::Mount)));
+    assert_eq!(mount.volume_directory().as_deref(), Some("/d"));
+    assert_eq!(disk(1, |_| {}).volume_directory(), None);
+}

@@ -1,5 +1,6 @@
 //! Who plays: the real actors of the cluster, made for the place where they live, and the simulated frameworks.
 
+use crate::client::volumes::AGENT_DISK;
 use crate::client::{Client, ClientConfig};
 use crate::faults::Plan;
 use crate::options::Options;
@@ -18,7 +19,7 @@ use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::id::RoleName;
 use kaon_kernel::placement::Machine;
-use kaon_kernel::resource::Resources;
+use kaon_kernel::resource::{Resource, ResourceName, Resources};
 use kaon_kernel::topology::Uniform;
 
 /// Sets the chance of the workload apart from that of everything else.
@@ -76,13 +77,24 @@ fn agent(options: &Options, machine: u32) -> AgentConfig {
         hostname: format!("agent-{machine}"),
         ip: ip.clone(),
         port: 5051,
-        resources: Resources::cpus_and_mem(options.agent_cpus, options.agent_mem),
+        resources: resources(options),
         attributes: Vec::new(),
         domain: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let machine = options.placed.then(|| hardware(options, &info.resources));
     AgentConfig { machine, ..AgentConfig::new(info, format!("{ip}:5051"), "/var/lib/kaon") }
+}
+
+fn resources(options: &Options) -> Resources {
+    let own = Resources::cpus_and_mem(options.agent_cpus, options.agent_mem);
+    match options.volumes {
+        false => own,
+        true => {
+            let disk = Resource::scalar(ResourceName::Disk, AGENT_DISK);
+            own.plus(&Resources::collect([disk]).expect("one entry")).expect("names of their own")
+        }
+    }
 }
 
 /// What a simulated machine is made of when tasks ask for places: a package with a core for each processor that it shares
@@ -109,6 +121,7 @@ fn client(options: &Options, machine: u32) -> ClientConfig {
         mem: options.task_mem,
         tasks: workload::plan(share as usize, options.lengths, options.varied, &mut chance),
         placed: options.placed,
+        volumes: options.volumes,
         teardown: options.teardown,
     }
 }

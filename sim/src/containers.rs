@@ -10,11 +10,14 @@ use crate::machine::Machine;
 use crate::place::At;
 use crate::program::{self, Course};
 use kaon_kernel::actor::{Outcome, Ticket};
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Program, Usage};
+use kaon_kernel::container::{
+    ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Program, Usage, VolumeLinks,
+};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::resource::ResourceName;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::{Duration, Instant};
+use std::collections::BTreeSet;
 
 /// The first process id that a simulated machine gives away.
 const PID_FIRST: u32 = 1000;
@@ -42,6 +45,8 @@ struct Container {
     waiters: Vec<(At, Ticket)>,
     /// The signal that it gets as soon as it runs.
     doomed: Option<i32>,
+    /// The directories of its persistent volumes.
+    volumes: Box<[String]>,
 }
 
 /// The containers of one machine.
@@ -52,6 +57,8 @@ pub(crate) struct Containers {
     free: Vec<u32>,
     by_id: Table<ContainerId, u32>,
     started: u32,
+    /// The directories of persistent volumes. They are on the disk: a power cut leaves them.
+    volumes: BTreeSet<String>,
 }
 
 impl Containers {
@@ -92,6 +99,23 @@ impl Containers {
         for index in 0..self.slots.len() as u32 {
             self.remove(index);
         }
+    }
+
+    /// Makes and removes directories of volumes.
+    ///
+    /// # Panics
+    /// When one is removed under a container that has it: somebody's data is lost.
+    fn volumes(&mut self, make: &[String], remove: &[String], empty: &[String], links: Option<&VolumeLinks>) {
+        self.volumes.extend(make.iter().cloned());
+        for path in remove.iter().chain(empty) {
+            let mut live = self.slots.iter().filter_map(|(_, slot)| slot.as_ref());
+            let user = live.find(|one| !matches!(one.phase, Phase::Ended(_)) && one.volumes.contains(path));
+            if let Some(container) = user {
+                panic!("volume {path} is removed under container {}", container.id);
+            }
+            self.volumes.remove(path);
+        }
+        self.volumes.extend(links.iter().flat_map(|links| &links.links).map(|link| link.source.clone()));
     }
 
     fn owned_by(&self, owner: u16) -> Vec<u32> {
@@ -139,6 +163,10 @@ impl Machine {
                     None => Err(format!("no container {container}")),
                 })
             }
+            ContainerRequest::Volumes { make, remove, empty, links } => {
+                self.containers.volumes(&make, &remove, &empty, links.as_deref());
+                ContainerOutcome::Volumes(Ok(()))
+            }
             ContainerRequest::Recover { known } => ContainerOutcome::Recovered(self.recover(at.slot, &known, lane)),
             ContainerRequest::Cleanup { container } => {
                 if let Some(index) = self.container(&container)
@@ -179,6 +207,8 @@ impl Machine {
         }
         let laws = lane.setup.laws;
         let due = lane.now() + laws.launch.draw(&mut self.chance);
+        let volumes: Box<[String]> = spec.volumes.iter().map(|link| link.source.clone()).collect();
+        self.containers.volumes.extend(volumes.iter().cloned());
         let container = Container {
             id,
             owner: at.slot,
@@ -188,6 +218,7 @@ impl Machine {
             process: None,
             waiters: Vec::new(),
             doomed: None,
+            volumes,
         };
         let container = self.containers.add(container);
         let generation = self.containers.generation(container);

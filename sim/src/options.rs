@@ -46,6 +46,8 @@ pub struct Options {
     pub varied: bool,
     /// Every task asks for processing units and memory of its own, packed.
     pub placed: bool,
+    /// Frameworks reserve, make persistent volumes, run tasks on them and give them back; machines have disk.
+    pub volumes: bool,
     /// Frameworks remove themselves when they are done.
     pub teardown: bool,
     /// Virtual time after which the run has failed if it is not done.
@@ -72,6 +74,7 @@ impl Default for Options {
             lengths: Lengths::Uniform(1.0, 20.0),
             varied: true,
             placed: false,
+            volumes: false,
             teardown: false,
             deadline: Duration::secs(6 * 3600),
             invariants_every: None,
@@ -180,6 +183,9 @@ impl Options {
         }
         if self.placed {
             line.push_str(" --placed");
+        }
+        if self.volumes {
+            line.push_str(" --volumes");
         }
         if self.teardown {
             line.push_str(" --teardown");

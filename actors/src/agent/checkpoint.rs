@@ -7,6 +7,8 @@
 //! agent                              who I am, and the newest term that I saw
 //! executor/CONTAINER                 a container that was or will be started
 //! framework/FRAMEWORK                whose tasks these are
+//! operation/UUID                     what becomes of resources, as far as its end is not acknowledged
+//! resources                          what was reserved or made into volumes at run time
 //! stream/FRAMEWORK/TASK              how far the statuses of a task have come
 //! task/FRAMEWORK/TASK                what was launched
 //! update/FRAMEWORK/TASK/SEQUENCE     a status that its scheduler has not acknowledged
@@ -19,7 +21,9 @@ use kaon_kernel::actor::{Record, Term};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ContainerId, ExecutorId, FrameworkId, RoleName, TaskId, Uuid};
+use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::placement::Placement;
+use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{ExecutorInfo, TaskInfo, TaskState, TaskStatus};
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
@@ -84,6 +88,8 @@ pub(super) enum Entry {
     Agent(AgentRecord),
     Executor(ExecutorRecord),
     Framework(FrameworkInfo),
+    Operation(Box<HeldOperation>),
+    Resources(Resources),
     Stream(StreamRecord),
     Task(Box<TaskRecord>),
     Update(UpdateRecord),
@@ -104,12 +110,16 @@ pub(super) enum Error {
 }
 
 pub(super) const AGENT_KEY: &str = "agent";
+pub(super) const RESOURCES_KEY: &str = "resources";
 
 pub(super) fn executor_key(container: &ContainerId) -> String {
     ["executor/", container.as_str()].concat()
 }
 pub(super) fn framework_key(framework: &FrameworkId) -> String {
     ["framework/", framework.as_str()].concat()
+}
+pub(super) fn operation_key(operation: Uuid) -> String {
+    ["operation/", &operation.to_string()].concat()
 }
 pub(super) fn stream_key(framework: &FrameworkId, task: &TaskId) -> String {
     ["stream/", framework.as_str(), "/", task.as_str()].concat()
@@ -171,6 +181,12 @@ pub(super) fn read(record: &Record) -> Result<Entry, Error> {
             let key = framework_key(info.id.as_ref().ok_or(Error::Value)?);
             (Entry::Framework(info), key)
         }
+        Some("operation") => {
+            let held = read_value::<HeldOperation>(value)?;
+            let key = operation_key(held.uuid);
+            (Entry::Operation(Box::new(held)), key)
+        }
+        Some("resources") => (Entry::Resources(read_value(value)?), RESOURCES_KEY.to_owned()),
         Some("stream") => {
             let record = read_value::<StreamRecord>(value)?;
             let key = stream_key(&record.framework_id, &record.task_id);

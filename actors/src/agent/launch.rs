@@ -4,6 +4,7 @@
 use crate::agent::checkpoint::{self, TaskRecord};
 use crate::agent::container::{Container, STATUS_UNKNOWN, Stage};
 use crate::agent::environment::{self, Names};
+use crate::agent::operations::volume_links;
 use crate::agent::queue;
 use crate::agent::registration::Registration;
 use crate::agent::state::{Delivery, FRAMEWORKS_MAX, REFUSED_TASKS_MAX, TASKS_MAX, TaskEntry, Waiting};
@@ -247,6 +248,7 @@ impl Agent {
             Some(command) => environment::make_custom(&mut environment, command),
             None => environment::make_default(&mut environment),
         }
+        let volumes = volume_links(&resources);
         let spec = LaunchSpec {
             program,
             environment,
@@ -257,6 +259,7 @@ impl Agent {
             limits,
             container: executor.container.clone(),
             placement: None,
+            volumes,
             rlimits: Vec::new(),
             uris: own.map(|command| command.uris.clone()).unwrap_or_default(),
         };
@@ -302,6 +305,7 @@ impl Agent {
             limits,
             container: task.container.clone(),
             placement: None,
+            volumes: volume_links(&task.resources),
             rlimits: Vec::new(),
             uris: command.uris.clone(),
         };

@@ -10,7 +10,8 @@
 //!
 //! One file per conversation: `registration.rs` with the master, `executors.rs` with executors, `outside.rs` with those of
 //! them that speak HTTP, `look.rs` for who looks, `launch.rs` and `shutdown.rs` for orders, `queue.rs` for tasks on their
-//! way to an executor, `place.rs` for places on the machine, `container.rs` for the life of a container, `status.rs` for the streams of statuses,
+//! way to an executor, `operations.rs` for what becomes of resources, `place.rs` for places on the machine, `container.rs`
+//! for the life of a container, `status.rs` for the streams of statuses,
 //! `checkpoint.rs` for what is on disk. Only `state.rs` changes tables.
 
 mod checkpoint;
@@ -19,6 +20,7 @@ mod environment;
 mod executors;
 mod launch;
 mod look;
+mod operations;
 mod outside;
 mod place;
 mod queue;
@@ -33,6 +35,7 @@ mod tests;
 use kaon_kernel::actor::{Actor, Context, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{Envelope, copy};
+use kaon_kernel::id::Uuid;
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_outside::AgentEvent;
 use kaon_kernel::message::session::PeerRole;
@@ -47,6 +50,10 @@ pub const EXIT_REFUSED: i32 = 77;
 /// The exit code of an agent whose journal takes nothing more, or whose machine can't tell what runs on it (`EX_IOERR`
 /// of sysexits). Mesos aborts in this place too; whoever watches the process starts it again, and it recovers.
 pub const EXIT_STORAGE: i32 = 74;
+
+/// The exit code of an agent that was started with less than is reserved on it: a person must give it back, or give up
+/// what was reserved (`EX_CONFIG` of sysexits).
+pub const EXIT_INCOMPATIBLE: i32 = 78;
 
 /// What an agent is told at its start. Every interval that it waits is here.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +118,8 @@ pub struct Agent {
     config: AgentConfig,
     state: State,
     registration: Registration,
+    /// Names the newest wish to be registered.
+    episode: Uuid,
     /// Set once it has asked to end: nothing moves it any more.
     finished: bool,
 }
@@ -119,7 +128,7 @@ impl Agent {
     /// An agent that has not begun.
     pub fn new(config: AgentConfig) -> Self {
         let state = State::new(config.info.clone(), config.machine.clone());
-        Self { config, state, registration: Registration::Held, finished: false }
+        Self { config, state, registration: Registration::Held, episode: Uuid([0; 16]), finished: false }
     }
 
     /// Whether the leading master has it in its pool.
@@ -155,6 +164,8 @@ pub enum Timer {
     Grace(u64),
     /// When an executor that reads a stream is to hear that it stands. The number is that of the container's entry.
     Heartbeat(u64),
+    /// When the end of an operation was not acknowledged in time. The number is that of the operation's entry.
+    ResendOperation(u64),
 }
 
 /// Entries are counted in each incarnation; no machine lives to see 2^56 of them.
@@ -170,6 +181,7 @@ impl TimerKey for Timer {
             Self::Registration(number) => (4, number),
             Self::Grace(number) => (5, number),
             Self::Heartbeat(number) => (6, number),
+            Self::ResendOperation(number) => (7, number),
         };
         kind << NUMBER_BITS | number
     }
@@ -183,6 +195,7 @@ impl TimerKey for Timer {
             4 => Self::Registration(number),
             5 => Self::Grace(number),
             6 => Self::Heartbeat(number),
+            7 => Self::ResendOperation(number),
             kind => panic!("no timer of an agent has the kind {kind}"),
         }
     }
@@ -244,6 +257,7 @@ impl Actor for Agent {
             Timer::Registration(container) => self.on_registration_missed(container, context),
             Timer::Grace(container) => self.on_grace_over(container, context),
             Timer::Heartbeat(container) => self.on_heartbeat_due(container, context),
+            Timer::ResendOperation(operation) => self.on_resend_operation_due(operation, context),
         }
     }
 
@@ -259,6 +273,7 @@ impl Actor for Agent {
                 Waiting::Queued(tasks) => self.on_queued(&tasks, context),
                 Waiting::Stored { updates, ended } => self.on_stored(&updates, ended, context),
                 Waiting::Acknowledged(task) => self.on_acknowledgement_stored(task, context),
+                Waiting::Operation(operation) => self.on_operation_stored(operation, context),
                 Waiting::Wiped => self.end(0, context),
                 other => panic!("a batch came back in place of {other:?}"),
             },
@@ -268,6 +283,8 @@ impl Actor for Agent {
                 Waiting::Exit(container) => self.on_exited(container, outcome, context),
                 Waiting::Survivors => self.on_survivors(outcome, context),
                 Waiting::Resized(container) => self.on_resized(container, outcome, context),
+                Waiting::Linked(container) => self.on_linked(container, outcome, context),
+                Waiting::Volumes(operation) => self.on_volumes(operation, outcome, context),
                 Waiting::Nothing => {}
                 other => panic!("a container's outcome came back in place of {other:?}"),
             },

@@ -8,9 +8,11 @@
 
 use crate::agent::Agent;
 use crate::agent::container::{Container, Stage, Verdict};
+use crate::agent::environment::Names;
+use crate::agent::operations::volume_links;
 use crate::agent::state::{Delivery, Waiting};
 use kaon_kernel::actor::Context;
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, VolumeLink, VolumeLinks};
 use kaon_kernel::container_info::{Limit, Limits};
 use kaon_kernel::id::Uuid;
 use kaon_kernel::message::executor_agent::ToExecutor;
@@ -32,11 +34,38 @@ impl Agent {
         }
     }
 
-    /// Gives the container of a listening executor what it and all its tasks take; they are handed over then.
+    /// Gives the container of a listening executor what it and all its tasks take, the volumes of those that wait first; they
+    /// are handed over then.
     pub(super) fn make_room(&mut self, number: u64, context: &mut Context<'_, Self>) {
         let has_queued = self.queued(number).next().is_some();
         let container = self.state.container(number).filter(|container| container.stage() == Stage::Running);
         let (Some(container), true) = (container, has_queued) else { return };
+        let (framework_id, executor_id) = (container.framework_id(), &container.info().executor_id);
+        let (Some(agent_id), container_id) = (self.state.agent_id(), container.id()) else { return };
+        let sandbox = Names { agent_id, framework_id, executor_id, container_id }.sandbox();
+        let queued = self.queued(number).filter_map(|task| self.state.task(task));
+        let links: Vec<VolumeLink> = queued.flat_map(|entry| volume_links(&entry.task.info.resources)).collect();
+        if links.is_empty() {
+            return self.resize(number, context);
+        }
+        let (make, remove, empty) = Default::default();
+        let links = Some(Box::new(VolumeLinks { sandbox, links }));
+        let ticket = context.contain(ContainerRequest::Volumes { make, remove, empty, links });
+        self.state.wait(ticket, Waiting::Linked(number));
+    }
+
+    /// The volumes of queued tasks are in the sandbox, or can't be.
+    pub(super) fn on_linked(&mut self, number: u64, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
+        match outcome {
+            ContainerOutcome::Volumes(Ok(())) => self.resize(number, context),
+            ContainerOutcome::Volumes(Err(reason)) => self.fail_to_resize(number, &reason, context),
+            other => panic!("volumes came back as {other:?}"),
+        }
+    }
+
+    fn resize(&mut self, number: u64, context: &mut Context<'_, Self>) {
+        let container = self.state.container(number).filter(|container| container.stage() == Stage::Running);
+        let Some(container) = container else { return };
         let id = container.id().clone();
         match self.takes(number) {
             Ok((resources, limits)) => {

@@ -28,6 +28,7 @@ impl Agent {
         let mut streams: Vec<StreamRecord> = Vec::new();
         let mut updates: Vec<UpdateRecord> = Vec::new();
         let mut places: Vec<(u64, Placement)> = Vec::new();
+        let mut kept = None;
         for record in records {
             match checkpoint::read(record) {
                 Ok(Entry::Agent(agent)) => {
@@ -44,11 +45,21 @@ impl Agent {
                         self.state.put_framework(id, info);
                     }
                 }
+                Ok(Entry::Operation(held)) => {
+                    let number = self.state.add_operation(*held);
+                    if let Some(entry) = self.state.operation_mut(number) {
+                        entry.is_stored = true;
+                    }
+                }
+                Ok(Entry::Resources(resources)) => kept = Some(resources),
                 Ok(Entry::Stream(stream)) => streams.push(stream),
                 Ok(Entry::Task(task)) => places.extend(self.restore_task(*task)),
                 Ok(Entry::Update(update)) => updates.push(update),
                 Err(_) => context.count(metric::RECOVERY_ERRORS, 1),
             }
+        }
+        if !self.restore_resources(kept.as_ref(), context) {
+            return;
         }
         for stream in &streams {
             self.restore_stream(stream);
@@ -66,6 +77,7 @@ impl Agent {
                 context.count(metric::RECOVERY_ERRORS, 1);
             }
         }
+        self.resume_pending_operations(context);
         let known: Vec<ContainerId> = self.state.containers().map(|(_, container)| container.id().clone()).collect();
         let ticket = context.contain(ContainerRequest::Recover { known });
         self.state.wait(ticket, Waiting::Survivors);

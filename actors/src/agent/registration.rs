@@ -10,6 +10,7 @@
 //! leads in it (law L7). An agent that began afresh while sessions stood asks the masters who leads.
 
 use crate::agent::checkpoint::{self, AgentRecord};
+use crate::agent::operations::WRITE_WAIT;
 use crate::agent::state::{Leader, Waiting};
 use crate::agent::{Agent, EXIT_REFUSED, Timer, metric};
 use kaon_kernel::actor::{ActorKind, Address, Batch, Context, HostId, Term};
@@ -65,9 +66,15 @@ impl Agent {
         }
         match message {
             ToAgent::Leading { .. } | ToAgent::Ping { .. } => {}
-            ToAgent::Registered { agent_id, ping_timeout } => self.on_registered(agent_id, ping_timeout, context),
+            ToAgent::Registered { agent_id, ping_timeout, episode } => {
+                self.on_registered(agent_id, ping_timeout, episode, context);
+            }
             ToAgent::Refused { .. } => self.end(EXIT_REFUSED, context),
             ToAgent::Reconcile { tasks } => self.on_reconcile(tasks, context),
+            ToAgent::ApplyOperation { operation } => self.on_apply_operation(*operation, context),
+            ToAgent::AcknowledgeOperation { operation, status } => {
+                self.on_acknowledge_operation(operation, status, context);
+            }
             ToAgent::RunTask { framework, task, starts_executor } => {
                 self.on_run(*framework, vec![*task], None, starts_executor, context);
             }
@@ -109,6 +116,7 @@ impl Agent {
         if self.registration == Registration::Held {
             return;
         }
+        self.episode = Uuid(context.chance().uuid());
         let bound = self.config.registration_backoff;
         let wait = context.chance().duration_below(bound);
         self.enter(Registration::Waiting, context);
@@ -183,6 +191,10 @@ impl Agent {
             Registration::Registering { backoff } => backoff.doubled(self.config.registration_backoff_max),
             Registration::Held | Registration::Seeking | Registration::Registered => return,
         };
+        if self.state.operations().any(|(_, entry)| !entry.is_stored) {
+            // What is reported must be what a crash would leave.
+            return context.arm(Timer::Register, WRITE_WAIT);
+        }
         let message = MasterMessage::Agent(self.registration_message());
         context.send(leader.address, &message);
         self.enter(Registration::Registering { backoff }, context);
@@ -192,7 +204,8 @@ impl Agent {
     fn registration_message(&self) -> ToMaster {
         let info = self.state.info().clone();
         if info.id.is_none() {
-            return ToMaster::Register { info: Box::new(info) };
+            let checkpointed = self.state.total().kept();
+            return ToMaster::Register { info: Box::new(info), checkpointed, episode: self.episode };
         }
         let mut report = self.report(info.clone(), Detail::Full);
         for detail in [Detail::NoHistory, Detail::Least] {
@@ -229,11 +242,25 @@ impl Agent {
             (entry.framework_id.clone(), task)
         });
         let tasks: Vec<(FrameworkId, Task)> = tasks.collect();
-        ToMaster::Reregister { info: Box::new(info), frameworks, executors: executors.collect(), tasks }
+        ToMaster::Reregister {
+            info: Box::new(info),
+            frameworks,
+            executors: executors.collect(),
+            tasks,
+            checkpointed: self.state.total().kept(),
+            operations: self.state.operations().map(|(_, entry)| entry.held.clone()).collect(),
+            episode: self.episode,
+        }
     }
 
-    fn on_registered(&mut self, agent_id: AgentId, ping_timeout: Duration, context: &mut Context<'_, Self>) {
-        if !matches!(self.registration, Registration::Registering { .. }) {
+    fn on_registered(
+        &mut self,
+        agent_id: AgentId,
+        ping_timeout: Duration,
+        episode: Uuid,
+        context: &mut Context<'_, Self>,
+    ) {
+        if !matches!(self.registration, Registration::Registering { .. }) || episode != self.episode {
             return context.count(metric::IGNORED, 1);
         }
         match self.state.agent_id() {
@@ -248,6 +275,7 @@ impl Agent {
         self.enter(Registration::Registered, context);
         context.arm(Timer::Ping, ping_timeout);
         self.resume_streams(context);
+        self.resume_operations(context);
     }
 
     /// Writes down who the agent is. Batches are written in order, so that whatever it says later is said by one that

@@ -109,6 +109,11 @@ impl Agent {
                 batch.delete(checkpoint::framework_key(id));
             }
         }
+        // What is reserved and the volumes stay with the machine, and so does what is still to be done with them.
+        let done = self.state.operations().filter(|(_, entry)| entry.held.status.state.is_terminal());
+        for (_, entry) in done {
+            batch.delete(checkpoint::operation_key(entry.held.uuid));
+        }
         batch.delete(checkpoint::AGENT_KEY);
         let ticket = context.persist(batch);
         self.state.wait(ticket, Waiting::Wiped);

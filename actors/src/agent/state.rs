@@ -2,13 +2,16 @@
 //! and tickets can name it; texts are looked up once.
 
 use crate::agent::container::Container;
+use crate::agent::operations::{OPERATIONS_MAX, OperationEntry};
 use crate::agent::status::Stream;
 use kaon_kernel::actor::{Address, HostId, Term, Ticket};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, Uuid};
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::placement::{Demand, Machine, Placement, PlacementRequest, Reason};
+use kaon_kernel::resource::Resources;
 use kaon_kernel::task::Task;
 use kaon_kernel::time::Duration;
 use std::collections::BTreeMap;
@@ -96,6 +99,12 @@ pub(super) enum Waiting {
     Stored { updates: Vec<(u64, u64)>, ended: Option<u64> },
     /// The oldest status of the task is done with.
     Acknowledged(u64),
+    /// The newest of an operation is on disk.
+    Operation(u64),
+    /// The volumes of queued tasks are in the sandbox of their executor.
+    Linked(u64),
+    /// Directories of volumes are made and removed, for an operation.
+    Volumes(u64),
     /// Everything is deleted: the agent may end.
     Wiped,
     /// The container runs, or does not.
@@ -122,6 +131,10 @@ pub(super) struct State {
     container_numbers: BTreeMap<ContainerId, u64>,
     tasks: BTreeMap<u64, Box<TaskEntry>>,
     task_numbers: BTreeMap<FrameworkId, BTreeMap<TaskId, u64>>,
+    /// All that the machine has, where that is not what it was started with.
+    converted: Option<Box<Resources>>,
+    // Few at a time; found by uuid in one walk.
+    operations: BTreeMap<u64, Box<OperationEntry>>,
     links: BTreeMap<HostId, Peer>,
     waiting: BTreeMap<Ticket, Waiting>,
     last_number: u64,
@@ -142,6 +155,8 @@ impl State {
             container_numbers: BTreeMap::new(),
             tasks: BTreeMap::new(),
             task_numbers: BTreeMap::new(),
+            converted: None,
+            operations: BTreeMap::new(),
             links: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_number: 0,
@@ -328,6 +343,36 @@ impl State {
         Some(*entry)
     }
 
+    /// All that the machine has.
+    pub(super) fn total(&self) -> &Resources {
+        self.converted.as_deref().unwrap_or(&self.info.resources)
+    }
+    /// The machine has something else now.
+    pub(super) fn set_total(&mut self, total: Resources) {
+        self.converted = (total != self.info.resources).then(|| Box::new(total));
+    }
+    pub(super) fn add_operation(&mut self, held: HeldOperation) -> u64 {
+        self.last_number += 1;
+        let entry = OperationEntry { held, is_stored: false, backoff: Duration::ZERO };
+        self.operations.insert(self.last_number, Box::new(entry));
+        self.last_number
+    }
+    pub(super) fn operation(&self, number: u64) -> Option<&OperationEntry> {
+        self.operations.get(&number).map(Box::as_ref)
+    }
+    pub(super) fn operation_mut(&mut self, number: u64) -> Option<&mut OperationEntry> {
+        self.operations.get_mut(&number).map(Box::as_mut)
+    }
+    pub(super) fn operations(&self) -> impl Iterator<Item = (u64, &OperationEntry)> {
+        self.operations.iter().map(|(number, entry)| (*number, entry.as_ref()))
+    }
+    pub(super) fn operation_named(&self, uuid: Uuid) -> Option<u64> {
+        self.operations().find(|(_, entry)| entry.held.uuid == uuid).map(|(number, _)| number)
+    }
+    pub(super) fn remove_operation(&mut self, number: u64) {
+        self.operations.remove(&number);
+    }
+
     pub(super) fn machine(&self) -> Option<&Machine> {
         self.machine.as_ref()
     }
@@ -365,6 +410,7 @@ impl State {
     pub(super) fn invariants(&self) {
         assert!(self.tasks.len() <= TASKS_MAX + REFUSED_TASKS_MAX, "too many tasks");
         assert!(self.links.len() <= LINKS_MAX, "too many links");
+        assert!(self.operations.len() <= OPERATIONS_MAX, "too many operations");
         assert_eq!(self.tasks.len(), self.task_numbers.values().map(BTreeMap::len).sum::<usize>(), "tasks indexed");
         assert_eq!(self.containers.len(), self.container_numbers.len(), "containers indexed");
         for (number, entry) in &self.tasks {

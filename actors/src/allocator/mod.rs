@@ -204,7 +204,16 @@ impl Allocator {
             ToAllocator::Convert { from: Grant { framework, role, agent, resources }, to } => {
                 engine.convert(framework, &role, agent, &resources, &to)
             }
-            ToAllocator::ConvertFree { agent, from, to } => engine.convert_free(agent, &from, &to),
+            ToAllocator::Share { grant: Grant { framework, role, agent, resources } } => {
+                engine.share(framework, &role, agent, &resources)
+            }
+            ToAllocator::ConvertFree { number, agent, from, to } => {
+                let converted = engine.convert_free(agent, &from, &to);
+                let master = Address::only(context.me().host, ActorKind::Master);
+                let answer = ToMaster::Converted { number, is_done: converted.is_ok() };
+                context.send(master, &MasterMessage::Allocator(answer));
+                Ok(())
+            }
         }
     }
 

@@ -183,7 +183,14 @@ fn what_operators_and_frameworks_set_reaches_the_engine() {
     assert_eq!(grants.iter().map(|grant| grant.resources.clone()).collect::<Vec<_>>(), [bag("cpus:1")]);
     let from = grants[0].clone();
     tell(&mut rig, ToAllocator::Convert { from: Grant { ..from }, to: bag("cpus(web):1") });
-    tell(&mut rig, ToAllocator::ConvertFree { agent: AgentIndex(1), from: bag("cpus:2"), to: bag("cpus(web):2") });
+    for (number, amount, is_done) in [(7, 2, true), (8, 3, false)] {
+        let (from, to) = (bag(&format!("cpus:{amount}")), bag(&format!("cpus(web):{amount}")));
+        let convert = ToAllocator::ConvertFree { number, agent: AgentIndex(1), from, to };
+        let effects = tell(&mut rig, convert);
+        let answers = sent::<MasterMessage>(&effects).into_iter().map(|(_, answer)| answer);
+        let wanted = MasterMessage::Allocator(ToMaster::Converted { number, is_done });
+        assert_eq!(answers.collect::<Vec<_>>(), [wanted], "two of four, then there are not three");
+    }
     let minimums = vec![(web(), vec![scalar(3000)])];
     let offers = OfferRules { constraints: Vec::new(), minimums };
     let (framework, roles) = (FrameworkIndex(1), vec![web()]);

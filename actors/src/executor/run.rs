@@ -134,6 +134,7 @@ impl Executor {
             // The walls stand around this executor already.
             container: None,
             placement: None,
+            volumes: Vec::new(),
             rlimits: run.task.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone()),
             uris: Vec::new(),
         };

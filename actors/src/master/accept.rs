@@ -6,7 +6,8 @@ use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId, RoleName};
 use kaon_kernel::message::allocator::Grant;
 use kaon_kernel::message::scheduler::ClientOffer;
 use kaon_kernel::offer::{OfferOperation, Refusal};
-use kaon_kernel::resource::Resources;
+use kaon_kernel::resource::operation::Conversion;
+use kaon_kernel::resource::{Resource, Resources};
 use kaon_kernel::task::{Reason, TaskState};
 
 /// What an ACCEPT works with: the sum of its offers.
@@ -16,6 +17,69 @@ pub(super) struct Basket {
     pub(super) role: RoleName,
     /// What is not used yet.
     pub(super) left: Resources,
+    /// One copy of each shared volume that was offered or made: a task may use what another task uses already.
+    shared: Resources,
+    /// What operations made for later operations of the same call, as far as it is not used.
+    made: Resources,
+    /// What operations made for later offers only.
+    later: Resources,
+}
+
+impl Basket {
+    fn new(framework: FrameworkIndex, agent: AgentIndex, role: RoleName, offered: Resources) -> Self {
+        let shared = offered.shared().without_copies();
+        let (made, later) = (Resources::new(), Resources::new());
+        Self { framework, agent, role, left: offered, shared, made, later }
+    }
+
+    /// The copies of shared volumes that are wanted beyond those that are left.
+    fn further_copies(&self, wanted: &Resources) -> Resources {
+        let wanted = wanted.shared();
+        if wanted.is_empty() {
+            return wanted;
+        }
+        let further = wanted.minus(&wanted.common(&self.left)).unwrap_or_default();
+        further.filter(|copy| self.shared.iter().any(|shared| shared == copy))
+    }
+
+    /// Whether so much is left.
+    pub(super) fn has(&self, wanted: &Resources) -> bool {
+        let left = self.left.plus(&self.further_copies(wanted));
+        left.is_ok_and(|left| left.contains(wanted))
+    }
+
+    /// Takes what is there out. The copies of shared volumes that were made up for it.
+    pub(super) fn take(&mut self, wanted: &Resources) -> Resources {
+        let further = self.further_copies(wanted);
+        let left = self.left.plus(&further).and_then(|left| left.minus(wanted));
+        self.left = left.unwrap_or_else(|error| panic!("what is taken is not there: {error}"));
+        further
+    }
+
+    /// Carries an operation out, which is known to fit. What is made is for later operations, or for later offers.
+    pub(super) fn convert(&mut self, conversion: &Conversion, is_for_later: bool) {
+        let is_gone = |shared: &Resource| conversion.consumed.iter().any(|gone| gone == shared);
+        self.shared = self.shared.filter(|shared| !is_gone(shared));
+        let done = self.left.subtract(&conversion.consumed).and_then(|()| match is_for_later {
+            true => self.later.add(&conversion.converted),
+            false => {
+                self.shared.add(&conversion.converted.shared())?;
+                self.made.add(&conversion.converted)?;
+                self.left.add(&conversion.converted)
+            }
+        });
+        done.unwrap_or_else(|error| panic!("a checked operation does not fit: {error}"));
+    }
+
+    /// What goes back: without a filter, since nobody has seen it yet; and with that of the call.
+    fn into_rest(self) -> (Resources, Resources) {
+        let Self { left, made, later, .. } = self;
+        let is_made =
+            |entry: &Resource| made.iter().any(|made| made.name == entry.name && made.identity == entry.identity);
+        let fresh = left.filter(is_made).plus(&later);
+        let fresh = fresh.unwrap_or_else(|error| panic!("parts of one agent overlap: {error}"));
+        (fresh, left.filter(|entry| !is_made(entry)))
+    }
 }
 
 impl Master {
@@ -47,11 +111,14 @@ impl Master {
                 OfferOperation::LaunchGroup { executor, tasks } => {
                     self.launch_group(&mut basket, *executor, tasks, context);
                 }
-                // Without an operation id nobody can be told; with one the edge has refused the call by its name.
-                OfferOperation::Unsupported { .. } => context.count("master/operations_unsupported", 1),
+                OfferOperation::Convert { operation_id, allocation, operation } => {
+                    self.operate(&mut basket, operation_id, allocation.as_deref(), operation, context);
+                }
             }
         }
-        let Basket { framework, agent, role, left } = basket;
+        let (framework, agent, role) = (basket.framework, basket.agent, basket.role.clone());
+        let (fresh, left) = basket.into_rest();
+        self.recover(Grant { framework, role: role.clone(), agent, resources: fresh }, None, context);
         self.recover(Grant { framework, role, agent, resources: left }, Some(refusal), context);
     }
 
@@ -82,7 +149,7 @@ impl Master {
                     let added = left.add(&offer.resources);
                     added.unwrap_or_else(|error| panic!("offers of one agent overlap: {error}"));
                 }
-                Ok(Basket { framework, agent, role, left })
+                Ok(Basket::new(framework, agent, role, left))
             }
         }
     }
@@ -134,13 +201,19 @@ impl Master {
         message: &str,
         context: &mut MasterContext<'_>,
     ) {
-        let message = format!("Task launched with invalid offers: {message}");
+        let words = format!("Task launched with invalid offers: {message}");
         for operation in operations {
-            if let OfferOperation::Launch { tasks } | OfferOperation::LaunchGroup { tasks, .. } = operation {
-                for task in tasks {
-                    let told = self.as_told(framework, state);
-                    let status = self.refusal_status(&task, told, reason, message.clone(), context);
-                    self.tell_status(framework, status, context);
+            match operation {
+                OfferOperation::Launch { tasks } | OfferOperation::LaunchGroup { tasks, .. } => {
+                    for task in tasks {
+                        let told = self.as_told(framework, state);
+                        let status = self.refusal_status(&task, told, reason, words.clone(), context);
+                        self.tell_status(framework, status, context);
+                    }
+                }
+                OfferOperation::Convert { operation_id, .. } => {
+                    let words = format!("Operation attempted with invalid offers: {message}");
+                    self.refuse_operation(framework, operation_id, words, context);
                 }
             }
         }

@@ -7,13 +7,14 @@ use kaon_kernel::actor::{ActorKind, Address, HostId};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::copy;
 use kaon_kernel::framework::FrameworkInfo;
-use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, TaskId};
+use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, TaskId, Uuid};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::{RunningExecutor, ToAgent, ToMaster};
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::registrar::RegistryOperation;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::resource::{Resources, ResourcesError};
 use kaon_kernel::table::Set;
 use kaon_kernel::task::{ExecutorKind, Reason, Source, Task};
@@ -39,6 +40,12 @@ pub(super) struct Report {
     pub(super) frameworks: Vec<FrameworkInfo>,
     pub(super) executors: Vec<RunningExecutor>,
     pub(super) tasks: Vec<(FrameworkId, Task)>,
+    /// What was reserved on it or made into volumes at run time.
+    pub(super) checkpointed: Resources,
+    /// Operations whose end is not acknowledged.
+    pub(super) operations: Vec<HeldOperation>,
+    /// Names the agent's wish.
+    pub(super) episode: Option<Uuid>,
 }
 
 impl Report {
@@ -51,7 +58,7 @@ impl Report {
         for executor in self.executors.iter().filter(|executor| executor.info.kind != ExecutorKind::Command) {
             held.add(&executor.info.resources)?;
         }
-        Ok(held)
+        Ok(held.without_copies())
     }
 }
 
@@ -65,28 +72,51 @@ impl Master {
     }
 
     /// A machine without a name wants in. A repeated wish is answered when it is granted, or again.
-    pub(super) fn on_register(&mut self, from: Address, mut info: AgentInfo, context: &mut MasterContext<'_>) {
+    pub(super) fn on_register(
+        &mut self,
+        from: Address,
+        mut info: AgentInfo,
+        checkpointed: Resources,
+        episode: Uuid,
+        context: &mut MasterContext<'_>,
+    ) {
         let Some(identity) = self.agent_identity(from.host, context) else { return };
         if let Some(index) = self.state.agent_at(from.host) {
-            // Its wish or our answer was repeated, or it fell before it had its id on disk; then it has lost what it was
-            // told in between.
+            if self.state.agents[&index].episode == Some(episode) {
+                return self.welcome(index, context);
+            }
+            // It fell before it had its id on disk, and has lost what it was told in between.
+            self.state.agents[&index].episode = Some(episode);
+            let Ok(total) = self.state.agents[&index].info.resources.with_kept(&checkpointed) else {
+                return self.refuse(from, "it has less than is reserved on it", context);
+            };
             self.welcome(index, context);
+            self.adopt(index, total, Vec::new(), &Set::default(), context);
+            let total = self.state.agents[&index].total().clone();
+            self.allocate(&ToAllocator::UpdateAgent { agent: index, total }, context);
             self.ask_for_unreported(index, &Set::default(), context);
             return;
         }
         if self.admitting.contains(&from.host) {
             return;
         }
+        if let Err(error) = info.resources.with_kept(&checkpointed) {
+            return self.refuse(from, &format!("it has less than is reserved on it: {error}"), context);
+        }
         let number = self.state.take_agent_number();
         let Some(leadership) = self.leadership() else { return };
         info.id = Some(AgentId::trusted(format!("{}-S{number}", leadership.master_id)));
-        let admission = Admission { address: from, info, identity, report: Report::default(), returning: false };
+        let report = Report { checkpointed, episode: Some(episode), ..Report::default() };
+        let admission = Admission { address: from, info, identity, report, returning: false };
         self.admit(admission, context);
     }
 
     /// A machine with a name is back.
     pub(super) fn on_reregister(&mut self, from: Address, message: ToMaster, context: &mut MasterContext<'_>) {
-        let ToMaster::Reregister { info, frameworks, executors, tasks } = message else { return };
+        let ToMaster::Reregister { info, frameworks, executors, tasks, checkpointed, operations, episode } = message
+        else {
+            return;
+        };
         let info = *info;
         let Some(identity) = self.agent_identity(from.host, context) else { return };
         let Some(id) = info.id.clone() else {
@@ -107,16 +137,27 @@ impl Master {
             self.refuse(from, &format!("agent {id} belongs to another certificate than '{identity}'"), context);
             return;
         }
+        if let Some(known) = index.filter(|index| self.state.agents[index].episode == Some(episode)) {
+            // A repetition: what it may have missed is our answer.
+            return self.welcome(known, context);
+        }
         if self.state.agent_at(from.host).is_some_and(|other| index != Some(other)) {
             self.refuse(from, &format!("this host is registered under another id than {id}"), context);
             return;
         }
         let is_new = known.is_none_or(|(words, _)| *words != info);
-        let report = Report { frameworks, executors, tasks };
+        let report = Report { frameworks, executors, tasks, checkpointed, operations, episode: Some(episode) };
+        let total = match info.resources.with_kept(&report.checkpointed) {
+            Ok(total) => total,
+            Err(error) => {
+                let reason = format!("agent {id} has less than is reserved on it: {error}");
+                return self.refuse(from, &reason, context);
+            }
+        };
         match report.held() {
-            Ok(held) if info.resources.contains(&held) => {}
+            Ok(held) if total.contains(&held) => {}
             Ok(held) => {
-                let reason = format!("agent {id} reports tasks that hold {held}, but has {}", info.resources);
+                let reason = format!("agent {id} reports tasks that hold {held}, but has {total}");
                 self.refuse(from, &reason, context);
                 return;
             }
@@ -166,7 +207,8 @@ impl Master {
     fn welcome(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
         let agent = &self.state.agents[&index];
         let ping_timeout = self.config.ping_interval.times(u64::from(self.config.pings_missed_max));
-        let registered = ToAgent::Registered { agent_id: agent.id.clone(), ping_timeout };
+        let Some(episode) = agent.episode else { return };
+        let registered = ToAgent::Registered { agent_id: agent.id.clone(), ping_timeout, episode };
         context.send(agent.address, &AgentMessage::Master(registered));
     }
 
@@ -181,7 +223,10 @@ impl Master {
         let index = match known {
             Some(index) => {
                 self.state.connect_agent(index, address);
+                let total = self.state.agents[&index].total().clone();
                 self.state.agents[&index].info = info;
+                // As before, until its report says otherwise.
+                self.state.set_total(index, total);
                 self.state.agents[&index].identity = identity;
                 context.disarm(Timer::AgentReturn(index));
                 index
@@ -191,13 +236,14 @@ impl Master {
         if returning {
             self.state.agents[&index].reregistered_time = Some(context.wall());
         }
+        self.state.agents[&index].episode = report.episode;
         context.count(if returning { "master/slave_reregistrations" } else { "master/slave_registrations" }, 1);
         self.welcome(index, context);
         self.show_agent(index, context);
         let returned = self.take_report(index, known.is_some(), report, context);
         match known {
             Some(_) => {
-                let total = self.state.agents[&index].info.resources.clone();
+                let total = self.state.agents[&index].total().clone();
                 self.allocate(&ToAllocator::UpdateAgent { agent: index, total }, context);
                 self.allocate(&ToAllocator::ActivateAgent { agent: index }, context);
             }
@@ -224,6 +270,14 @@ impl Master {
     ) -> Vec<(FrameworkIndex, TaskId)> {
         for info in report.frameworks {
             self.meet_framework(index, info, context);
+        }
+        let named = report.tasks.iter().filter_map(|(framework_id, task)| {
+            Some((self.state.framework_index(framework_id.as_str())?, task.info.task_id.clone()))
+        });
+        let named: Set<(FrameworkIndex, TaskId)> = named.collect();
+        // Judged before it was admitted.
+        if let Ok(total) = self.state.agents[&index].info.resources.with_kept(&report.checkpointed) {
+            self.adopt(index, total, report.operations, &named, context);
         }
         let mut executors: Set<(FrameworkIndex, kaon_kernel::id::ExecutorId)> = Set::default();
         for running in report.executors {

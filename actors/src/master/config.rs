@@ -57,5 +57,14 @@ pub const TASKS_MAX: usize = 1_000_000;
 /// How many changes may wait for the registrar. Beyond it agents and frameworks are left to try again, as they do anyway.
 pub(super) const PENDING_MAX: usize = 65_536;
 
+/// How many operations one agent may have whose end is not acknowledged; agents hold no more either.
+pub(super) const OPERATIONS_MAX: usize = 1_000;
+
+/// How many operators' orders for resources may wait for the allocator, whose answer takes microseconds.
+pub(super) const CONVERSIONS_MAX: usize = 1_000;
+
+/// How often what an operator wants is taken back from those to whom it was granted in the meantime.
+pub(super) const CONVERSION_TRIES_MAX: u32 = 3;
+
 /// How many kills are remembered for an agent that is away; beyond it the framework's reconciliation has to do.
 pub(super) const KILLS_WAITING_MAX: usize = 10_000;

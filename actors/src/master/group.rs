@@ -39,8 +39,7 @@ impl Master {
                 return;
             }
         };
-        let taken = basket.left.subtract(&needed);
-        taken.unwrap_or_else(|error| panic!("a checked group does not fit: {error}"));
+        self.take(basket, &needed, context);
         let starts_executor = self.enter_executor(basket, &executor, context);
         let framework = &self.state.frameworks[&basket.framework];
         let (framework_id, framework) = (framework.id.clone(), Box::new(framework.info.clone()));
@@ -103,7 +102,7 @@ impl Master {
         if running + tasks.len() > super::TASKS_MAX {
             return Err(format!("The framework would have more than {} tasks", super::TASKS_MAX));
         }
-        if !basket.left.contains(&needed) {
+        if !basket.has(&needed) {
             return Err(format!("Task group uses more resources {needed} than available {}", basket.left));
         }
         Ok(needed)

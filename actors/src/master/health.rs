@@ -12,6 +12,7 @@ use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::registrar::RegistryOperation;
 use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::operation::OperationState;
 use kaon_kernel::task::{Reason, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
 
@@ -119,6 +120,11 @@ impl Master {
         if let Some(index) = self.state.agent_index(id.as_str()) {
             self.rescind_agent(index, context);
             self.lose_tasks(index, loss, context);
+            let fate = match loss {
+                Loss::Unreachable(_) => OperationState::Unreachable,
+                Loss::Left => OperationState::GoneByOperator,
+            };
+            self.lose_operations(index, fate, context);
             self.allocate(&ToAllocator::RemoveAgent { agent: index }, context);
             context.disarm(Timer::Ping(index));
             context.disarm(Timer::AgentReturn(index));

@@ -28,12 +28,15 @@ impl State {
             }
             assert_eq!(used, agent.used, "what is used of {}", agent.id);
             let held = used.plus(&offered).unwrap_or_else(|error| panic!("{}: {error}", agent.id));
-            assert!(
-                agent.info.resources.contains(&held),
-                "agent {}: {held} held of {}",
-                agent.id,
-                agent.info.resources
-            );
+            let total = agent.total();
+            assert!(total.contains(&held.without_copies()), "agent {}: {held} held of {total}", agent.id);
+            for (uuid, held) in &agent.operations {
+                let author = held.framework_id().and_then(|id| self.framework_index(id.as_str()));
+                if let (Some(framework), Some(id)) = (author, &held.status.operation_id) {
+                    let named = self.frameworks[&framework].operations.get(id);
+                    assert_eq!(named, Some(&(index, *uuid)), "operation {id} is found by its name");
+                }
+            }
             assert_eq!(agent.connected, self.agent_at(agent.address.host) == Some(index), "{}", agent.id);
             assert!(agent.connected || agent.offers.is_empty(), "{} is away and offered", agent.id);
         }

@@ -6,7 +6,9 @@ use super::{Master, MasterContext};
 use kaon_kernel::id::ExecutorId;
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::{RunningExecutor, ToAgent};
+use kaon_kernel::message::allocator::{Grant, ToAllocator};
 use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{ExecutorInfo, Reason, Task, TaskInfo, TaskState};
 
 impl Master {
@@ -21,8 +23,7 @@ impl Master {
                 return self.tell_status(basket.framework, status, context);
             }
         };
-        let taken = basket.left.subtract(&needed);
-        taken.unwrap_or_else(|error| panic!("a checked task does not fit: {error}"));
+        self.take(basket, &needed, context);
         let framework = &self.state.frameworks[&basket.framework];
         let (framework_id, framework_info) = (framework.id.clone(), framework.info.clone());
         let executor_id = match &task.executor {
@@ -45,6 +46,16 @@ impl Master {
         let AgentMessage::Master(ToAgent::RunTask { task: info, .. }) = run else { unreachable!("it was made above") };
         let task = Task { info: *info, ..task };
         self.state.add_task(basket.framework, basket.agent, basket.role.clone(), task);
+    }
+
+    /// Takes what was checked to be there out of the basket; of a shared volume as many copies as are needed.
+    pub(super) fn take(&self, basket: &mut Basket, needed: &Resources, context: &mut MasterContext<'_>) {
+        let further = basket.take(needed);
+        if !further.is_empty() {
+            let (framework, role, agent) = (basket.framework, basket.role.clone(), basket.agent);
+            let grant = Grant { framework, role, agent, resources: further };
+            self.allocate(&ToAllocator::Share { grant }, context);
+        }
     }
 
     /// Enters the executor of a task that is launched, and charges for it; false when the agent has it already.

@@ -1,7 +1,8 @@
 //! The master: tracks agents and frameworks, turns grants into offers and accepted offers into tasks.
 //!
 //! This file holds the struct and the dispatch, no logic. One file a conversation: [`admission`] (agents in and back),
-//! [`subscription`] (frameworks in and back), [`offers`], [`accept`] and [`launch`] with [`validate`], [`status`],
+//! [`subscription`] (frameworks in and back), [`offers`], [`accept`] and [`launch`] with [`validate`], [`operations`] (what
+//! becomes of resources; [`orders`]: at an operator's word), [`status`],
 //! [`reconcile`], [`control`] (kill, shutdown, messages), [`health`] (pings, agents out of reach), [`teardown`],
 //! [`recovery`] (the beginning of a term), [`settings`] (orders of operators). [`state`] is the only writer of the tables; [`view`] tells the read side.
 //!
@@ -18,6 +19,8 @@ mod health;
 mod invariants;
 mod launch;
 mod offers;
+mod operations;
+mod orders;
 mod reconcile;
 mod recovery;
 mod settings;
@@ -60,6 +63,8 @@ pub struct Master {
     /// The hosts with a standing session, and the names in their certificates.
     links: Table<HostId, (PeerRole, String)>,
     allocator: AllocatorBooks,
+    /// Operators' orders for resources that wait for the allocator, by their number.
+    conversions: Table<u64, orders::Conversion>,
     /// What operators have set, as the registry has it.
     settings: settings::Settings,
     /// Counts statuses for the plant.
@@ -162,6 +167,7 @@ impl Master {
             admitting: Set::default(),
             links: Table::default(),
             allocator: AllocatorBooks::default(),
+            conversions: Table::default(),
             settings: settings::Settings::default(),
             statuses_seen: 0,
         }
@@ -253,9 +259,13 @@ impl Actor for Master {
                 scheduler::ToMaster::Teardown { framework_id } => self.teardown(&framework_id, context),
                 scheduler::ToMaster::StreamClosed { stream } => self.on_stream_closed(stream, context),
                 scheduler::ToMaster::Order { order, reply } => self.on_order(order, reply, context),
+                scheduler::ToMaster::Convert { agent_id, operation, reply } => {
+                    self.on_convert(&agent_id, operation, reply, context);
+                }
             },
             Message::Allocator(message) => match copy::<allocator::ToMaster, _>(message) {
                 allocator::ToMaster::Started => self.on_allocator_started(context),
+                allocator::ToMaster::Converted { number, is_done } => self.on_converted(number, is_done, context),
                 allocator::ToMaster::Granted { epoch, grants } => self.on_granted(epoch, grants, context),
             },
         }
@@ -313,11 +323,16 @@ impl Master {
             return;
         }
         match message {
-            Message::Register { info } => self.on_register(from, *copy::<Box<_>, _>(info), context),
+            Message::Register { info, checkpointed, episode } => {
+                self.on_register(from, *copy::<Box<_>, _>(info), copy(checkpointed), copy(episode), context);
+            }
             Message::Reregister { .. } => self.on_reregister(from, copy(message), context),
             Message::Pong => self.on_pong(from.host),
             Message::Update { framework_id, status, latest } => {
                 self.on_update(from.host, framework_id.as_str(), *copy::<Box<_>, _>(status), copy(latest), context);
+            }
+            Message::UpdateOperation { operation } => {
+                self.on_update_operation(from.host, *copy::<Box<_>, _>(operation), context);
             }
             Message::ExecutorExited { framework_id, executor_id, status } => {
                 self.on_executor_exited(
@@ -361,6 +376,10 @@ impl Master {
                 self.on_acknowledge(framework, &agent_id, task_id, uuid, context);
             }
             Call::Reconcile { tasks } => self.on_reconcile(framework, tasks, context),
+            Call::AcknowledgeOperation { operation_id, uuid, .. } => {
+                self.on_acknowledge_operation(framework, &operation_id, uuid, context);
+            }
+            Call::ReconcileOperations { operations } => self.on_reconcile_operations(framework, operations, context),
             Call::Message { agent_id, executor_id, data } => {
                 self.on_scheduler_message(framework, &agent_id, executor_id, data, context);
             }

@@ -51,6 +51,13 @@ impl Master {
                 self.recover(grant, None, context);
                 continue;
             }
+            // What is reserved may have become something else since: an agent came back with less than was ordered.
+            let is_settled = agent.converted().is_none() && !grant.resources.iter().any(|entry| entry.is_kept());
+            if !is_settled && !agent.has_room_for(&grant.resources) {
+                context.count("master/outdated_grants", 1);
+                self.recover(grant, None, context);
+                continue;
+            }
             let (framework, agent) = (grant.framework, grant.agent);
             let (role, resources) = (grant.role.clone(), grant.resources.clone());
             let id = self.state.hold_offer(grant);
@@ -291,7 +298,7 @@ impl Master {
             agent: index,
             id: agent.id.clone(),
             hostname: agent.info.hostname.clone(),
-            total: agent.info.resources.clone(),
+            total: agent.total().clone(),
             attributes: agent.info.attributes.clone(),
             domain: agent.info.domain.clone(),
             used: used.into_values().collect(),

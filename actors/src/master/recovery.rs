@@ -92,6 +92,7 @@ impl Master {
         self.state = State::beyond(&self.state);
         self.pending.clear();
         self.admitting.clear();
+        self.drop_conversions(context);
     }
 
     /// The allocator began, knowing nothing.
@@ -105,6 +106,7 @@ impl Master {
     /// Tells the allocator everything that is known. What it granted on older books is void.
     fn fill_allocator(&mut self, context: &mut MasterContext<'_>) {
         self.allocator.epoch += 1;
+        self.drop_conversions(context);
         let begin = ToAllocator::Begin { epoch: self.allocator.epoch, weights: self.settings.weights() };
         self.send_allocator(&begin, context);
         self.send_allocator(&ToAllocator::SetQuotas { quotas: self.settings.quotas() }, context);

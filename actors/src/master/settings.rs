@@ -159,7 +159,7 @@ impl Master {
     fn check_capacity(&self, after: &Settings) -> Result<(), String> {
         let mut capacity = Totals::default();
         for agent in self.state.agents.values() {
-            capacity.add(&agent.info.resources);
+            capacity.add(agent.total());
         }
         let mut promised: BTreeMap<&ResourceName, u64> = BTreeMap::new();
         for (name, amount) in after.quotas.values().flat_map(|quota| &quota.guarantees) {
@@ -218,7 +218,7 @@ impl Master {
         }
         for agent in self.state.agents.values() {
             let is_its = |holder: &RoleName| role::is_within(holder, top);
-            consumed.add(&agent.info.resources.filter(|entry| entry.reservation_role().is_some_and(is_its)));
+            consumed.add(&agent.total().filter(|entry| entry.reservation_role().is_some_and(is_its)));
         }
         consumed
     }

@@ -6,9 +6,12 @@ use kaon_kernel::actor::{Address, HostId, StreamId};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
-use kaon_kernel::id::{AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, OfferId, RoleName, TaskId};
+use kaon_kernel::id::{
+    AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, OfferId, OperationId, RoleName, TaskId, Uuid,
+};
 use kaon_kernel::message::allocator::Grant;
 use kaon_kernel::message::registrar::AdmittedAgent;
+use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::table::{Set, Table};
 use kaon_kernel::task::{ExecutorInfo, Task, TaskState};
@@ -58,6 +61,34 @@ pub(super) struct Agent {
     pub(super) used: Resources,
     /// What lies in offers.
     pub(super) offered: Resources,
+    /// All that it has, where that is not what it was started with.
+    converted: Option<Box<Resources>>,
+    /// The operations on it whose end is not acknowledged, at most [`OPERATIONS_MAX`](super::config::OPERATIONS_MAX).
+    pub(super) operations: Table<Uuid, Box<HeldOperation>>,
+    /// Its wish that was granted last in this session.
+    pub(super) episode: Option<Uuid>,
+    /// Counts the times that it said what it has.
+    pub(super) reports: u32,
+}
+
+impl Agent {
+    /// All that it has.
+    pub(super) fn total(&self) -> &Resources {
+        self.converted.as_deref().unwrap_or(&self.info.resources)
+    }
+    /// The same, where that is not what it was started with.
+    pub(super) fn converted(&self) -> Option<&Resources> {
+        self.converted.as_deref()
+    }
+    /// Whether so much is there beside all that is used and offered. Copies of a shared volume take up one.
+    pub(super) fn has_room_for(&self, more: &Resources) -> bool {
+        let held = self.used.plus(&self.offered).and_then(|held| held.plus(more));
+        held.is_ok_and(|held| self.total().contains(&held.without_copies()))
+    }
+    /// Whether all that is used is there.
+    pub(super) fn covers_its_use(&self) -> bool {
+        self.total().contains(&self.used.without_copies())
+    }
 }
 
 /// A framework's executor on an agent.
@@ -86,6 +117,8 @@ pub(super) struct Framework {
     /// Tasks on agents out of reach, at most [`UNREACHABLE_TASKS_MAX`], oldest first.
     pub(super) unreachable_tasks: Table<TaskId, (RoleName, Task)>,
     pub(super) offers: Set<OfferId>,
+    /// The operations of which it wants to hear, until it has acknowledged their end.
+    pub(super) operations: Table<OperationId, (AgentIndex, Uuid)>,
 }
 
 /// The life of a framework's proxy.
@@ -164,6 +197,7 @@ impl State {
             tasks: Table::default(),
             unreachable_tasks: Table::default(),
             offers: Set::default(),
+            operations: Table::default(),
         };
         self.frameworks.insert(index, framework);
         index
@@ -231,6 +265,10 @@ impl State {
             kills_waiting: Table::default(),
             used: Resources::new(),
             offered: Resources::new(),
+            converted: None,
+            operations: Table::default(),
+            episode: None,
+            reports: 0,
         };
         self.agents.insert(index, agent);
         index
@@ -252,17 +290,19 @@ impl State {
     pub(super) fn disconnect_agent(&mut self, index: AgentIndex) {
         let agent = &mut self.agents[&index];
         agent.connected = false;
+        agent.episode = None;
         let host = agent.address.host;
         if self.agent_by_host.get(&host) == Some(&index) {
             self.agent_by_host.swap_remove(&host);
         }
     }
 
-    /// Forgets an agent; its offers, tasks and executors must be gone before.
+    /// Forgets an agent; its offers, tasks, executors and operations must be gone before.
     pub(super) fn remove_agent(&mut self, index: AgentIndex) {
         self.disconnect_agent(index);
         if let Some(agent) = self.agents.swap_remove(&index) {
-            assert!(agent.offers.is_empty() && agent.tasks.is_empty(), "{} leaves something behind", agent.id);
+            let is_empty = agent.offers.is_empty() && agent.tasks.is_empty() && agent.operations.is_empty();
+            assert!(is_empty, "{} leaves something behind", agent.id);
             self.agent_by_id.swap_remove(&agent.id);
         }
     }
@@ -308,6 +348,36 @@ impl State {
         taken.unwrap_or_else(|error| panic!("offer {id:?} of {}: {error}", agent.id));
         self.frameworks[&offer.framework].offers.swap_remove(&id);
         Some(offer)
+    }
+
+    // What agents have, and operations.
+
+    /// An agent has something else now.
+    pub(super) fn set_total(&mut self, agent: AgentIndex, total: Resources) {
+        let agent = &mut self.agents[&agent];
+        agent.converted = (total != agent.info.resources).then(|| Box::new(total));
+    }
+
+    /// Enters an operation, or the newest word on it.
+    pub(super) fn put_operation(&mut self, agent: AgentIndex, held: HeldOperation) {
+        let author = held.framework_id().and_then(|id| self.framework_index(id.as_str()));
+        if let (Some(framework), Some(id)) = (author, &held.status.operation_id) {
+            self.frameworks[&framework].operations.insert(id.clone(), (agent, held.uuid));
+        }
+        self.agents[&agent].operations.insert(held.uuid, Box::new(held));
+    }
+
+    /// Forgets an operation.
+    pub(super) fn remove_operation(&mut self, agent: AgentIndex, uuid: Uuid) -> Option<Box<HeldOperation>> {
+        let held = self.agents[&agent].operations.swap_remove(&uuid)?;
+        let author = held.framework_id().and_then(|id| self.framework_index(id.as_str()));
+        if let (Some(framework), Some(id)) = (author, &held.status.operation_id) {
+            let named = &mut self.frameworks[&framework].operations;
+            if named.get(id) == Some(&(agent, uuid)) {
+                named.swap_remove(id);
+            }
+        }
+        Some(held)
     }
 
     // Tasks and executors.

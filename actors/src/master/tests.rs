@@ -2,5 +2,6 @@
 
 mod conversation;
 mod group;
+mod operations;
 mod play;
 mod settings;

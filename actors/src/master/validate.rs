@@ -26,7 +26,7 @@ impl Master {
         if let Some(executor) = executor {
             needed.add(&executor.resources).map_err(|error| format!("Task and executor resources overlap: {error}"))?;
         }
-        if !basket.left.contains(&needed) {
+        if !basket.has(&needed) {
             return Err(format!("Task uses more resources {needed} than available {}", basket.left));
         }
         Ok(needed)
@@ -81,6 +81,9 @@ impl Master {
                 executor.executor_id
             )),
             None if executor.resources.is_empty() => Ok(true),
+            None if executor.resources.iter().any(Resource::is_shared) => {
+                Err("Executor resources should not contain any shared resources".to_owned())
+            }
             None => check_resources("Executor", &executor.resources).map(|()| true),
         }
     }
@@ -97,6 +100,13 @@ fn check_resources(whose: &str, resources: &Resources) -> Result<(), String> {
             return Err(format!("The 'gpus' resource must be an unsigned integer, not {entry}"));
         }
         let mixed = |other: &&Resource| other.name == entry.name && other.is_revocable() != entry.is_revocable();
+        let is_twice = |other: &&Resource| {
+            let (mine, other) = (entry.volume_directory(), other.volume_directory());
+            mine.is_some() && mine == other
+        };
+        if resources.iter().filter(is_twice).count() > 1 {
+            return Err(format!("{whose} uses the persistent volume {entry} twice"));
+        }
         if let Some(other) = resources.iter().find(mixed) {
             return Err(format!("{whose} mixes revocable and non-revocable resources: {entry} and {other}"));
         }

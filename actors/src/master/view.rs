@@ -2,7 +2,7 @@
 
 use super::{Master, MasterContext};
 use kaon_kernel::actor::StreamId;
-use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId};
+use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId, Uuid};
 use kaon_kernel::message::registrar::AdmittedAgent;
 use kaon_kernel::message::view::{AgentView, FrameworkView, ViewEvent};
 
@@ -13,6 +13,7 @@ impl Master {
         let agent = &self.state.agents[&index];
         let view = AgentView {
             info: agent.info.clone(),
+            converted: agent.converted().map(|total| Box::new(total.clone())),
             registered: true,
             active: agent.connected,
             registered_time: agent.registered_time,
@@ -21,10 +22,31 @@ impl Master {
         context.emit(Self::VIEW, &ViewEvent::Agent(view));
     }
 
+    /// What an agent has is something else now.
+    pub(super) fn show_converted(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
+        let agent = &self.state.agents[&index];
+        let converted = agent.converted().map(|total| Box::new(total.clone()));
+        context.emit(Self::VIEW, &ViewEvent::AgentConverted { agent_id: agent.id.clone(), converted });
+    }
+
+    pub(super) fn show_operation(&self, index: AgentIndex, uuid: Uuid, context: &mut MasterContext<'_>) {
+        let agent = &self.state.agents[&index];
+        if let Some(operation) = agent.operations.get(&uuid) {
+            let view = ViewEvent::Operation { agent_id: agent.id.clone(), operation: operation.clone() };
+            context.emit(Self::VIEW, &view);
+        }
+    }
+
+    pub(super) fn show_operation_removed(&self, index: AgentIndex, uuid: Uuid, context: &mut MasterContext<'_>) {
+        let agent_id = self.state.agents[&index].id.clone();
+        context.emit(Self::VIEW, &ViewEvent::OperationRemoved { agent_id, uuid });
+    }
+
     /// An agent that the registry knows and that is not back yet.
     pub(super) fn show_recovered_agent(&self, agent: &AdmittedAgent, context: &mut MasterContext<'_>) {
         let view = AgentView {
             info: agent.info.clone(),
+            converted: None,
             registered: false,
             active: false,
             registered_time: context.wall(),

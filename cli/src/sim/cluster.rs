@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &SimRun) -> Result<i32> {
         },
         varied: !arguments.plain,
         placed: arguments.placed,
+        volumes: arguments.volumes,
         teardown: arguments.teardown,
         deadline: crate::host::seconds("deadline", arguments.deadline)?,
         invariants_every: arguments.invariants_every,

@@ -64,7 +64,7 @@ impl AgentEdge {
         if info.id.is_none() {
             info.id = self.files.newest_agent();
         }
-        let mut out = words::agent_words(&info);
+        let mut out = words::agent_words(&info, &info.resources);
         if let serde_json::Value::Object(version) = version::body() {
             out.extend(version);
         }

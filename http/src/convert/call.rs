@@ -1,10 +1,10 @@
 //! Calls of a scheduler after SUBSCRIBE: from v1 to the kernel.
 
-use kaon_kernel::id::{AgentId, ExecutorId, IdError, OfferId, RoleName, TaskId, Uuid};
+use kaon_kernel::id::{AgentId, ExecutorId, IdError, OfferId, OperationId, RoleName, TaskId, Uuid};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{OfferOperation, Refusal};
 
-use super::{duration, group, task};
+use super::{duration, group, operation, task};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::offer::operation::Type as OperationType;
 use crate::v1::scheduler as api;
@@ -94,27 +94,19 @@ pub fn validate(call: &api::Call, kind: Type) -> Result<(), Error> {
     {
         return Err(Error::Uuid(acknowledge.uuid.len()));
     }
+    if let Some(acknowledge) = &call.acknowledge_operation_status
+        && acknowledge.uuid.len() != 16
+    {
+        let length = acknowledge.uuid.len();
+        let rule = format!("Expecting 'uuid' to be a valid UUID of 16 bytes, it has {length}");
+        return Err(Error::Rule(rule));
+    }
     match kind {
-        Type::AcceptInverseOffers
-        | Type::DeclineInverseOffers
-        | Type::AcknowledgeOperationStatus
-        | Type::ReconcileOperations
-        | Type::UpdateFramework => Err(Error::Unimplemented(kind.as_str_name())),
-        Type::Accept => refuse_operations(call),
+        Type::AcceptInverseOffers | Type::DeclineInverseOffers | Type::UpdateFramework => {
+            Err(Error::Unimplemented(kind.as_str_name()))
+        }
         _ => Ok(()),
     }
-}
-
-/// An ACCEPT is taken whole or not at all: an operation that is not there yet is refused before any effect.
-fn refuse_operations(call: &api::Call) -> Result<(), Error> {
-    let operations = call.accept.iter().flat_map(|accept| &accept.operations);
-    for operation in operations {
-        match operation_kind(operation) {
-            OperationType::Launch | OperationType::LaunchGroup | OperationType::Unknown => {}
-            other => return Err(Error::Unimplemented(other.as_str_name())),
-        }
-    }
-    Ok(())
 }
 
 fn operation_kind(operation: &v1::offer::Operation) -> OperationType {
@@ -133,7 +125,7 @@ pub fn from_v1(call: api::Call, kind: Type, master_id: &str) -> Result<Call, Err
             let accept = call.accept.ok_or(Error::Missing("accept"))?;
             Call::Accept {
                 offers: offers(&accept.offer_ids, master_id),
-                operations: accept.operations.into_iter().filter_map(|one| operation(one, &framework)).collect(),
+                operations: accept.operations.into_iter().filter_map(|one| one_operation(one, &framework)).collect(),
                 refusal: refusal(accept.filters.as_ref()),
             }
         }
@@ -176,6 +168,23 @@ pub fn from_v1(call: api::Call, kind: Type, master_id: &str) -> Result<Call, Err
             };
             Call::Reconcile { tasks: reconcile.tasks.into_iter().map(one).collect() }
         }
+        Type::AcknowledgeOperationStatus => {
+            let part = "acknowledge_operation_status";
+            let acknowledge = call.acknowledge_operation_status.ok_or(Error::Missing(part))?;
+            let uuid = <[u8; 16]>::try_from(acknowledge.uuid.as_slice());
+            Call::AcknowledgeOperation {
+                operation_id: OperationId::trusted(acknowledge.operation_id.value),
+                agent_id: acknowledge.agent_id.map(|id| AgentId::trusted(id.value)),
+                uuid: Uuid(uuid.map_err(|_| Error::Uuid(acknowledge.uuid.len()))?),
+            }
+        }
+        Type::ReconcileOperations => {
+            let reconcile = call.reconcile_operations.ok_or(Error::Missing("reconcile_operations"))?;
+            let one = |one: api::call::reconcile_operations::Operation| {
+                (OperationId::trusted(one.operation_id.value), one.agent_id.map(|id| AgentId::trusted(id.value)))
+            };
+            Call::ReconcileOperations { operations: reconcile.operations.into_iter().map(one).collect() }
+        }
         Type::Message => {
             let message = call.message.ok_or(Error::Missing("message"))?;
             Call::Message {
@@ -189,7 +198,7 @@ pub fn from_v1(call: api::Call, kind: Type, master_id: &str) -> Result<Call, Err
     })
 }
 
-fn operation(operation: v1::offer::Operation, framework: &str) -> Option<OfferOperation> {
+fn one_operation(operation: v1::offer::Operation, framework: &str) -> Option<OfferOperation> {
     match operation_kind(&operation) {
         OperationType::Launch => {
             let has_id = operation.id.is_some();
@@ -209,8 +218,9 @@ fn operation(operation: v1::offer::Operation, framework: &str) -> Option<OfferOp
             let has_id = operation.id.is_some();
             Some(group::from_v1(operation.launch_group?, has_id, framework))
         }
-        // UNKNOWN is ignored (reference 4); what is not there yet was refused before.
-        _ => None,
+        // UNKNOWN is ignored (reference 4).
+        OperationType::Unknown => None,
+        kind => Some(operation::from_v1(operation, kind)),
     }
 }
 

@@ -3,7 +3,8 @@
 use kaon_kernel::message::event::FrameworkEvent;
 
 use super::offer::{self, Reader};
-use super::status;
+use super::resource::Form;
+use super::{operation, status};
 use crate::v1::mesos as v1;
 use crate::v1::scheduler::Event;
 use crate::v1::scheduler::event::{self, Type};
@@ -47,6 +48,12 @@ pub fn to_v1(event: &FrameworkEvent, master: &v1::MasterInfo) -> Event {
         FrameworkEvent::Update { status } => {
             out.update = Some(event::Update { status: status::to_v1(status) });
             Type::Update
+        }
+        FrameworkEvent::OperationUpdated { reservation_refinement, status } => {
+            let form = if *reservation_refinement { Form::Stack } else { Form::Plain };
+            out.update_operation_status =
+                Some(event::UpdateOperationStatus { status: operation::status_to_v1(status, form) });
+            Type::UpdateOperationStatus
         }
         FrameworkEvent::Message { agent_id: agent, executor_id: executor, data } => {
             let (agent_id, executor_id) = (agent_id(agent), executor_id(executor));

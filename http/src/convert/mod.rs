@@ -24,6 +24,7 @@ pub mod health;
 pub mod labels;
 mod limits;
 pub mod offer;
+pub mod operation;
 pub mod quota;
 pub mod resource;
 pub mod resource_flag;

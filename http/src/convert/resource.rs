@@ -65,7 +65,7 @@ pub fn by_allocation(resources: &[v1::Resource]) -> Result<BTreeMap<Option<RoleN
     entries.into_iter().map(|(role, entries)| Ok((role, Resources::collect(entries)?))).collect()
 }
 
-fn entry(resource: &v1::Resource) -> Result<Resource, Error> {
+pub(super) fn entry(resource: &v1::Resource) -> Result<Resource, Error> {
     let bad = |reason| Error::Resource { name: resource.name.clone(), reason };
     if resource.name.is_empty() {
         return Err(bad("it has no name"));
@@ -210,7 +210,7 @@ fn whole_devices(value: &Value) -> Option<u64> {
     Some(devices.iter().filter(|device| device.share == DEVICE_WHOLE).count() as u64)
 }
 
-fn entry_to_v1(entry: &Resource, form: Form, allocation: Option<&str>) -> v1::Resource {
+pub(super) fn entry_to_v1(entry: &Resource, form: Form, allocation: Option<&str>) -> v1::Resource {
     let mut out = v1::Resource { name: entry.name.as_str().to_owned(), ..v1::Resource::default() };
     write_amount(&entry.value, &mut out);
     out.allocation_info = allocation.map(|role| AllocationInfo { role: Some(role.to_owned()) });

@@ -106,19 +106,22 @@ fn labels(labels: &[Label]) -> Value {
 }
 
 /// What an agent says of itself, as both a master and the agent show it.
-pub(crate) fn agent_words(info: &AgentInfo) -> Map<String, Value> {
+pub(crate) fn agent_words(info: &AgentInfo, total: &Resources) -> Map<String, Value> {
     let mut out = Map::new();
     out.insert("id".into(), info.id.as_ref().map_or("", |id| id.as_str()).into());
     out.insert("hostname".into(), info.hostname.clone().into());
     out.insert("port".into(), info.port.into());
     out.insert("attributes".into(), attributes(&info.attributes));
     out.insert("pid".into(), pid("slave(1)", &info.ip, info.port).into());
-    out.insert("resources".into(), resources(&info.resources));
-    out.insert("reserved_resources".into(), reserved(&info.resources));
-    out.insert("unreserved_resources".into(), unreserved(&info.resources));
+    out.insert("resources".into(), resources(total));
+    out.insert("reserved_resources".into(), reserved(total));
+    out.insert("unreserved_resources".into(), unreserved(total));
     out.insert("version".into(), version::MESOS_VERSION.into());
     out.insert("kaon_version".into(), info.version.clone().into());
-    out.insert("capabilities".into(), json!(["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"]));
+    out.insert(
+        "capabilities".into(),
+        crate::operator::AGENT_CAPABILITIES.iter().map(|kind| kind.as_str_name()).collect(),
+    );
     if let Some(at) = &info.domain {
         out.insert("domain".into(), domain(at));
     }
@@ -147,7 +150,7 @@ pub(crate) fn agent(
     let none = Resources::new();
     let used = books.used.get(id).unwrap_or(&none);
     let offered = books.offered.get(id).unwrap_or(&none);
-    let mut out = agent_words(&view.info);
+    let mut out = agent_words(&view.info, view.total());
     out.insert("used_resources".into(), resources(used));
     out.insert("offered_resources".into(), resources(offered));
     out.insert("active".into(), view.active.into());
@@ -157,7 +160,7 @@ pub(crate) fn agent(
         out.insert("reregistered_time".into(), time.as_seconds().into());
     }
     if is_full {
-        let total = &view.info.resources;
+        let total = view.total();
         let by_role = |role: &kaon_kernel::id::RoleName| {
             full(total.iter().filter(|entry| entry.reservation_role() == Some(role)))
         };

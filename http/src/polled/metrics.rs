@@ -1,5 +1,6 @@
 //! The numbers of a master that are read off the snapshot, under Mesos's names (reference 16).
 
+use kaon_kernel::operation::OperationState;
 use kaon_kernel::resource::{ResourceName, Resources, Totals};
 use kaon_kernel::task::TaskState;
 
@@ -39,8 +40,18 @@ pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut V
     for state in TaskState::ALL.into_iter().filter(|state| !state.is_terminal() && *state != TaskState::Unknown) {
         gauge(&task_metric(state), states[state as usize] as f64);
     }
+    let mut operations = [0_u64; OperationState::ALL.len()];
+    for held in snapshot.operations.values() {
+        operations[held.status.state as usize] += 1;
+    }
+    gauge("operations/total", snapshot.operations.len() as f64);
+    // Those that the master forgets as soon as they are so have no number.
+    for state in [OperationState::Pending, OperationState::Finished, OperationState::Failed, OperationState::Dropped] {
+        let word = state.name().strip_prefix("OPERATION_").unwrap_or(state.name()).to_ascii_lowercase();
+        gauge(&format!("operations/{word}"), operations[state as usize] as f64);
+    }
     let used = total(snapshot.used_by_agent().values());
-    let all = total(snapshot.agents.values().filter(|view| view.registered).map(|view| &view.info.resources));
+    let all = total(snapshot.agents.values().filter(|view| view.registered).map(|view| view.total()));
     for name in COUNTED {
         let (have, taken) = (all.of_name(&name).as_scalar(), used.of_name(&name).as_scalar());
         gauge(&format!("{}_total", name.as_str()), have);

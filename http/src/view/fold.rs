@@ -31,6 +31,9 @@ impl Snapshot {
             }
             ViewEvent::AgentRemoved { agent_id, unreachable } => {
                 self.agents.remove(&agent_id);
+                if self.operations.keys().any(|(on, _)| *on == agent_id) {
+                    Arc::make_mut(&mut self.operations).retain(|(on, _), _| *on != agent_id);
+                }
                 if unreachable {
                     let all = Arc::make_mut(&mut self.unreachable);
                     all.insert(agent_id);
@@ -38,6 +41,17 @@ impl Snapshot {
                         all.pop_first();
                     }
                 }
+            }
+            ViewEvent::AgentConverted { agent_id, converted } => {
+                if let Some(view) = self.agents.get_mut(&agent_id) {
+                    view.converted = converted;
+                }
+            }
+            ViewEvent::Operation { agent_id, operation } => {
+                Arc::make_mut(&mut self.operations).insert((agent_id, operation.uuid), *operation);
+            }
+            ViewEvent::OperationRemoved { agent_id, uuid } => {
+                Arc::make_mut(&mut self.operations).remove(&(agent_id, uuid));
             }
             ViewEvent::Framework(view) => {
                 let Some(id) = view.info.id.clone() else { return };

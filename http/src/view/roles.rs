@@ -67,7 +67,7 @@ impl Snapshot {
             add(&mut roles.entry(&offer.role).or_default().offered, &offer.resources);
         }
         for view in self.agents.values() {
-            for entry in &view.info.resources {
+            for entry in view.total() {
                 if let (Some(name), Ok(one)) = (entry.reservation_role(), Resources::collect([entry.clone()])) {
                     add(&mut roles.entry(name).or_default().reserved, &one);
                 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use kaon_kernel::actor::Term;
-use kaon_kernel::id::{AgentId, ExecutorId, FrameworkId, MasterId, OfferId, RoleName, TaskId};
+use kaon_kernel::id::{AgentId, ExecutorId, FrameworkId, MasterId, OfferId, RoleName, TaskId, Uuid};
 use kaon_kernel::message::agent_master::RunningExecutor;
 use kaon_kernel::message::view::{AgentView, FrameworkView, SettingsView};
+use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{Task, TaskState};
 use kaon_kernel::time::WallTime;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub offers: Shelves<OfferId, Offered>,
     /// How many tasks have ended in each state since this master leads, by the state's number.
     pub ended: [u64; TaskState::ALL.len()],
+    /// The operations whose end is not acknowledged, by agent and uuid.
+    pub operations: Arc<BTreeMap<(AgentId, Uuid), HeldOperation>>,
     /// What operators have set.
     pub settings: Arc<SettingsView>,
 }

@@ -6,7 +6,7 @@ use kaon_http::convert::{command, executor, framework, offer, status, task};
 use kaon_http::v1;
 use kaon_http::v1::mesos as api;
 use kaon_http::v1::mesos::resource::AllocationInfo;
-use kaon_kernel::id::{AgentId, OfferId, RoleName};
+use kaon_kernel::id::{AgentId, OfferId, RoleName, Uuid};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{Offer, OfferOperation, Refusal};
 use kaon_kernel::quantity::Quantity;
@@ -419,7 +419,12 @@ fn calls_become_the_kernels_own() {
         read(serde_json::json!({"framework_id": {"value": "f"}, "type": "ACCEPT",
             "accept": {"operations": [{"type": "LAUNCH"}, {"type": kind}]}}))
     };
-    assert_eq!(operation("RESERVE"), Err(CallError::Unimplemented("RESERVE")));
+    // A missing part is the master's to tell, to those who named their operation.
+    let Ok(Call::Accept { operations, .. }) = operation("RESERVE") else { panic!("it is taken") };
+    let [_, OfferOperation::Convert { operation: Err(reason), .. }] = operations.as_slice() else {
+        panic!("{operations:?}")
+    };
+    assert!(reason.contains("'reserve'"), "{reason}");
     let kill = |nanoseconds: i64| {
         read(serde_json::json!({"framework_id": {"value": "f"}, "type": "KILL",
             "kill": {"task_id": {"value": "t"}, "kill_policy": {"grace_period": {"nanoseconds": nanoseconds}}}}))
@@ -430,4 +435,46 @@ fn calls_become_the_kernels_own() {
         read(serde_json::json!({"framework_id": {"value": "f/g"}, "type": "REVIVE"})),
         Err(CallError::Id { .. })
     ));
+}
+
+#[test]
+fn operations_are_shown_as_they_were_asked_for() {
+    use kaon_http::codec::{MediaType, decode};
+    use kaon_http::convert::operation::{from_v1, held_to_v1};
+    use kaon_http::v1::mesos::offer::operation::Type;
+    use kaon_kernel::operation::{HeldOperation, OperationState, OperationStatus};
+    let disk = |value: f64| {
+        serde_json::json!({"name": "disk", "type": "SCALAR", "scalar": {"value": value}, "reservations": [
+            {"type": "DYNAMIC", "role": "web", "principal": "p", "labels": {"labels": [{"key": "k"}]}},
+            {"type": "DYNAMIC", "role": "web/a"}]})
+    };
+    let volume = |value: f64| {
+        let mut volume = disk(value);
+        volume["disk"] =
+            serde_json::json!({"persistence": {"id": "v"}, "volume": {"container_path": "x", "mode": "RW"}});
+        volume
+    };
+    for (kind, body) in [
+        ("RESERVE", serde_json::json!({"resources": [disk(1.5)], "source": [disk(1.5)]})),
+        ("UNRESERVE", serde_json::json!({"resources": [disk(1.0)]})),
+        ("CREATE", serde_json::json!({"volumes": [volume(1.0)]})),
+        ("DESTROY", serde_json::json!({"volumes": [volume(1.0)]})),
+        ("GROW_VOLUME", serde_json::json!({"volume": volume(1.0), "addition": disk(0.0)})),
+        ("SHRINK_VOLUME", serde_json::json!({"volume": volume(3.0), "subtract": {"value": 1.25}})),
+    ] {
+        let mut asked = serde_json::json!({"type": kind, "id": {"value": "o"}});
+        asked[kind.to_ascii_lowercase()] = body;
+        let asked: api::offer::Operation = decode(MediaType::Json, asked.to_string().as_bytes()).expect("an operation");
+        let number = asked.r#type.expect("a type");
+        let read = |asked: api::offer::Operation| match from_v1(asked, Type::try_from(number).expect("a type")) {
+            OfferOperation::Convert { operation_id, operation: Ok(operation), .. } => (operation_id, *operation),
+            other => panic!("{other:?}"),
+        };
+        let (operation_id, operation) = read(asked);
+        let status = OperationStatus::bare(operation_id, OperationState::Pending, None);
+        let held = HeldOperation { uuid: Uuid([3; 16]), author: None, operation, status };
+        let shown = held_to_v1(&held, &AgentId::trusted("a"));
+        assert_eq!(read(shown.info), (held.status.operation_id, held.operation), "{kind}");
+        assert_eq!(shown.uuid.value, [3; 16]);
+    }
 }

@@ -39,6 +39,18 @@ async fn a_master_that_does_not_lead_says_so_before_all_else() {
 }
 
 #[tokio::test]
+async fn who_reconciles_operations_says_what_he_reads() {
+    let rig = Rig::leading().await;
+    let standing = rig.subscribed(1, "f").await;
+    let call = json!({"type": "RECONCILE_OPERATIONS", "framework_id": {"value": "f"}, "reconcile_operations": {}});
+    for (accept, status) in [("text/html", 406), ("application/json", 202)] {
+        let headers = [JSON, ("Accept", accept), ("Mesos-Stream-Id", standing.uuid.as_str())];
+        let answer = post(&rig, "/api/v1/scheduler", &headers, call.to_string().as_bytes()).await;
+        assert_eq!(answer.status(), status, "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn each_check_has_its_status_and_comes_in_its_turn() {
     let rig = Rig::leading().await;
     for path in ["/api/v1/scheduler", "/master/api/v1/scheduler", "/api/v1", "/master/api/v1", "/api/v1/operator"] {
@@ -78,9 +90,7 @@ async fn what_is_not_there_yet_is_refused_by_its_name_before_any_effect() {
     for (kind, part) in [
         ("ACCEPT_INVERSE_OFFERS", json!({"accept_inverse_offers": {}})),
         ("DECLINE_INVERSE_OFFERS", json!({"decline_inverse_offers": {}})),
-        ("RECONCILE_OPERATIONS", json!({"reconcile_operations": {}})),
         ("UPDATE_FRAMEWORK", json!({"update_framework": {"framework_info": {"user": "u", "name": "n"}}})),
-        ("RESERVE", json!({"type": "ACCEPT", "accept": {"operations": [{"type": "LAUNCH"}, {"type": "RESERVE"}]}})),
         ("UNKNOWN", json!({})),
     ] {
         let mut call = json!({"type": kind, "framework_id": framework});
@@ -89,7 +99,7 @@ async fn what_is_not_there_yet_is_refused_by_its_name_before_any_effect() {
         assert_eq!(answer.status(), 501, "{kind}: {}", answer.text());
         assert!(answer.text().contains(kind), "{kind}: {}", answer.text());
     }
-    for kind in ["GET_OPERATIONS", "SUBSCRIBE", "RESERVE_RESOURCES", "DRAIN_AGENT", "LIST_FILES"] {
+    for kind in ["SUBSCRIBE", "DRAIN_AGENT", "LIST_FILES"] {
         let answer = post(&rig, "/api/v1", &[JSON], json!({"type": kind}).to_string().as_bytes()).await;
         assert_eq!(answer.status(), 501, "{kind}");
         assert!(answer.text().contains(kind), "{kind}: {}", answer.text());

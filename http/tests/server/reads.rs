@@ -74,6 +74,7 @@ fn agent(id: &str, active: bool) -> ViewEvent {
             domain: None,
             version: "0.1.0".to_owned(),
         },
+        converted: None,
         registered: true,
         active,
         registered_time: WallTime(1_000_000_000),

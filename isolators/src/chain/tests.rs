@@ -62,6 +62,7 @@ fn spec() -> LaunchSpec {
         limits: Limits::default(),
         container: None,
         placement: None,
+        volumes: Vec::new(),
         rlimits: Vec::new(),
         uris: Vec::new(),
     }

@@ -7,8 +7,8 @@ use crate::isolator::Contribution;
 use crate::launcher::description::{Description, File, Report, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
-use crate::{fetcher, orphans, posix, sandbox};
-use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program};
+use crate::{fetcher, orphans, posix, sandbox, volumes};
+use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program, VolumeLinks};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::task::Uri;
 use std::collections::BTreeMap;
@@ -209,6 +209,8 @@ fn make_home(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSp
 fn begin(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec, home: Home) -> Result<Started, String> {
     let Home { user, directory } = home;
     let made = || -> Result<Started, String> {
+        let links = VolumeLinks { sandbox: spec.sandbox.clone(), links: spec.volumes.clone() };
+        volumes::link(&config.work_directory, &links).map_err(|error| error.to_string())?;
         let wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
         let started = describe(config, container, spec, &directory, user, wanted)
             .and_then(|description| spawn(config, container, &directory, description));

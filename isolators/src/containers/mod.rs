@@ -16,7 +16,7 @@ use crate::fetcher::Fetcher;
 use crate::launcher::kill_signal;
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
-use crate::{process, syscall};
+use crate::{process, syscall, volumes};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, Usage};
 use kaon_kernel::id::{self, ContainerId};
 use kaon_kernel::port::Containers;
@@ -235,6 +235,21 @@ impl Containers for ProcessContainers {
                         true => inner.block(update).await.and_then(|updated| updated),
                         false => Err("the container does not run".to_owned()),
                     }));
+                });
+            }
+            ContainerRequest::Volumes { make, remove, empty, links } => {
+                self.inner.runtime.spawn(async move {
+                    let work = inner.config.work_directory.clone();
+                    let carry_out = move || {
+                        make.iter().try_for_each(|path| volumes::make(&work, path).map(drop))?;
+                        remove.iter().try_for_each(|path| volumes::remove(&work, path))?;
+                        empty.iter().try_for_each(|path| volumes::empty(&work, path))?;
+                        links.iter().try_for_each(|links| volumes::link(&work, links))
+                    };
+                    let carried_out = inner.block(carry_out).await;
+                    let told = carried_out.and_then(|done| done.map_err(|error: volumes::Error| error.to_string()));
+                    let told = told.inspect_err(|error| tracing::error!(error, "volumes can't be made as asked for"));
+                    done(ContainerOutcome::Volumes(told));
                 });
             }
             ContainerRequest::Recover { known } => {

@@ -188,6 +188,7 @@ pub(crate) fn spec(name: &str, program: Program) -> LaunchSpec {
         limits: Limits::default(),
         container: None,
         placement: None,
+        volumes: Vec::new(),
         rlimits: Vec::new(),
         uris: Vec::new(),
     }

@@ -8,6 +8,8 @@
 //!   |  <---- RunTask, KillTask, Ping ... |
 //!   |  Pong, Update, ExecutorExited ---> |   Update is repeated until Acknowledge comes back
 //!   |  <--------------------- Acknowledge |
+//!   |  <------------------ ApplyOperation |   in one order with RunTask
+//!   |  UpdateOperation ----------------> |   repeated until AcknowledgeOperation comes back
 //! ```
 //!
 //! What is large lies in a box: an archived enum is as large as its largest variant, and a ping should not weigh as much
@@ -18,6 +20,8 @@ use crate::agent::AgentInfo;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, RoleName, TaskId, Uuid};
+use crate::operation::HeldOperation;
+use crate::resource::Resources;
 use crate::task::{ExecutorInfo, Task, TaskInfo, TaskState, TaskStatus};
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -29,6 +33,10 @@ pub enum ToMaster {
     Register {
         /// The machine; `id` unset.
         info: Box<AgentInfo>,
+        /// As in [`ToMaster::Reregister`]: reservations and volumes outlive the name of a machine.
+        checkpointed: Resources,
+        /// As in [`ToMaster::Reregister`].
+        episode: Uuid,
     },
     /// A machine that has a name is back, with all that it runs.
     Reregister {
@@ -40,6 +48,14 @@ pub enum ToMaster {
         executors: Vec<RunningExecutor>,
         /// Its tasks, those included that ended but whose last status is not acknowledged.
         tasks: Vec<(FrameworkId, Task)>,
+        /// What was reserved on it or made into volumes at run time, as it is on disk. In place of the amounts under it in
+        /// `info.resources`, which are those that the machine was started with.
+        checkpointed: Resources,
+        /// The operations whose end is not acknowledged. One that is not among them never was carried out.
+        operations: Vec<HeldOperation>,
+        /// Names this wish with all its repetitions. Until it is granted the agent takes no orders, so the first report is
+        /// as good as any repetition; and no grant of an earlier wish is taken for it.
+        episode: Uuid,
     },
     /// The answer to a ping. Lost: the master counts a miss.
     Pong,
@@ -51,6 +67,11 @@ pub enum ToMaster {
         status: Box<TaskStatus>,
         /// The newest state at the agent; the master frees resources by this one.
         latest: TaskState,
+    },
+    /// An operation has ended. Repeated until acknowledged.
+    UpdateOperation {
+        /// With its status, as it is on disk.
+        operation: Box<HeldOperation>,
     },
     /// An executor has ended.
     ExecutorExited {
@@ -106,6 +127,8 @@ pub enum ToAgent {
         agent_id: AgentId,
         /// Without a ping for so long, look for a master again.
         ping_timeout: Duration,
+        /// That of the wish which is granted.
+        episode: Uuid,
     },
     /// I hold these tasks for yours, but you did not report them. For each that you do not know when this arrives, send an
     /// update: TASK_DROPPED, source agent, reason RECONCILIATION. Comes right after `Registered`, behind every `RunTask`
@@ -155,6 +178,18 @@ pub enum ToAgent {
         task_id: TaskId,
         /// Which status.
         uuid: Uuid,
+    },
+    /// Turn resources into others. Lost: the agent does not name it at its next registration, which says what it has.
+    ApplyOperation {
+        /// As the master judged it; its status is pending.
+        operation: Box<HeldOperation>,
+    },
+    /// The end of an operation has been seen.
+    AcknowledgeOperation {
+        /// Which operation.
+        operation: Uuid,
+        /// Which status.
+        status: Uuid,
     },
     /// Are you there?
     Ping {

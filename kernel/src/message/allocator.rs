@@ -168,8 +168,16 @@ pub enum ToAllocator {
         /// What they are.
         to: Resources,
     },
-    /// Free resources became something else, by an operator's order.
+    /// A framework uses further copies of shared volumes of which it holds one.
+    Share {
+        /// The further copies, and who holds them.
+        grant: Grant,
+    },
+    /// Make something else of free resources, by an operator's order. Answered by [`ToMaster::Converted`]: they may have
+    /// been granted a moment ago.
     ConvertFree {
+        /// Comes back in the answer.
+        number: u64,
         /// Of which agent.
         agent: AgentIndex,
         /// What they were.
@@ -197,6 +205,13 @@ pub struct Grant {
 pub enum ToMaster {
     /// I began, knowing nothing: tell me everything.
     Started,
+    /// What became of a [`ToAllocator::ConvertFree`].
+    Converted {
+        /// That of the order.
+        number: u64,
+        /// False when not all of it was free: nothing was changed.
+        is_done: bool,
+    },
     /// These are granted; make offers of them.
     Granted {
         /// That of the [`ToAllocator::Begin`] on whose books they are made; grants of an older one change nothing.

@@ -3,6 +3,7 @@
 use crate::frame::Classified;
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, OfferId};
 use crate::offer::Offer;
+use crate::operation::OperationStatus;
 use crate::task::TaskStatus;
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -43,6 +44,13 @@ pub enum FrameworkEvent {
     Update {
         /// The status; acknowledge it when its uuid is set.
         status: TaskStatus,
+    },
+    /// An operation has a status.
+    OperationUpdated {
+        /// Whether the reader has the capability RESERVATION_REFINEMENT: the shape of resources depends on it.
+        reservation_refinement: bool,
+        /// The status; acknowledge it when its uuid is set.
+        status: Box<OperationStatus>,
     },
     /// An executor says something.
     Message {

@@ -37,6 +37,13 @@ pub enum Order {
 pub enum Answer {
     /// It has taken effect, and outlives the master.
     Done,
+    /// It is under way, and will take effect.
+    Accepted,
+    /// Nothing was changed: what it needs is not free.
+    Conflict {
+        /// For people.
+        reason: String,
+    },
     /// Nothing was changed.
     Refused {
         /// For people.

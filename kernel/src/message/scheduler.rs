@@ -13,9 +13,10 @@ use crate::actor::{Class, StreamId};
 use crate::constraint::OfferRules;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, RoleName, TaskId, Uuid};
+use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, RoleName, TaskId, Uuid};
 use crate::message::operator::Order;
 use crate::offer::{OfferOperation, Refusal};
+use crate::resource::operation::Operation;
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -47,6 +48,16 @@ pub enum ToMaster {
     Order {
         /// What.
         order: Order,
+        /// Where the answer is awaited.
+        reply: StreamId,
+    },
+    /// An operator turns free resources of an agent into others (RESERVE_RESOURCES, CREATE_VOLUMES and their kin). Offers
+    /// that hold them are taken back.
+    Convert {
+        /// Of which agent.
+        agent_id: AgentId,
+        /// What to do.
+        operation: Box<Operation>,
         /// Where the answer is awaited.
         reply: StreamId,
     },
@@ -130,6 +141,20 @@ pub enum Call {
         /// Tasks, with agents where the caller knows them.
         tasks: Vec<(TaskId, Option<AgentId>)>,
     },
+    /// I have seen this status of an operation.
+    AcknowledgeOperation {
+        /// Which operation.
+        operation_id: OperationId,
+        /// Where it came from, if the caller says so.
+        agent_id: Option<AgentId>,
+        /// Which status.
+        uuid: Uuid,
+    },
+    /// Tell me the state of these operations; empty means all.
+    ReconcileOperations {
+        /// Operations, with agents where the caller knows them.
+        operations: Vec<(OperationId, Option<AgentId>)>,
+    },
     /// For an executor. Best effort.
     Message {
         /// Where.
@@ -155,7 +180,8 @@ pub enum ClientOffer {
 impl Classified for ToFramework {
     fn classify(&self) -> Class {
         match self {
-            Self::Call { call: Call::Acknowledge { .. }, .. } | Self::StreamClosed { .. } => Class::Guaranteed,
+            Self::Call { call: Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. }, .. }
+            | Self::StreamClosed { .. } => Class::Guaranteed,
             Self::Call { .. } => Class::Outside,
         }
     }

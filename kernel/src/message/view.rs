@@ -8,8 +8,9 @@ use crate::actor::{StreamId, Term};
 use crate::agent::AgentInfo;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, FrameworkId, MasterId, OfferId, RoleName, TaskId};
+use crate::id::{AgentId, FrameworkId, MasterId, OfferId, RoleName, TaskId, Uuid};
 use crate::message::agent_master::RunningExecutor;
+use crate::operation::HeldOperation;
 use crate::quota::Quota;
 use crate::resource::Resources;
 use crate::task::{Task, TaskStatus};
@@ -38,6 +39,27 @@ pub enum ViewEvent {
         agent_id: AgentId,
         /// Whether it is out of reach, rather than gone for good.
         unreachable: bool,
+    },
+    /// What an agent has is now something else: reserved, made into volumes, or back.
+    AgentConverted {
+        /// Which.
+        agent_id: AgentId,
+        /// As in [`AgentView::converted`].
+        converted: Option<Box<Resources>>,
+    },
+    /// An operation is there, or has a status.
+    Operation {
+        /// Of which agent.
+        agent_id: AgentId,
+        /// The operation.
+        operation: Box<HeldOperation>,
+    },
+    /// An operation is done with.
+    OperationRemoved {
+        /// Of which agent.
+        agent_id: AgentId,
+        /// Which.
+        uuid: Uuid,
     },
     /// A framework is there, or its words or standing changed.
     Framework(FrameworkView),
@@ -127,6 +149,8 @@ pub struct SettingsView {
 pub struct AgentView {
     /// Its words; `id` is set.
     pub info: AgentInfo,
+    /// All that it has, where that is not what it was started with.
+    pub converted: Option<Box<Resources>>,
     /// Whether it is registered with this master; false for one that is only known from the registry.
     pub registered: bool,
     /// Whether offers are made of it.
@@ -135,6 +159,13 @@ pub struct AgentView {
     pub registered_time: WallTime,
     /// When it came back, if it did.
     pub reregistered_time: Option<WallTime>,
+}
+
+impl AgentView {
+    /// All that it has.
+    pub fn total(&self) -> &Resources {
+        self.converted.as_deref().unwrap_or(&self.info.resources)
+    }
 }
 
 /// A framework as the API shows it.

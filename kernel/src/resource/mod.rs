@@ -12,6 +12,7 @@
 mod bag;
 mod entries;
 mod entry;
+mod kept;
 #[allow(missing_docs, reason = "rkyv's derive leaves the fields of archived variants without the docs that ours have")]
 pub mod operation;
 pub mod parse;

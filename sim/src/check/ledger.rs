@@ -50,6 +50,7 @@ impl Ledger {
                 Ok(())
             }
             ArchivedFrameworkEvent::Rescind { .. }
+            | ArchivedFrameworkEvent::OperationUpdated { .. }
             | ArchivedFrameworkEvent::Message { .. }
             | ArchivedFrameworkEvent::Failure { .. }
             | ArchivedFrameworkEvent::Error { .. }

@@ -23,8 +23,17 @@ pub(crate) struct View {
 }
 
 struct Book {
-    total: Resources,
+    /// What its agent was started with.
+    started: Resources,
+    /// What it has now, where that is something else.
+    converted: Option<Box<Resources>>,
     held: Resources,
+}
+
+impl Book {
+    fn total(&self) -> &Resources {
+        self.converted.as_deref().unwrap_or(&self.started)
+    }
 }
 
 struct Held {
@@ -82,7 +91,10 @@ impl View {
                     return Err(Violation::new("an agent in the view has an id", agent.info.hostname));
                 };
                 let held = Resources::new();
-                self.agents.entry(id).or_insert(Book { total: Resources::new(), held }).total = agent.info.resources;
+                let started = agent.info.resources;
+                let book = Book { started: Resources::new(), converted: None, held };
+                let book = self.agents.entry(id).or_insert(book);
+                (book.started, book.converted) = (started, agent.converted);
             }
             ViewEvent::AgentRemoved { agent_id, .. } => {
                 self.agents.swap_remove(&agent_id);
@@ -118,6 +130,15 @@ impl View {
                     give(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
                 }
             }
+            ViewEvent::AgentConverted { agent_id, converted } => {
+                let Some(book) = self.agents.get_mut(&agent_id) else { return Ok(()) };
+                book.converted = converted;
+                if book.total().quantities() != book.started.quantities() {
+                    let words = format!("{agent_id} was started with {} and has {}", book.started, book.total());
+                    return Err(Violation::new("operations keep amounts", words));
+                }
+            }
+            ViewEvent::Operation { .. } | ViewEvent::OperationRemoved { .. } => {}
             ViewEvent::Framework(_) | ViewEvent::Settings(_) => {}
             ViewEvent::Task { .. } | ViewEvent::TaskUpdated { .. } | ViewEvent::TaskCompleted { .. } => {
                 unreachable!("read in place above")
@@ -176,8 +197,8 @@ fn take(book: Option<&mut Book>, agent_id: &AgentId, resources: &Resources) -> R
     let Some(book) = book else {
         return Err(Violation::new(CONSERVED, format!("{resources} of {agent_id}, which is not there")));
     };
-    let fits = book.held.add(resources).is_ok() && book.total.contains(&book.held);
-    let words = || format!("{agent_id} has {}, of which {} are held with {resources}", book.total, book.held);
+    let fits = book.held.add(resources).is_ok() && book.total().contains(&book.held.without_copies());
+    let words = || format!("{agent_id} has {}, of which {} are held with {resources}", book.total(), book.held);
     if fits { Ok(()) } else { Err(Violation::new(CONSERVED, words())) }
 }
 

@@ -8,6 +8,7 @@
 mod offers;
 mod statuses;
 mod task;
+pub(crate) mod volumes;
 
 use crate::network::STREAM_LINK;
 use crate::workload::TaskPlan;
@@ -57,6 +58,8 @@ pub(crate) struct ClientConfig {
     pub(crate) tasks: Vec<TaskPlan>,
     /// Whether every task asks for a place of its own.
     pub(crate) placed: bool,
+    /// Whether it reserves and makes persistent volumes.
+    pub(crate) volumes: bool,
     /// Whether it removes itself when all is done.
     pub(crate) teardown: bool,
 }
@@ -93,6 +96,8 @@ pub(crate) struct Client {
     queue: VecDeque<u32>,
     open: usize,
     suppressed: bool,
+    /// Counts its operations and volumes; part of their names.
+    operations: u64,
     pub(crate) tally: Tally,
     /// The master has removed it, as it had asked.
     departed: bool,
@@ -159,6 +164,7 @@ impl Client {
             open: jobs.len(),
             jobs,
             suppressed: false,
+            operations: 0,
             tally: Tally::default(),
             departed: false,
             dismissed: None,
@@ -183,6 +189,9 @@ impl Client {
             capabilities.push(Capability::PartitionAware);
         }
         capabilities.push(Capability::MultiRole);
+        if self.config.volumes {
+            capabilities.push(Capability::ReservationRefinement);
+        }
         FrameworkInfo {
             id: self.framework_id.clone(),
             user: "kaon".into(),
@@ -283,6 +292,7 @@ impl Actor for Client {
             }
             ArchivedFrameworkEvent::Offers { offers, .. } => self.on_offers(offers, context),
             ArchivedFrameworkEvent::Update { status } => self.on_status(status, context),
+            ArchivedFrameworkEvent::OperationUpdated { status, .. } => self.on_operation(status, context),
             ArchivedFrameworkEvent::Error { message } => {
                 // A newer stream of ours has taken over, the master is not elected yet (real clients are sent to the
                 // leader by their edge), or we have left. Anything else is the end.

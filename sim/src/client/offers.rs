@@ -25,12 +25,25 @@ impl Client {
             let known = |id: &ArchivedOfferId| ClientOffer::Known(OfferId(id.0.to_native()));
             let resources = rkyv::api::high::deserialize::<Resources, Panic>(&offer.resources);
             let resources = resources.unwrap_or_else(|never| match never {});
-            let room = self.room(&resources);
-            if room == 0 || self.queue.is_empty() {
+            let agent = AgentId::trusted(offer.agent_id.as_str());
+            let mut left = resources;
+            let mut operations = Vec::new();
+            if self.config.volumes {
+                let kept = if self.queue.is_empty() { None } else { self.kept_task(&mut left) };
+                if let Some((before, used)) = kept
+                    && let Some(job) = self.queue.pop_front()
+                {
+                    operations.extend(before);
+                    let task = TaskInfo { resources: used, ..self.launch(job, &agent, context) };
+                    operations.push(OfferOperation::Launch { tasks: vec![task] });
+                }
+                operations.extend(self.give_back(&mut left, context));
+            }
+            let room = self.room(&left.unreserved());
+            if (room == 0 || self.queue.is_empty()) && operations.is_empty() {
                 declined.push(known(&offer.id));
                 continue;
             }
-            let agent = AgentId::trusted(offer.agent_id.as_str());
             let mut tasks = Vec::with_capacity(room.min(self.queue.len()));
             while tasks.len() < room
                 && let Some(job) = self.queue.pop_front()
@@ -38,7 +51,9 @@ impl Client {
                 tasks.push(self.launch(job, &agent, context));
             }
             self.tally.accepted += 1;
-            let operations = vec![OfferOperation::Launch { tasks }];
+            if !tasks.is_empty() {
+                operations.push(OfferOperation::Launch { tasks });
+            }
             let call = Call::Accept { offers: vec![known(&offer.id)], operations, refusal: Refusal::DEFAULT };
             self.call(call, context);
         }

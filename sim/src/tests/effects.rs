@@ -70,6 +70,7 @@ fn launch(container: &ContainerId, program: Program) -> ContainerRequest {
         limits: Limits::default(),
         container: None,
         placement: None,
+        volumes: Vec::new(),
         rlimits: Vec::new(),
         uris: Vec::new(),
     };

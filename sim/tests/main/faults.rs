@@ -5,6 +5,16 @@ use kaon_sim::{Options, explore};
 /// The seeds that a debug build goes through here; `kaon sim explore` goes through more.
 const SEEDS: u64 = 20;
 
+/// Reservations and volumes: amounts stay, no volume goes under a task, and all that is lost is found again.
+#[test]
+fn what_is_reserved_and_kept_survives_faults() {
+    let options = Options { agents: 4, frameworks: 3, tasks: 40, workers: 2, volumes: true, ..Options::default() };
+    let explored = explore(0..SEEDS, &options, &|_| ()).expect("the options are sound");
+    let told: Vec<String> = explored.failures.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    assert!(explored.relaunched > 0, "the faults cost tasks");
+}
+
 #[test]
 fn small_clusters_with_faults_come_to_rest() {
     let options = Options { agents: 5, frameworks: 3, tasks: 40, workers: 2, ..Options::default() };

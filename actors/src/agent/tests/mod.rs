@@ -2,6 +2,7 @@
 
 mod crash;
 mod executors;
+mod operations;
 mod place;
 mod recovery;
 mod scripts;
@@ -128,6 +129,8 @@ pub(super) struct Bench {
     pub(super) closed: Vec<StreamId>,
     pub(super) counted: BTreeMap<&'static str, u64>,
     pub(super) finished: Option<i32>,
+    /// Names the wish to be registered that was heard last.
+    pub(super) episode: Uuid,
     config: AgentConfig,
     incarnations: u64,
 }
@@ -152,6 +155,7 @@ impl Bench {
             closed: Vec::new(),
             counted: BTreeMap::new(),
             finished: None,
+            episode: Uuid([0; 16]),
             config,
             incarnations: 0,
         };
@@ -182,7 +186,12 @@ impl Bench {
     pub(super) fn absorb(&mut self, effects: Vec<Effect>) {
         for (_, message) in sent::<MasterMessage>(&effects) {
             match message {
-                MasterMessage::Agent(message) => self.to_master.push(message),
+                MasterMessage::Agent(message) => {
+                    if let ToMaster::Register { episode, .. } | ToMaster::Reregister { episode, .. } = &message {
+                        self.episode = *episode;
+                    }
+                    self.to_master.push(message);
+                }
                 other => panic!("an agent said {other:?}"),
             }
         }
@@ -314,7 +323,7 @@ impl Bench {
 
     pub(super) fn welcome(&mut self) {
         let (agent_id, ping_timeout) = (AgentId::trusted("m-S0"), Duration::secs(75));
-        self.master(ToAgent::Registered { agent_id, ping_timeout });
+        self.master(ToAgent::Registered { agent_id, ping_timeout, episode: self.episode });
     }
 
     pub(super) fn run(&mut self, task: TaskInfo) {

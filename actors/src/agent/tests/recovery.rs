@@ -52,7 +52,7 @@ fn an_executor_that_comes_back_goes_on_and_only_then_the_agent_registers() {
     bench.flush();
     assert_eq!(bench.take_acknowledged(), vec![uuid(1), uuid(2)], "the one it had, and the one it missed");
     bench.pass(Duration::secs(1));
-    let [ToMaster::Reregister { info, frameworks, executors, tasks }] = &bench.take_registrations()[..] else {
+    let [ToMaster::Reregister { info, frameworks, executors, tasks, .. }] = &bench.take_registrations()[..] else {
         panic!("one registration")
     };
     assert_eq!(info.id, Some(AgentId::trusted("m-S0")));

@@ -282,8 +282,20 @@ impl Agent {
         self.refresh(names);
     }
 
+    /// Notes further copies of shared volumes with a client. False when it holds nothing, or something that is not shared
+    /// is among them.
+    pub(super) fn share(&mut self, client: Client, copies: &Resources) -> bool {
+        let (exclusive, copies) = split_shared(copies);
+        let is_known = self.holding(client).is_some() && exclusive.is_empty();
+        if is_known {
+            self.holding_mut(client).add_copies(&copies);
+        }
+        is_known
+    }
+
     /// Turns what a client holds into something else. False when it does not hold it, or when the result can't be beside
-    /// the rest; nothing is changed then.
+    /// the rest; nothing is changed then. Copies of a shared volume that goes may still be granted to others, on their way
+    /// to the master: it gives them back.
     pub(super) fn convert(
         &mut self,
         client: Client,
@@ -294,11 +306,6 @@ impl Agent {
         let Some(holding) = self.holding(client).filter(|holding| holding.excess.is_empty()) else { return false };
         let (taken, taken_copies) = split_shared(from);
         let (made, made_copies) = split_shared(to);
-        let others = self.holdings.iter().filter(|(holder, _)| *holder != client);
-        let mut others = others.flat_map(|(_, holding)| holding.shared.iter().flat_map(|copies| copies.iter()));
-        if others.any(|(copy, _)| taken_copies.contains(copy)) {
-            return false;
-        }
         let covered = holding.covered.minus(&taken).and_then(|rest| rest.plus(&made));
         let total = self.total.minus(from).and_then(|rest| rest.plus(to));
         let (Ok(covered), Ok(total)) = (covered, total) else { return false };

@@ -197,6 +197,20 @@ impl Engine {
         Ok(())
     }
 
+    /// A framework uses further copies of shared volumes, beside those that it holds of the agent.
+    pub fn share(
+        &mut self,
+        framework: FrameworkIndex,
+        role: &RoleName,
+        agent: AgentIndex,
+        copies: &Resources,
+    ) -> Result<(), Error> {
+        let found = self.agents.get_mut(&agent).ok_or(Error::UnknownAgent(agent))?;
+        let client = self.roles.find(role).map(|role| Client { framework, role });
+        let is_known = client.is_some_and(|client| found.share(client, copies));
+        if is_known { Ok(()) } else { Err(Error::UnknownFramework(framework)) }
+    }
+
     /// What is free on an agent becomes something else, by an operator's order.
     pub fn convert_free(&mut self, agent: AgentIndex, from: &Resources, to: &Resources) -> Result<(), Error> {
         let index = self.agents.get_index_of(&agent).ok_or(Error::UnknownAgent(agent))?;

@@ -1,6 +1,8 @@
 //! One test for each conversation and for each refusal that a client can see.
 
-use super::play::{Play, agent_info, framework_info, resources, status, task, to_agent, to_allocator};
+use super::play::{
+    Play, agent_info, episode, framework_info, register, reregister, resources, status, task, to_agent, to_allocator,
+};
 use kaon_kernel::actor::{LinkState, StreamId};
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, OfferId, TaskId, Uuid};
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
@@ -38,9 +40,9 @@ fn an_agent_is_told_nothing_before_the_registry_has_it() {
     let mut play = Play::leading();
     play.link(1, LinkState::Up);
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Leading { .. }]));
-    play.agent_says(1, ToMaster::Register { info: Box::new(agent_info()) });
+    play.agent_says(1, register(agent_info()));
     assert!(to_agent(&play.effects).is_empty());
-    play.agent_says(1, ToMaster::Register { info: Box::new(agent_info()) });
+    play.agent_says(1, register(agent_info()));
     assert_eq!(play.unwritten.len(), 1, "a repeated wish is not admitted twice");
     play.write();
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Registered { .. }]));
@@ -54,10 +56,7 @@ fn an_agent_may_not_come_back_under_the_id_of_another_certificate() {
     play.link(2, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(
-        2,
-        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
-    );
+    play.agent_says(2, reregister(info, vec![], vec![]));
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
     assert!(play.unwritten.is_empty());
 }
@@ -181,10 +180,7 @@ fn a_broken_session_rescinds_and_its_return_offers_again() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(
-        1,
-        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
-    );
+    play.agent_says(1, reregister(info, vec![], vec![]));
     assert!(play.unwritten.is_empty(), "nothing new for the registry");
     assert!(to_allocator(&play.effects).contains(&ToAllocator::ActivateAgent { agent }));
 }
@@ -211,7 +207,7 @@ fn an_agent_that_misses_its_pings_is_unreachable_and_its_tasks_come_back_with_it
         unacknowledged: None,
     };
     let tasks = vec![(play.framework_id(framework), running)];
-    play.agent_says(1, ToMaster::Reregister { info: Box::new(info), frameworks, executors: vec![], tasks });
+    play.agent_says(1, reregister(info, frameworks, tasks));
     play.write();
     assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Running, Some(Reason::AgentReregistered))]);
 }
@@ -223,10 +219,7 @@ fn a_returning_agent_is_asked_for_the_tasks_that_it_does_not_report() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(
-        1,
-        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
-    );
+    play.agent_says(1, reregister(info, vec![], vec![]));
     let asked = to_agent(&play.effects).into_iter().find_map(|message| match message {
         ToAgent::Reconcile { tasks } => Some(tasks),
         _ => None,
@@ -248,7 +241,7 @@ fn an_impossible_report_is_refused_and_changes_nothing() {
         unacknowledged: None,
     };
     let tasks = vec![(kaon_kernel::id::FrameworkId::trusted("f"), huge)];
-    play.agent_says(1, ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks });
+    play.agent_says(1, reregister(info, vec![], tasks));
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
 }
 
@@ -262,10 +255,7 @@ fn kills_wait_for_an_agent_that_is_away() {
     play.link(1, LinkState::Up);
     let mut info = agent_info();
     info.id = Some(id);
-    play.agent_says(
-        1,
-        ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks: vec![] },
-    );
+    play.agent_says(1, reregister(info, vec![], vec![]));
     let killed = to_agent(&play.effects).into_iter().any(|message| matches!(message, ToAgent::KillTask { .. }));
     assert!(killed);
 }
@@ -427,7 +417,7 @@ fn a_task_whose_end_was_acknowledged_behind_our_back_is_done_with() {
         (framework_id.clone(), reported("one", &id, TaskState::Finished, None)),
         (framework_id, reported("older", &id, TaskState::Failed, None)),
     ];
-    let report = ToMaster::Reregister { info: Box::new(info), frameworks: vec![], executors: vec![], tasks };
+    let report = reregister(info, vec![], tasks);
     play.agent_says(1, report);
     assert_eq!(play.recovered(), [resources(1, 1024)]);
     assert!(play.rig.actor().state.frameworks[&framework].tasks.is_empty());
@@ -448,7 +438,11 @@ fn reconciliation_never_runs_ahead_of_the_statuses_under_way() {
 #[test]
 fn an_agent_that_fell_before_it_had_its_id_is_asked_for_what_it_was_told() {
     let (mut play, framework, _, _) = staged();
-    play.agent_says(1, ToMaster::Register { info: Box::new(agent_info()) });
+    let again = register(agent_info());
+    play.agent_says(1, again.clone());
+    assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Registered { .. }]), "the same wish again");
+    let ToMaster::Register { info, checkpointed, .. } = again else { unreachable!("it was made above") };
+    play.agent_says(1, ToMaster::Register { info, checkpointed, episode: episode() });
     let asked = to_agent(&play.effects).into_iter().find_map(|message| match message {
         ToAgent::Reconcile { tasks } => Some(tasks),
         _ => None,

@@ -16,8 +16,9 @@ use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::{AgentMessage, AllocatorMessage, FrameworkMessage, MasterMessage, RegistrarMessage};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::Resources;
-use kaon_kernel::task::{CommandInfo, Source, TaskInfo, TaskState, TaskStatus};
+use kaon_kernel::task::{CommandInfo, Source, Task, TaskInfo, TaskState, TaskStatus};
 use kaon_kernel::time::{Duration, WallTime};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) const HOST: HostId = HostId(1);
 
@@ -50,6 +51,36 @@ pub(super) fn agent_info() -> AgentInfo {
         attributes: Vec::new(),
         domain: None,
         version: "0.1.0".to_owned(),
+    }
+}
+
+pub(super) fn register(info: AgentInfo) -> agent_master::ToMaster {
+    agent_master::ToMaster::Register { info: Box::new(info), checkpointed: Resources::new(), episode: FIRST }
+}
+
+/// The wish of every first registration here.
+const FIRST: Uuid = Uuid([0; 16]);
+
+/// A wish of an agent, none like another.
+pub(super) fn episode() -> Uuid {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Uuid(u128::from(NEXT.fetch_add(1, Ordering::Relaxed)).to_le_bytes())
+}
+
+/// An agent that is back with nothing made at run time.
+pub(super) fn reregister(
+    info: AgentInfo,
+    frameworks: Vec<FrameworkInfo>,
+    tasks: Vec<(FrameworkId, Task)>,
+) -> agent_master::ToMaster {
+    agent_master::ToMaster::Reregister {
+        info: Box::new(info),
+        frameworks,
+        executors: Vec::new(),
+        tasks,
+        checkpointed: Resources::new(),
+        operations: Vec::new(),
+        episode: episode(),
     }
 }
 
@@ -179,8 +210,7 @@ impl Play {
     /// One with these resources.
     pub(super) fn agent_with(&mut self, number: u64, resources: Resources) -> (AgentId, AgentIndex) {
         self.link(number, LinkState::Up);
-        let info = Box::new(AgentInfo { resources, ..agent_info() });
-        self.agent_says(number, agent_master::ToMaster::Register { info });
+        self.agent_says(number, register(AgentInfo { resources, ..agent_info() }));
         self.write();
         let registered = to_agent(&self.effects).into_iter().find_map(|message| match message {
             ToAgent::Registered { agent_id, .. } => Some(agent_id),
