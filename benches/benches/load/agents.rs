@@ -140,7 +140,9 @@ impl Agents {
                     domain: None,
                     version: "0".to_owned(),
                 };
-                self.say(number, ToMaster::Register { info: Box::new(info) }, master);
+                let episode = Uuid(u128::from(self.sequence.load(Ordering::Relaxed)).to_le_bytes());
+                let checkpointed = Resources::new();
+                self.say(number, ToMaster::Register { info: Box::new(info), checkpointed, episode }, master);
             }
             ArchivedToAgent::Registered { agent_id, .. } => {
                 let name = AgentId::trusted(agent_id.as_str());
