@@ -9,6 +9,7 @@ mod explain;
 mod failover;
 mod faults;
 mod fetch;
+mod fidelity;
 mod fleet;
 mod framework;
 mod hostile;

@@ -123,5 +123,6 @@ fn client(options: &Options, machine: u32) -> ClientConfig {
         placed: options.placed,
         volumes: options.volumes,
         teardown: options.teardown,
+        courses: options.courses,
     }
 }

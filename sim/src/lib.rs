@@ -56,7 +56,7 @@ mod world;
 pub use explore::explore;
 pub use options::{AGENTS_MAX, Error, FRAMEWORKS_MAX, Options, WORKERS_MAX};
 pub use plant::Plant;
-pub use report::{Exploration, Failure, Mishaps, Report};
+pub use report::{Course, Exploration, Failure, Mishaps, Report};
 pub use shrink::{RUNS_MAX, Shrunk, shrink};
 pub use workload::{Lengths, LengthsError};
 pub use world::Progress;

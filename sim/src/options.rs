@@ -50,6 +50,8 @@ pub struct Options {
     pub volumes: bool,
     /// Frameworks remove themselves when they are done.
     pub teardown: bool,
+    /// Whether the report tells the course of each task, step by step: for holding a run against a real cluster.
+    pub courses: bool,
     /// Virtual time after which the run has failed if it is not done.
     pub deadline: Duration,
     /// Invariants of actors are asserted after each of so many events of a machine; `None` chooses by the size.
@@ -76,6 +78,7 @@ impl Default for Options {
             placed: false,
             volumes: false,
             teardown: false,
+            courses: false,
             deadline: Duration::secs(6 * 3600),
             invariants_every: None,
         }

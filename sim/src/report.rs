@@ -47,11 +47,27 @@ pub struct Report {
     pub faults: Vec<String>,
     /// What the actors recorded, added up over the cluster.
     pub metrics: BTreeMap<String, f64>,
+    /// The course of each task, when it was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub courses: Vec<Course>,
     /// What was reached at all: each way a status was worded (state, source, reason), each counter of an actor that moved.
     /// Rare branches show as marks that few seeds have.
     pub marks: BTreeSet<String>,
     /// Claims that did not hold; empty when all is well.
     pub failures: Vec<Failure>,
+}
+
+/// What a framework saw of one launch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Course {
+    /// Framework and task, as they are numbered.
+    pub task: (u32, u32),
+    /// Which of the framework's acceptances launched it, from zero.
+    pub acceptance: u64,
+    /// When, in seconds of virtual time.
+    pub launched_seconds: f64,
+    /// Each status with who says so and when, in order.
+    pub statuses: Vec<(String, String, f64)>,
 }
 
 /// What was lost, refused and ended before its time.

@@ -149,7 +149,7 @@ impl World {
         let mut counts = Counts::default();
         let (mut found, mut hashes, mut tally, mut open) = (Vec::new(), Vec::new(), Tally::default(), 0);
         let mut metrics = BTreeMap::<String, f64>::new();
-        let (mut dismissed, mut marks) = (Vec::new(), BTreeSet::new());
+        let (mut dismissed, mut marks, mut courses) = (Vec::new(), BTreeSet::new(), Vec::new());
         let shards: Vec<_> = (0..self.crew.shards.len()).map(|number| self.crew.shard(number)).collect();
         let key = |index: u32| (self.setup.shard(index), self.setup.local(index));
         for shard in &shards {
@@ -172,6 +172,7 @@ impl World {
             if let Some(client) = client(machine) {
                 add(&mut tally, &client.tally);
                 open += client.open() as u64;
+                courses.extend(client.courses.iter().flatten().cloned());
                 if let Some(why) = &client.dismissed {
                     dismissed.push((index, why.clone()));
                 }
@@ -245,6 +246,7 @@ impl World {
             },
             faults: self.plan.words.clone(),
             metrics,
+            courses,
             marks,
             failures,
         }

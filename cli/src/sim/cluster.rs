@@ -31,6 +31,7 @@ pub(super) fn run(arguments: &SimRun) -> Result<i32> {
         placed: arguments.placed,
         volumes: arguments.volumes,
         teardown: arguments.teardown,
+        courses: false,
         deadline: crate::host::seconds("deadline", arguments.deadline)?,
         invariants_every: arguments.invariants_every,
     };

@@ -11,6 +11,7 @@ mod task;
 pub(crate) mod volumes;
 
 use crate::network::STREAM_LINK;
+use crate::report::Course;
 use crate::workload::TaskPlan;
 use kaon_kernel::actor::{
     Actor, ActorKind, Address, Context, HostId, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey,
@@ -62,6 +63,8 @@ pub(crate) struct ClientConfig {
     pub(crate) volumes: bool,
     /// Whether it removes itself when all is done.
     pub(crate) teardown: bool,
+    /// Whether it keeps the course of each launch.
+    pub(crate) courses: bool,
 }
 
 /// What it counts.
@@ -99,6 +102,8 @@ pub(crate) struct Client {
     /// Counts its operations and volumes; part of their names.
     operations: u64,
     pub(crate) tally: Tally,
+    /// The course of each launch, when it is asked for.
+    pub(crate) courses: Option<Vec<Course>>,
     /// The master has removed it, as it had asked.
     departed: bool,
     /// Why it can't go on, if so.
@@ -166,6 +171,7 @@ impl Client {
             suppressed: false,
             operations: 0,
             tally: Tally::default(),
+            courses: config.courses.then(Vec::new),
             departed: false,
             dismissed: None,
             config,

@@ -2,6 +2,7 @@
 
 use super::task::task_id;
 use super::{Client, ClientContext, Phase};
+use crate::report::Course;
 use kaon_kernel::id::{AgentId, ArchivedOfferId, OfferId};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{ArchivedOffer, OfferOperation, Refusal};
@@ -74,6 +75,11 @@ impl Client {
     }
 
     fn launch(&mut self, number: u32, agent: &AgentId, context: &mut ClientContext<'_>) -> TaskInfo {
+        if let Some(courses) = self.courses.as_mut() {
+            let launched_seconds = context.now().0 as f64 / 1e9;
+            let (task, acceptance) = ((self.config.number, number), self.tally.accepted);
+            courses.push(Course { task, acceptance, launched_seconds, statuses: Vec::new() });
+        }
         let job = &mut self.jobs[number as usize];
         self.tally.relaunched += u64::from(job.attempt > 0);
         job.phase = Phase::Launched;

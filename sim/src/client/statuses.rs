@@ -34,6 +34,17 @@ impl Client {
             }
             return;
         }
+        if let Some(courses) = self.courses.as_mut()
+            && let Some(course) = courses.iter_mut().rev().find(|course| course.task.1 == number)
+        {
+            let source = match status.source {
+                ArchivedSource::Master => "SOURCE_MASTER",
+                ArchivedSource::Agent => "SOURCE_AGENT",
+                ArchivedSource::Executor => "SOURCE_EXECUTOR",
+            };
+            let at = context.now().0 as f64 / 1e9;
+            course.statuses.push((state.name().to_owned(), source.to_owned(), at));
+        }
         if state != job.state {
             job.heard = context.now();
         }
