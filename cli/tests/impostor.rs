@@ -138,6 +138,7 @@ fn ended(task: &str) -> TaskStatus {
         executor_id: None,
         data: None,
         healthy: None,
+        check: None,
         labels: Vec::new(),
         container: None,
         unreachable_time: None,

@@ -1,5 +1,6 @@
 //! The integration tests of the binary, one harness: a list of modules and nothing else.
 
+mod checks;
 mod client;
 mod cluster;
 mod conversation;
@@ -17,6 +18,7 @@ mod idle;
 mod impostor;
 mod outside;
 mod panics;
+mod pods;
 mod processes;
 mod pymesos;
 mod run;

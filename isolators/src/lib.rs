@@ -19,6 +19,7 @@ pub mod isolator;
 pub mod launcher;
 mod orphans;
 pub mod posix;
+mod probe;
 mod process;
 mod record;
 pub mod resources;

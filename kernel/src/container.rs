@@ -3,6 +3,7 @@
 //! The real side is `isolators/`, the simulated one `sim/`. A container is one process tree with its own sandbox
 //! directory; which walls stand around it is the business of the isolators.
 
+use crate::check::{HttpTarget, TcpTarget};
 use crate::container_info::{ContainerInfo, Limits};
 use crate::id::ContainerId;
 use crate::placement::Placement;
@@ -35,6 +36,18 @@ pub enum ContainerRequest {
         container: ContainerId,
         /// How long after TERM comes KILL; zero means KILL at once.
         grace: Duration,
+    },
+    /// Try whether what runs in a container is well: [`ContainerOutcome::Probed`]. A kill of `container` ends a command
+    /// before its time; whatever is still tried ends with the asker.
+    Probe {
+        /// The name of what runs for a command, new on this machine; forgotten by itself when it has ended.
+        container: ContainerId,
+        /// The container that is tried.
+        of: ContainerId,
+        /// How.
+        probe: Box<Probe>,
+        /// How long it may take; [`Duration::MAX`] for as long as it likes.
+        timeout: Duration,
     },
     /// How much it uses: [`ContainerOutcome::Used`].
     Usage {
@@ -143,6 +156,28 @@ pub enum Program {
     BuiltinExecutor,
 }
 
+/// One try whether what runs in a container is well.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Probe {
+    /// Run a command beside it.
+    Command(LaunchSpec),
+    /// Ask by HTTP.
+    Http(HttpTarget),
+    /// Connect.
+    Tcp(TcpTarget),
+}
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The command has ended.
+    Exited(ExitStatus),
+    /// This status was answered, after redirections.
+    Answered(u16),
+    /// The connection was accepted, or refused.
+    Connected(bool),
+}
+
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ContainerOutcome {
@@ -160,6 +195,8 @@ pub enum ContainerOutcome {
     Exited(Exit),
     /// The signals are on their way, or there was nothing to kill.
     Signalled,
+    /// What came of a probe, or why nothing did: it took too long, or could not be tried.
+    Probed(Result<ProbeResult, String>),
     /// What it uses; `None` when it is gone.
     Used(Option<Usage>),
     /// Its limits are changed, or why not.

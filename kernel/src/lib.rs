@@ -10,6 +10,8 @@
 pub mod actor;
 pub mod agent;
 pub mod chance;
+#[allow(missing_docs, reason = "as for `message`")]
+pub mod check;
 pub mod constraint;
 pub mod container;
 #[allow(missing_docs, reason = "as for `message`")]

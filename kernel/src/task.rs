@@ -1,5 +1,6 @@
 //! Tasks: what runs, its states, and the table of allowed steps between them (reference 8).
 
+use crate::check::{CheckStatus, Checks};
 use crate::container::Program;
 use crate::container_info::{ContainerInfo, Limits};
 use crate::framework::Label;
@@ -200,6 +201,8 @@ pub struct TaskStatus {
     pub data: Option<Vec<u8>>,
     /// The result of its health check, if it has one.
     pub healthy: Option<bool>,
+    /// The newest result of its check, if it has one.
+    pub check: Option<CheckStatus>,
     /// Labels.
     pub labels: Vec<Label>,
     /// Where it runs, in detail.
@@ -217,6 +220,8 @@ pub struct TaskStatus {
 pub struct ContainerStatus {
     /// Its container.
     pub container_id: ContainerId,
+    /// The executor's, when that is another one: each task of a group has a container within its executor's.
+    pub parent: Option<Box<ContainerId>>,
     /// Process id of its executor.
     pub executor_pid: Option<u32>,
     /// Addresses under which it is reached; the agent's own without network isolation.
@@ -249,6 +254,8 @@ pub struct TaskInfo {
     pub kill_grace: Option<Duration>,
     /// It fails when it runs longer.
     pub max_completion_time: Option<Duration>,
+    /// How it is checked while it runs; `rest` holds the checks for readers.
+    pub checks: Option<Box<Checks>>,
     /// The framework's own bytes, unchanged.
     pub data: Option<Vec<u8>>,
     /// Labels.

@@ -50,6 +50,7 @@ fn status() -> TaskStatus {
         executor_id: Some(ExecutorId::trusted("task-1")),
         data: Some(vec![0, 1, 2, 255]),
         healthy: None,
+        check: None,
         labels: Vec::new(),
         container: None,
         unreachable_time: None,

@@ -11,7 +11,7 @@ use crate::place::At;
 use crate::program::{self, Course};
 use kaon_kernel::actor::{Outcome, Ticket};
 use kaon_kernel::container::{
-    ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Program, Usage, VolumeLinks,
+    ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Probe, ProbeResult, Program, Usage, VolumeLinks,
 };
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::resource::ResourceName;
@@ -152,6 +152,9 @@ impl Machine {
                 }
                 ContainerOutcome::Signalled
             }
+            ContainerRequest::Probe { container: _, of, probe, timeout } => {
+                return self.probe(at, ticket, &of, &probe, timeout, lane);
+            }
             ContainerRequest::Usage { container } => ContainerOutcome::Used(self.usage(&container, lane.now())),
             ContainerRequest::Update { container, resources, .. } => {
                 let found = self.container(&container).and_then(|index| self.containers.get(index));
@@ -181,13 +184,39 @@ impl Machine {
     }
 
     fn answer(&mut self, at: At, ticket: Ticket, outcome: ContainerOutcome, lane: &mut Lane) {
-        let due = lane.now() + CONTAINER_CALL.draw(&mut self.chance);
+        self.answer_after(Duration::ZERO, at, ticket, outcome, lane);
+    }
+
+    fn answer_after(&mut self, wait: Duration, at: At, ticket: Ticket, outcome: ContainerOutcome, lane: &mut Lane) {
+        let due = lane.now() + wait + CONTAINER_CALL.draw(&mut self.chance);
         if lane.setup.plant.is_some_and(|plant| plant.doubles(lane.now().0)) {
             let outcome = Box::new(Outcome::Container(outcome.clone()));
             lane.push(&mut self.stamp, self.index, due, Happening::Done { at, ticket, outcome });
         }
         let outcome = Box::new(Outcome::Container(outcome));
         lane.push(&mut self.stamp, self.index, due, Happening::Done { at, ticket, outcome });
+    }
+
+    /// A command of a probe takes its time, as a container's does; whether something listens is known at once.
+    fn probe(&mut self, at: At, ticket: Ticket, of: &ContainerId, probe: &Probe, timeout: Duration, lane: &mut Lane) {
+        let age = self.container(of).and_then(|index| self.containers.get(index)).and_then(|container| {
+            let Phase::Running(since) = container.phase else { return None };
+            Some((container.course, lane.now().since(since)))
+        });
+        let listens = |port| age.is_some_and(|(course, age)| course.is_listening(port, age));
+        let (wait, result) = match probe {
+            Probe::Command(spec) => {
+                let course = program::course(&spec.program);
+                match course.length > timeout {
+                    true => (timeout, Err(format!("timed out after {timeout}"))),
+                    false => (course.length, Ok(ProbeResult::Exited(course.status))),
+                }
+            }
+            Probe::Http(target) if listens(target.at.port) => (Duration::ZERO, Ok(ProbeResult::Answered(200))),
+            Probe::Http(_) => (Duration::ZERO, Err("nothing listens".to_owned())),
+            Probe::Tcp(target) => (Duration::ZERO, Ok(ProbeResult::Connected(listens(target.port)))),
+        };
+        self.answer_after(wait, at, ticket, ContainerOutcome::Probed(result), lane);
     }
 
     fn container(&self, id: &ContainerId) -> Option<u32> {

@@ -7,6 +7,8 @@
 //! | `sleep SECONDS` | takes so long; fractions are allowed, down to a microsecond |
 //! | `exit CODE` | ends with this code |
 //! | `kill -SIGNAL $$` | ends by this signal, given as a number |
+//! | `listen PORT` | from then on connections to this port are accepted, and a GET is answered with 200 |
+//! | `deaf` | from then on they are not |
 //! | `trap '' TERM` | from the start on: TERM is ignored, only KILL ends it |
 //! | `true`, `false`, `echo ...`, `:`, `exec ...`, nothing | as in a shell, in no time; `exec` runs what follows |
 //! | anything else | is not found: code 127, as a shell reports it; later statements still run |
@@ -25,7 +27,33 @@ pub(crate) struct Course {
     pub(crate) status: ExitStatus,
     /// Whether TERM does not end it.
     pub(crate) ignores_term: bool,
+    /// Where it listens, and when.
+    pub(crate) listens: Option<Listening>,
 }
+
+/// A port that a command listens on; times in milliseconds from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listening {
+    port: u16,
+    from_ms: u32,
+    until_ms: u32,
+}
+
+impl Course {
+    /// Whether it listens on a port so long after its start.
+    pub(crate) fn is_listening(&self, port: u16, age: Duration) -> bool {
+        let age = milliseconds(age);
+        self.listens.is_some_and(|one| one.port == port && (one.from_ms..one.until_ms).contains(&age))
+    }
+}
+
+fn milliseconds(length: Duration) -> u32 {
+    u32::try_from(length.0 / 1_000_000).unwrap_or(u32::MAX)
+}
+
+/// A command that does nothing, well.
+const AT_ONCE: Course =
+    Course { length: Duration::ZERO, status: ExitStatus::Code(0), ignores_term: false, listens: None };
 
 /// The code of a command that is not found.
 const NOT_FOUND: i32 = 127;
@@ -42,7 +70,7 @@ pub(crate) fn course(program: &Program) -> Course {
             }
             read(&text)
         }
-        Program::BuiltinExecutor => Course { length: Duration::MAX, status: ExitStatus::Code(0), ignores_term: false },
+        Program::BuiltinExecutor => Course { length: Duration::MAX, ..AT_ONCE },
     }
 }
 
@@ -53,7 +81,7 @@ fn length(seconds: f64) -> Option<Duration> {
 }
 
 fn read(text: &str) -> Course {
-    let mut course = Course { length: Duration::ZERO, status: ExitStatus::Code(0), ignores_term: false };
+    let mut course = AT_ONCE;
     for line in text.split([';', '\n']) {
         for statement in line.split("&&") {
             let words: Vec<&str> = statement.split_whitespace().collect();
@@ -70,6 +98,20 @@ fn read(text: &str) -> Course {
                 },
                 ["trap", "''", "TERM"] => {
                     course.ignores_term = true;
+                    0
+                }
+                ["listen", port] => match port.parse() {
+                    Ok(port) => {
+                        let from_ms = milliseconds(course.length);
+                        course.listens = Some(Listening { port, from_ms, until_ms: u32::MAX });
+                        0
+                    }
+                    Err(_) => 1,
+                },
+                ["deaf"] => {
+                    if let Some(listens) = &mut course.listens {
+                        listens.until_ms = milliseconds(course.length);
+                    }
                     0
                 }
                 ["kill", signal, "$$"] => {
@@ -118,6 +160,9 @@ mod tests {
             assert_eq!((course.length, course.status), (seconds(length), status), "{text}");
         }
         assert!(course(&Program::Shell("trap '' TERM; sleep 1".into())).ignores_term);
+        let server = course(&Program::Shell("sleep 2; listen 80; sleep 3; deaf; sleep 9".into()));
+        let heard = [1.9, 2.0, 4.9, 5.0].map(|age| server.is_listening(80, seconds(age)));
+        assert_eq!((heard, server.is_listening(81, seconds(3.0))), ([false, true, true, false], false));
     }
 
     #[test]

@@ -205,7 +205,18 @@ impl Container {
     }
     /// Where it runs, as statuses tell it.
     pub(super) fn status(&self, ip: &str) -> ContainerStatus {
-        ContainerStatus { container_id: self.id.clone(), executor_pid: self.pid, ip_addresses: vec![ip.to_owned()] }
+        let (executor_pid, ip_addresses) = (self.pid, vec![ip.to_owned()]);
+        ContainerStatus { container_id: self.id.clone(), parent: None, executor_pid, ip_addresses }
+    }
+    /// Where a task runs that its executor says to have put in a container within this one.
+    pub(super) fn status_within(&self, reported: Option<ContainerStatus>, ip: &str) -> ContainerStatus {
+        let within = reported.filter(|reported| reported.parent.as_deref() == Some(&self.id));
+        match within {
+            Some(ContainerStatus { container_id, parent, .. }) => {
+                ContainerStatus { container_id, parent, ..self.status(ip) }
+            }
+            None => self.status(ip),
+        }
     }
     /// What is written of it.
     pub(super) fn record(&self) -> ExecutorRecord {

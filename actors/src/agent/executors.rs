@@ -242,7 +242,7 @@ impl Agent {
             timestamp: if status.timestamp.0 == 0 { context.wall() } else { status.timestamp },
             agent_id: self.state.agent_id().cloned(),
             executor_id: Some(container.info().executor_id.clone()),
-            container: Some(container.status(&self.config.info.ip)),
+            container: Some(container.status_within(status.container, &self.config.info.ip)),
             unreachable_time: None,
             ..status
         };

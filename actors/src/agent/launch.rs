@@ -399,6 +399,7 @@ fn never_seen(task_id: TaskId, agent_id: AgentId) -> TaskInfo {
         container: None,
         kill_grace: None,
         max_completion_time: None,
+        checks: None,
         data: None,
         labels: Vec::new(),
         placement: None,

@@ -234,6 +234,7 @@ impl Agent {
             executor_id: Some(entry.task.executor_id.clone()),
             data: None,
             healthy: None,
+            check: None,
             labels: Vec::new(),
             container: container.map(|container| container.status(&self.config.info.ip)),
             unreachable_time: None,

@@ -1,6 +1,7 @@
 //! What an executor is told at its start: its environment, read as a value (reference 6.1).
 
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, IdError};
+use kaon_kernel::task::ExecutorKind;
 use kaon_kernel::time::Duration;
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ const PRIVATE_PREFIX: &str = "KAON_";
 /// The executor's own credential, which no task sees (reference 6.1).
 const TOKEN: &str = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN";
 
+/// The variable by which an agent says which of the built-in executors it starts.
+const KIND: &str = "KAON_EXECUTOR_KIND";
+
 /// Why an environment is not one of an executor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -33,6 +37,14 @@ pub enum Error {
         name: &'static str,
         /// Why not.
         source: IdError,
+    },
+    /// A variable holds no kind of executor.
+    #[error("variable {name} holds no kind of executor: '{text}'")]
+    Kind {
+        /// Which.
+        name: &'static str,
+        /// What it holds.
+        text: String,
     },
     /// A variable holds no duration.
     #[error("variable {name} holds no duration: '{text}'")]
@@ -73,11 +85,18 @@ impl Inherited {
         });
         core::iter::from_fn(move || parts.next().zip(parts.next()))
     }
+
+    /// One of them.
+    pub(super) fn find(&self, name: &str) -> Option<&str> {
+        self.variables().find(|(present, _)| *present == name).map(|(_, value)| value)
+    }
 }
 
 /// What an executor is told at its start. Every interval that it waits is here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExecutorConfig {
+    /// Whether it runs one command or groups of tasks (`KAON_EXECUTOR_KIND`, `default` for groups).
+    pub kind: ExecutorKind,
     /// Whose.
     pub framework_id: FrameworkId,
     /// Which.
@@ -86,7 +105,7 @@ pub struct ExecutorConfig {
     pub agent_id: AgentId,
     /// In which container; its certificate names the same.
     pub container_id: ContainerId,
-    /// The sandbox below the work directory; the task runs in it too.
+    /// The sandbox below the work directory. A command runs in it too; tasks of a group run below it.
     pub sandbox: String,
     /// What its task inherits.
     pub environment: Inherited,
@@ -125,7 +144,13 @@ impl ExecutorConfig {
         let named = |name: &'static str| move |source: IdError| Error::Id { name, source };
         let shutdown_grace = duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD")?.unwrap_or(SHUTDOWN_GRACE);
         let inherited = variables.iter().filter(|(name, _)| !name.starts_with(PRIVATE_PREFIX) && name != TOKEN);
+        let kind = match find(KIND) {
+            None => ExecutorKind::Command,
+            Some("default") => ExecutorKind::Default,
+            Some(text) => return Err(Error::Kind { name: KIND, text: text.to_owned() }),
+        };
         Ok(Self {
+            kind,
             framework_id: FrameworkId::parse(text("MESOS_FRAMEWORK_ID")?).map_err(named("MESOS_FRAMEWORK_ID"))?,
             executor_id: ExecutorId::parse(text("MESOS_EXECUTOR_ID")?).map_err(named("MESOS_EXECUTOR_ID"))?,
             agent_id: AgentId::parse(text("MESOS_SLAVE_ID")?).map_err(named("MESOS_SLAVE_ID"))?,

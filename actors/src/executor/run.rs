@@ -1,69 +1,103 @@
-//! The life of the one task: written down, started, watched, killed, ended.
+//! The tasks that an executor holds, and what of them outlives a panic.
 
-use crate::executor::config::Inherited;
+use crate::executor::check::Live;
 use crate::executor::status::Outbox;
-use crate::executor::{Executor, IGNORED, Timer, Waiting};
+use crate::executor::{Executor, Timer, Waiting};
 use kaon_kernel::actor::{Batch, Context, Record};
-use kaon_kernel::container::{
-    ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Limitation, Program, Usage,
-};
-use kaon_kernel::id::{ContainerId, TaskId, Uuid};
-use kaon_kernel::task::{CommandInfo, Reason, TaskInfo, TaskState, TaskStatus};
+use kaon_kernel::check::CheckStatus;
+use kaon_kernel::id::{ContainerId, TaskId};
+use kaon_kernel::task::{ExecutorKind, TaskInfo};
 use kaon_kernel::time::Duration;
 use rkyv::util::AlignedVec;
+use rkyv::with::Skip;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-/// The one key of the executor's journal.
-const KEY: &str = "run";
+/// How the keys of the executor's journal begin; the number of the run follows.
+const KEY: &str = "run/";
 
-/// The layout of its value; raise it with every change of [`Run`].
-const VERSION: u8 = 1;
+/// The layout of their values; raise it with every change of [`Run`].
+const VERSION: u8 = 2;
 
-/// What is set aside for the value while it is written: most fit without growing.
+/// What is set aside for a value while it is written: most fit without growing.
 const BYTES_USUAL: usize = 1024;
 
-/// Where the task is in its life.
+/// The most tasks that one executor holds, ended ones of which the agent has not heard included; as many as the agent
+/// takes in one registration.
+pub(super) const RUNS_MAX: usize = 1_024;
+
+/// Where a task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-enum Phase {
+pub(super) enum Phase {
     /// It is being written down, then started.
     Launching,
-    /// It runs.
+    /// It was started; the rest of its group was not yet.
+    Started,
+    /// It runs, with all its group, or is being ended; its end is awaited.
     Running,
     /// It has ended.
     Ended,
 }
 
-/// Why the executor ends its task; the first cause stands.
+/// Why the executor ends a task; the first cause stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(super) enum Cause {
-    /// It was asked to.
+    /// It was asked to, its health check failed, or another of its group ended badly.
     Killed,
     /// The task ran for longer than it may.
     TooLong,
 }
 
-/// The task.
-#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
-pub(super) struct Run {
-    task: TaskInfo,
-    container: ContainerId,
-    phase: Phase,
-    /// Why it is being ended, and with which grace.
-    stopping: Option<(Cause, Duration)>,
-    /// The machine was asked to start it.
-    is_asked: bool,
+/// What the checks of a task have found. Every status of the task tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Archive, Serialize, Deserialize)]
+pub(super) struct Found {
+    /// The newest verdict of the health check.
+    pub(super) healthy: Option<bool>,
+    /// The newest result of the generic check; set from the beginning when there is one.
+    pub(super) check: Option<CheckStatus>,
 }
 
-/// What the journal holds.
-#[derive(Archive, Serialize, Deserialize)]
-struct RunRecord {
-    run: Run,
-    statuses: Vec<TaskStatus>,
+/// One task.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub(super) struct Run {
+    /// Its name within this executor: it grows.
+    pub(super) number: u32,
+    /// The number of the first of its group.
+    pub(super) group: u32,
+    pub(super) task: TaskInfo,
+    pub(super) container: ContainerId,
+    pub(super) phase: Phase,
+    /// Why it is being ended, and with which grace.
+    pub(super) stopping: Option<(Cause, Duration)>,
+    /// The machine was asked to start it.
+    pub(super) is_asked: bool,
+    /// What its checks have found; `None` for a task without checks.
+    pub(super) found: Option<Box<Found>>,
+    /// What the agent does not have for certain.
+    pub(super) outbox: Outbox,
+    /// Its checks, while they are carried out.
+    #[rkyv(with = Skip)]
+    pub(super) live: Option<Box<Live>>,
 }
 
 impl Run {
-    pub(super) fn task(&self) -> &TaskInfo {
-        &self.task
+    /// A task that nothing was done for.
+    pub(super) fn new(number: u32, group: u32, task: TaskInfo, container: ContainerId) -> Self {
+        let found = task.checks.as_ref().map(|checks| {
+            let check = checks.check.as_ref().map(|check| check.target.without_result());
+            Box::new(Found { healthy: None, check })
+        });
+        Self {
+            number,
+            group,
+            task,
+            container,
+            phase: Phase::Launching,
+            stopping: None,
+            is_asked: false,
+            found,
+            outbox: Outbox::default(),
+            live: None,
+        }
     }
     pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Ended
@@ -72,267 +106,133 @@ impl Run {
     pub(super) fn own_grace(&self) -> Option<Duration> {
         self.task.kill_grace
     }
-    pub(super) fn invariants(&self) {
+    fn invariants(&self) {
+        self.outbox.invariants();
+        assert!(self.group <= self.number, "a group is named after its first");
         assert!(
-            self.phase == Phase::Launching || self.is_asked || self.stopping.is_some(),
+            self.phase == Phase::Launching || self.is_asked || self.stopping.is_some() || self.is_over(),
             "it runs, but was not started"
         );
+        assert!(self.live.is_none() || self.phase == Phase::Running, "only what runs is checked");
     }
 }
 
 impl Executor {
-    /// Begins with what the journal holds: nothing at first, the task after a panic. The task is never started twice.
+    pub(super) fn run(&self, number: u32) -> Option<&Run> {
+        let at = self.runs.binary_search_by_key(&number, |run| run.number).ok()?;
+        self.runs.get(at)
+    }
+    pub(super) fn run_mut(&mut self, number: u32) -> Option<&mut Run> {
+        let at = self.runs.binary_search_by_key(&number, |run| run.number).ok()?;
+        self.runs.get_mut(at)
+    }
+    /// The run of a task, the newest when its name was used again.
+    pub(super) fn run_of(&self, task_id: &TaskId) -> Option<u32> {
+        self.runs.iter().rev().find(|run| run.task.task_id == *task_id).map(|run| run.number)
+    }
+    /// The numbers of a group.
+    pub(super) fn members(&self, group: u32) -> Vec<u32> {
+        self.runs.iter().filter(|run| run.group == group).map(|run| run.number).collect()
+    }
+    /// Whether it runs groups of tasks, each in a sandbox of its own.
+    pub(super) fn is_for_groups(&self) -> bool {
+        self.config.kind == ExecutorKind::Default
+    }
+
+    /// Begins with what the journal holds: nothing at first, the tasks after a panic. No task is ever started twice.
     pub(super) fn recover(&mut self, records: &[Record], context: &mut Context<'_, Self>) {
-        let Some(record) = records.iter().find(|record| record.key == KEY.as_bytes()) else { return };
-        let Some(RunRecord { run, statuses }) = read(&record.value) else {
-            // What ran can't be known: the agent hears it from the end of this process.
-            return self.end(super::EXIT_STORAGE, context);
-        };
-        self.outbox = Outbox::restored(statuses);
-        let (phase, stopping, longest) = (run.phase, run.stopping, run.task.max_completion_time);
-        self.run = Some(Run { is_asked: true, ..run });
-        if phase == Phase::Ended {
-            return context.arm(Timer::Farewell, self.config.farewell);
+        for record in records.iter().filter(|record| record.key.starts_with(KEY.as_bytes())) {
+            let Some(mut run) = read(&record.value) else {
+                // What ran can't be known: the agent hears it from the end of this process.
+                return self.end(super::EXIT_STORAGE, context);
+            };
+            run.is_asked = true;
+            run.outbox.resume();
+            self.next = self.next.max(run.number + 1);
+            self.runs.push(run);
         }
-        self.watch(context);
+        let numbers: Vec<u32> = self.runs.iter().map(|run| run.number).collect();
+        for number in numbers {
+            self.resume(number, context);
+        }
+        self.await_farewell(context);
+    }
+
+    fn resume(&mut self, number: u32, context: &mut Context<'_, Self>) {
+        let Some(run) = self.run_mut(number).filter(|run| !run.is_over()) else { return };
+        let did_run = run.phase == Phase::Running;
+        // Of a launch that was under way no outcome will come; its end will.
+        run.phase = Phase::Running;
+        let (stopping, longest) = (run.stopping, run.task.max_completion_time);
+        self.watch(number, context);
         match (stopping, longest) {
-            (Some((_, grace)), _) => self.kill_container(grace, context),
-            (None, Some(longest)) => context.arm(Timer::Completion, longest),
+            (Some((_, grace)), _) => self.kill_container(number, grace, context),
+            (None, Some(longest)) => context.arm(Timer::Completion(number), longest),
             (None, None) => {}
         }
-    }
-
-    /// Takes the task. A task that it has it takes once; another one is not for it.
-    pub(super) fn on_launch(&mut self, task: TaskInfo, context: &mut Context<'_, Self>) {
-        if self.run.is_some() || self.is_ending {
-            return context.count(IGNORED, 1);
-        }
-        let container = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
-        self.run = Some(Run { task, container, phase: Phase::Launching, stopping: None, is_asked: false });
-        self.make_status(TaskState::Starting, None, None, context);
-        self.note(context);
-    }
-
-    /// The task is on disk: it may be started, if it still should.
-    pub(super) fn launch_when_stored(&mut self, context: &mut Context<'_, Self>) {
-        let Some(run) = self.run.as_mut().filter(|run| run.phase == Phase::Launching && !run.is_asked) else { return };
-        if run.stopping.is_some() {
-            return self.settle(TaskState::Killed, None, "Killed before the command was started".to_owned(), context);
-        }
-        let Some(program) = program(run.task.command.as_ref()) else {
-            return self.settle(TaskState::Failed, None, "The task has no command to run".to_owned(), context);
-        };
-        run.is_asked = true;
-        let spec = LaunchSpec {
-            program,
-            environment: environment(&self.config.environment, run.task.command.as_ref()),
-            sandbox: self.config.sandbox.clone(),
-            join: true,
-            user: None,
-            resources: run.task.resources.clone(),
-            limits: run.task.limits.as_deref().copied().unwrap_or_default(),
-            // The walls stand around this executor already.
-            container: None,
-            placement: None,
-            volumes: Vec::new(),
-            rlimits: run.task.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone()),
-            uris: Vec::new(),
-        };
-        let request = ContainerRequest::Launch { container: run.container.clone(), spec: Box::new(spec) };
-        let ticket = context.contain(request);
-        self.waiting.insert(ticket, Waiting::Launched);
-    }
-
-    /// The task runs, or could not be started.
-    pub(super) fn on_launched(&mut self, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
-        let Some(run) = &mut self.run else { return };
-        match outcome {
-            ContainerOutcome::Launched { .. } => {
-                run.phase = Phase::Running;
-                let (stopping, longest) = (run.stopping, run.task.max_completion_time);
-                self.watch(context);
-                if let Some((_, grace)) = stopping {
-                    self.note(context);
-                    return self.kill_container(grace, context);
-                }
-                if let Some(longest) = longest {
-                    context.arm(Timer::Completion, longest);
-                }
-                self.make_status(TaskState::Running, None, None, context);
-                self.note(context);
-            }
-            ContainerOutcome::Failed { reason } => {
-                let message = format!("Failed to launch the command: {reason}");
-                self.settle(TaskState::Failed, Some(Reason::ContainerLaunchFailed), message, context);
-            }
-            other => panic!("a launch came back as {other:?}"),
+        if did_run && stopping.is_none() {
+            self.begin_checks(number, context);
         }
     }
 
-    fn watch(&mut self, context: &mut Context<'_, Self>) {
-        let Some(run) = &self.run else { return };
-        let ticket = context.contain(ContainerRequest::Wait { container: run.container.clone() });
-        self.waiting.insert(ticket, Waiting::Exit);
-    }
-
-    /// Ends the task on request. The grace is the kill's, else the task's, else 3 s; a later kill may change it.
-    pub(super) fn on_kill(&mut self, task_id: &TaskId, grace: Option<Duration>, context: &mut Context<'_, Self>) {
-        let Some(run) = self.run.as_ref().filter(|run| run.task.task_id == *task_id && !run.is_over()) else {
-            return context.count(IGNORED, 1);
-        };
-        let grace = grace.or(run.own_grace()).unwrap_or(self.config.kill_grace);
-        self.stop_task(Cause::Killed, grace, context);
-    }
-
-    /// Ends the task, if it runs.
-    pub(super) fn stop_task(&mut self, cause: Cause, grace: Duration, context: &mut Context<'_, Self>) {
-        let Some(run) = self.run.as_mut().filter(|run| !run.is_over()) else { return };
-        let was_stopping = run.stopping;
-        run.stopping = Some((was_stopping.map_or(cause, |(first, _)| first), grace));
-        let is_running = run.phase == Phase::Running || run.is_recovered_launch(&self.waiting);
-        if was_stopping.is_none() {
-            context.disarm(Timer::Completion);
-            if self.task_killing_state && cause == Cause::Killed {
-                self.make_status(TaskState::Killing, None, None, context);
-            }
-        }
-        self.note(context);
-        if is_running {
-            self.kill_container(grace, context);
-        }
-    }
-
-    fn kill_container(&mut self, grace: Duration, context: &mut Context<'_, Self>) {
-        let Some(run) = &self.run else { return };
-        let ticket = context.contain(ContainerRequest::Kill { container: run.container.clone(), grace });
-        self.waiting.insert(ticket, Waiting::Nothing);
-    }
-
-    /// The task has ended, and nothing of its process tree is left.
-    pub(super) fn on_exited(&mut self, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
-        let exit = match outcome {
-            ContainerOutcome::Exited(exit) => exit,
-            ContainerOutcome::Failed { reason } => {
-                Exit { status: None, limitation: Some(Box::new(Limitation::other(reason))), usage: Usage::default() }
-            }
-            other => panic!("a wait came back as {other:?}"),
-        };
-        let Some(run) = &self.run else { return };
-        let ended = format!("Command {}", describe(exit.status));
-        let (state, reason, message) = match (run.stopping, exit.limitation, exit.status) {
-            (Some((Cause::Killed, _)), _, _) => (TaskState::Killed, None, ended),
-            (Some((Cause::TooLong, _)), _, _) => {
-                (TaskState::Failed, Some(Reason::MaxCompletionTimeReached), "Task ran longer than it may".to_owned())
-            }
-            (None, Some(limit), _) => (TaskState::Failed, Some(limit.kind.reason()), limit.message),
-            (None, None, Some(ExitStatus::Code(0))) => (TaskState::Finished, None, ended),
-            (None, None, _) => (TaskState::Failed, None, ended),
-        };
-        let ticket = context.contain(ContainerRequest::Cleanup { container: run.container.clone() });
-        self.waiting.insert(ticket, Waiting::Nothing);
-        self.settle(state, reason, message, context);
-    }
-
-    /// Writes down how the task ended. This executor ends when its agent has that, and in any case after a while.
-    fn settle(&mut self, state: TaskState, reason: Option<Reason>, message: String, context: &mut Context<'_, Self>) {
-        let Some(run) = &mut self.run else { return };
-        run.phase = Phase::Ended;
-        run.is_asked = true;
-        self.make_status(state, reason, Some(message), context);
-        self.note(context);
-        context.disarm(Timer::Completion);
-        context.arm(Timer::Farewell, self.config.farewell);
-        self.end_when_done(context);
-    }
-
-    /// Writes down the task as it is, with the statuses that the agent does not have for certain.
-    pub(super) fn note(&mut self, context: &mut Context<'_, Self>) {
-        // What is written is lent to the record, not copied.
-        let Some(run) = self.run.take() else { return };
-        let record = RunRecord { run, statuses: self.outbox.lend() };
-        let room = AlignedVec::<16>::with_capacity(BYTES_USUAL);
-        let archive = rkyv::api::high::to_bytes_in::<_, rancor::Error>(&record, room);
-        let archive = archive.expect("writing to memory can't fail");
-        self.run = Some(record.run);
-        self.outbox.take_back(record.statuses);
-        let mut value = Vec::with_capacity(archive.len() + 1);
-        value.push(VERSION);
-        value.extend_from_slice(&archive);
+    /// Writes down a task as it is, with the statuses that the agent does not have for certain.
+    pub(super) fn note(&mut self, number: u32, context: &mut Context<'_, Self>) {
+        let Some(run) = self.run(number) else { return };
+        let made = run.outbox.made();
         let mut batch = Batch::default();
-        batch.put(KEY, value);
+        put(run, &mut batch);
         let ticket = context.persist(batch);
-        self.waiting.insert(ticket, Waiting::Stored(self.outbox.made()));
+        self.wait(ticket, Waiting::Stored(number, made));
+    }
+
+    /// Writes down a whole group, or none of it.
+    pub(super) fn note_group(&mut self, group: u32, context: &mut Context<'_, Self>) {
+        let mut batch = Batch::default();
+        for run in self.runs.iter().filter(|run| run.group == group) {
+            put(run, &mut batch);
+        }
+        let ticket = context.persist(batch);
+        self.wait(ticket, Waiting::GroupStored(group));
+    }
+
+    /// Forgets a task of which the agent has everything.
+    pub(super) fn forget(&mut self, number: u32, context: &mut Context<'_, Self>) {
+        let Ok(at) = self.runs.binary_search_by_key(&number, |run| run.number) else { return };
+        self.runs.remove(at);
+        let mut batch = Batch::default();
+        batch.delete(key(number));
+        let ticket = context.persist(batch);
+        self.wait(ticket, Waiting::Deleted);
+    }
+
+    pub(super) fn runs_invariants(&self) {
+        let pairs = self.runs.iter().zip(self.runs.iter().skip(1));
+        assert!(pairs.clone().all(|(one, two)| one.number < two.number), "runs are in order of their numbers");
+        assert!(self.runs.last().is_none_or(|last| last.number < self.next), "numbers are given once");
+        assert!(self.runs.len() <= RUNS_MAX, "more tasks than an executor takes");
+        self.runs.iter().for_each(Run::invariants);
     }
 }
 
-impl Run {
-    /// After a restart a launch may be under way of which no outcome will come: it can be killed all the same.
-    fn is_recovered_launch(&self, waiting: &std::collections::BTreeMap<kaon_kernel::actor::Ticket, Waiting>) -> bool {
-        self.is_asked && !waiting.values().any(|waiting| *waiting == Waiting::Launched)
-    }
+fn key(number: u32) -> String {
+    // Keys come back in order of their bytes.
+    format!("{KEY}{number:010}")
 }
 
-fn read(value: &[u8]) -> Option<RunRecord> {
+fn put(run: &Run, batch: &mut Batch) {
+    let room = AlignedVec::<16>::with_capacity(BYTES_USUAL);
+    let archive = rkyv::api::high::to_bytes_in::<_, rancor::Error>(run, room);
+    let archive = archive.expect("writing to memory can't fail");
+    let mut value = Vec::with_capacity(archive.len() + 1);
+    value.push(VERSION);
+    value.extend_from_slice(&archive);
+    batch.put(key(run.number), value);
+}
+
+fn read(value: &[u8]) -> Option<Run> {
     let (version, archive) = value.split_first()?;
     let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
     aligned.extend_from_slice(archive);
-    let record = (*version == VERSION).then(|| rkyv::from_bytes::<RunRecord, rancor::Error>(&aligned))?;
-    record.ok()
-}
-
-fn program(command: Option<&CommandInfo>) -> Option<Program> {
-    let command = command?;
-    let value = command.value.clone()?;
-    Some(if command.shell {
-        Program::Shell(value)
-    } else {
-        let arguments = if command.arguments.is_empty() { vec![value.clone()] } else { command.arguments.clone() };
-        Program::Exec { file: value, arguments }
-    })
-}
-
-/// What the task inherits, and over it what the task itself sets.
-fn environment(inherited: &Inherited, command: Option<&CommandInfo>) -> Vec<(String, String)> {
-    let mut all: Vec<_> = inherited.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    for (name, value) in command.iter().flat_map(|command| &command.environment) {
-        all.retain(|(present, _)| present != name);
-        all.push((name.clone(), value.clone()));
-    }
-    all
-}
-
-fn describe(status: Option<ExitStatus>) -> String {
-    match status {
-        Some(ExitStatus::Code(code)) => format!("exited with status {code}"),
-        Some(ExitStatus::Signal(signal)) => match signal_name(signal) {
-            Some(name) => format!("terminated with signal {name}"),
-            None => format!("terminated with signal {signal}"),
-        },
-        None => "terminated; its exit status is unknown".to_owned(),
-    }
-}
-
-/// The words that `strsignal(3)` has for signals on Linux, as Mesos prints them.
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "Hangup",
-        2 => "Interrupt",
-        3 => "Quit",
-        4 => "Illegal instruction",
-        5 => "Trace/breakpoint trap",
-        6 => "Aborted",
-        7 => "Bus error",
-        8 => "Floating point exception",
-        9 => "Killed",
-        10 => "User defined signal 1",
-        11 => "Segmentation fault",
-        12 => "User defined signal 2",
-        13 => "Broken pipe",
-        14 => "Alarm clock",
-        15 => "Terminated",
-        24 => "CPU time limit exceeded",
-        25 => "File size limit exceeded",
-        31 => "Bad system call",
-        _ => return None,
-    })
+    let run = (*version == VERSION).then(|| rkyv::from_bytes::<Run, rancor::Error>(&aligned))?;
+    run.ok()
 }

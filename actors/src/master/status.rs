@@ -208,6 +208,7 @@ impl Master {
             agent_id: Some(self.state.agents[&held.agent].id.clone()),
             executor_id: Some(held.task.executor_id.clone()),
             healthy: last.and_then(|status| status.healthy),
+            check: last.and_then(|status| status.check),
             labels: last.map(|status| status.labels.clone()).unwrap_or_default(),
             container: last.and_then(|status| status.container.clone()),
             ..own_status(task_id.clone(), self.as_told(framework, state), reason, message, context)
@@ -236,6 +237,7 @@ pub(super) fn own_status(
         executor_id: None,
         data: None,
         healthy: None,
+        check: None,
         labels: Vec::new(),
         container: None,
         unreachable_time: None,

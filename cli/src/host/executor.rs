@@ -1,4 +1,4 @@
-//! `kaon executor`: the built-in executor as a process of its own, with one session: to its agent.
+//! `kaon executor`: the built-in executors as a process of their own, with one session: to its agent.
 
 use super::fresh_host_id;
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use kaon_isolators::fetcher::Fetcher;
 use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::task::ExecutorKind;
 use kaon_runtime::journal::MemoryJournal;
 use kaon_runtime::{Host, HostConfig, Ports};
 use kaon_transport::{AuthorityCertificate, Credentials, Endpoint, EndpointConfig, Target, Trust};
@@ -53,8 +54,8 @@ pub(crate) async fn run() -> Result<i32> {
         executable: Executable::current()?,
         executor_environment: Arc::new(|_| Ok(Vec::new())),
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits")?,
-        // It runs as the user of its task already.
-        switch_user: false,
+        // A command executor runs as the user of its task already.
+        switch_user: config.kind == ExecutorKind::Default,
         fetcher: Some(Fetcher::new(serde_json::from_str(&text(FETCHER)?)?, Executable::current()?)?),
         // Its end must be its task's, even when both launchers are killed at once.
         parent: Some(text(kaon_isolators::launcher::MARK_VARIABLE)?),

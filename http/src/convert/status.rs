@@ -5,7 +5,7 @@ use kaon_kernel::task::{ContainerStatus, Reason, Source, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
 
 use super::resource::{self, Form};
-use super::{Error, labels, rest_of, time_info, with_rest};
+use super::{Error, health, labels, rest_of, time_info, with_rest};
 use crate::v1::mesos as v1;
 
 /// The reasons in order of their numbers.
@@ -95,6 +95,7 @@ pub fn from_v1(mut status: v1::TaskStatus) -> Result<TaskStatus, Error> {
         executor_id: status.executor_id.take().map(|id| ExecutorId::trusted(id.value)),
         data: status.data.take(),
         healthy: status.healthy.take(),
+        check: health::take_status(&mut status.check_status),
         labels: labels::take(&mut status.labels),
         container: take_container(&mut status.container_status),
         unreachable_time: unreachable_time.map(|time| WallTime(u64::try_from(time.nanoseconds).unwrap_or(0))),
@@ -108,6 +109,10 @@ fn take_container(status: &mut Option<v1::ContainerStatus>) -> Option<ContainerS
     let inner = status.as_mut()?;
     let id = inner.container_id.as_mut()?;
     let container_id = ContainerId::trusted(core::mem::take(&mut id.value));
+    let mut parent = None;
+    if id.parent.as_ref().is_some_and(|parent| parent.parent.is_none()) {
+        parent = id.parent.take().map(|parent| Box::new(ContainerId::trusted(parent.value)));
+    }
     if id.parent.is_none() {
         inner.container_id = None;
     }
@@ -117,7 +122,7 @@ fn take_container(status: &mut Option<v1::ContainerStatus>) -> Option<ContainerS
     if *inner == v1::ContainerStatus::default() {
         *status = None;
     }
-    Some(ContainerStatus { container_id, executor_pid, ip_addresses })
+    Some(ContainerStatus { container_id, parent, executor_pid, ip_addresses })
 }
 
 /// The v1 form.
@@ -135,6 +140,9 @@ pub fn to_v1(status: &TaskStatus) -> v1::TaskStatus {
     out.executor_id = status.executor_id.as_ref().map(|id| v1::ExecutorId { value: id.to_string() });
     out.data = status.data.clone();
     out.healthy = status.healthy;
+    if let Some(check) = status.check {
+        out.check_status.get_or_insert_with(|| health::status_to_v1(check));
+    }
     if !status.labels.is_empty() {
         out.labels = labels::to_v1(&status.labels);
     }
@@ -150,7 +158,11 @@ pub fn to_v1(status: &TaskStatus) -> v1::TaskStatus {
 }
 
 fn write_container(container: &ContainerStatus, out: &mut v1::ContainerStatus) {
-    out.container_id.get_or_insert_default().value = container.container_id.to_string();
+    let id = out.container_id.get_or_insert_default();
+    id.value = container.container_id.to_string();
+    if let Some(parent) = &container.parent {
+        id.parent = Some(Box::new(v1::ContainerId { value: parent.to_string(), parent: None }));
+    }
     out.executor_pid = container.executor_pid;
     if out.network_infos.is_empty() && !container.ip_addresses.is_empty() {
         let addresses = container.ip_addresses.iter().map(|address| {

@@ -1,5 +1,6 @@
 //! `TaskInfo`, and `Task` as the API shows it (reference 5.1, 8.1).
 
+use kaon_kernel::check::Checks;
 use kaon_kernel::id::{AgentId, RoleName, TaskId};
 use kaon_kernel::placement::label;
 use kaon_kernel::resource::{Resources, role};
@@ -33,12 +34,14 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         let longest = duration(&longest, "Task's 'max_completion_time'");
         longest.map_err(|error| note(Err(error))).ok()
     });
-    if let Some(check) = &task.check {
-        note(health::judge_check(check));
-    }
-    if let Some(check) = &task.health_check {
-        note(health::judge_health(check));
-    }
+    let check = task.check.as_ref().map(health::check_from_v1).transpose().unwrap_or_else(|error| {
+        note(Err(error));
+        None
+    });
+    let health = task.health_check.as_ref().map(health::health_from_v1).transpose().unwrap_or_else(|error| {
+        note(Err(error));
+        None
+    });
     let (resources, allocation) = resource::from_v1(&core::mem::take(&mut task.resources)).unwrap_or_else(|error| {
         note(Err(error));
         (Resources::new(), None)
@@ -78,6 +81,7 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         executor,
         kill_grace,
         max_completion_time,
+        checks: (check.is_some() || health.is_some()).then(|| Box::new(Checks { health, check })),
         data: task.data.take(),
         labels,
         placement: placement.map(Box::new),

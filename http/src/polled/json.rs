@@ -189,6 +189,9 @@ fn status(status: &TaskStatus) -> Value {
     if let Some(healthy) = status.healthy {
         out.insert("healthy".into(), healthy.into());
     }
+    if let Some(check) = &v1.check_status {
+        out.insert("check_status".into(), v1_json(check));
+    }
     Value::Object(out)
 }
 

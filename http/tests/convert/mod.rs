@@ -15,6 +15,7 @@ use prost_reflect::prost::Message as _;
 
 use crate::codec::random::Random;
 
+mod checks;
 mod resources;
 
 const FRAMEWORK: &str = "m-0000";
@@ -271,7 +272,9 @@ fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
     assert_told(defect(|task| task.check = Some(api::CheckInfo::default())), "must specify 'type'");
     let tcp =
         api::CheckInfo { r#type: Some(3), tcp: Some(api::check_info::Tcp { port: 1 }), ..api::CheckInfo::default() };
-    assert_told(defect(|task| task.check = Some(tcp)), "TaskInfo.check is not supported");
+    let far = api::CheckInfo { tcp: Some(api::check_info::Tcp { port: 1 << 16 }), ..tcp.clone() };
+    assert_told(defect(|task| task.check = Some(far)), "port of a check");
+    assert_eq!(defect(|task| task.check = Some(tcp)), None);
     let late = api::HealthCheck {
         r#type: Some(3),
         tcp: Some(api::health_check::TcpCheckInfo { protocol: None, port: 1 }),

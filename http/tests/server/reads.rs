@@ -49,8 +49,10 @@ fn update(id: &str, state: TaskState) -> ViewEvent {
         executor_id: None,
         data: None,
         healthy: None,
+        check: None,
         labels: Vec::new(),
         container: Some(kaon_kernel::task::ContainerStatus {
+            parent: None,
             container_id: kaon_kernel::id::ContainerId::trusted("c"),
             executor_pid: Some(9),
             ip_addresses: vec!["10.0.0.2".to_owned()],

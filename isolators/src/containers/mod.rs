@@ -4,9 +4,10 @@
 //! threads, at most [`BLOCKING_MAX`] at once. A running container costs the agent one descriptor (the pidfd of its
 //! launcher) and one sleeping future: no thread, no polling. The table (`table.rs`) is the only state; all that must
 //! outlive the agent is on disk (`record.rs`) and in the launchers. Ways through this folder: `launch.rs` starts,
-//! `watch.rs` waits for the end, `recovery.rs` finds everything again.
+//! `watch.rs` waits for the end, `probe.rs` tries whether what runs is well, `recovery.rs` finds everything again.
 
 mod launch;
+mod probe;
 mod recovery;
 mod table;
 mod watch;
@@ -17,7 +18,7 @@ use crate::launcher::kill_signal;
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
 use crate::{process, syscall, volumes};
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, Usage};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, Probe, Usage};
 use kaon_kernel::id::{self, ContainerId};
 use kaon_kernel::port::Containers;
 use kaon_kernel::time::Duration;
@@ -220,6 +221,20 @@ impl Containers for ProcessContainers {
                         running.kill(grace);
                     }
                     done(ContainerOutcome::Signalled);
+                });
+            }
+            ContainerRequest::Probe { container, of: _, probe, timeout } => {
+                let reserved = match *probe {
+                    Probe::Command(_) => id::check(container.as_str())
+                        .map_err(|error| error.to_string())
+                        .and_then(|()| inner.table().reserve(&container)),
+                    Probe::Http(_) | Probe::Tcp(_) => Ok(()),
+                };
+                self.inner.runtime.spawn(async move {
+                    done(match reserved {
+                        Ok(()) => inner.probe(container, *probe, timeout).await,
+                        Err(reason) => ContainerOutcome::Probed(Err(reason)),
+                    });
                 });
             }
             ContainerRequest::Usage { container } => {

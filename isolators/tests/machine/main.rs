@@ -8,6 +8,7 @@
 mod end;
 mod fetch;
 mod life;
+mod probe;
 mod restart;
 mod rig;
 mod serve;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let all: Vec<Test> =
-        [life::TESTS, walls::TESTS, end::TESTS, fetch::TESTS, restart::TESTS, topology::TESTS].concat();
+        [life::TESTS, walls::TESTS, end::TESTS, fetch::TESTS, restart::TESTS, topology::TESTS, probe::TESTS].concat();
     let (mut words, mut skipped, mut exact, mut list) = (Vec::new(), Vec::new(), false, false);
     let mut rest = arguments.into_iter();
     while let Some(argument) = rest.next() {

@@ -100,6 +100,7 @@ impl Client {
             container: None,
             kill_grace: None,
             max_completion_time: None,
+            checks: job.plan.checks(),
             data: None,
             labels: Vec::new(),
             placement: self

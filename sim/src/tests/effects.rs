@@ -3,7 +3,8 @@
 use super::toy::{self, Log, frame, pass};
 use crate::happening::Happening;
 use kaon_kernel::actor::{ActorKind, Address, Batch, ChildSpec, Effect, Event, LinkState, Measure, StreamId, Ticket};
-use kaon_kernel::container::{ContainerRequest, LaunchSpec, Program};
+use kaon_kernel::check::TcpTarget;
+use kaon_kernel::container::{ContainerRequest, LaunchSpec, Probe, Program};
 use kaon_kernel::container_info::Limits;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ContainerId, FrameworkId, MasterId};
@@ -235,4 +236,46 @@ fn a_conversation_keeps_its_order_and_ends_with_its_session() {
     pass(&mut world, 6);
     assert_eq!(log.count("agent.0 link master-1 Up"), 2, "the line is whole again");
     assert_eq!(arrived(&log), 50);
+}
+
+#[test]
+fn a_probe_finds_what_its_container_does() {
+    let server = ContainerId::trusted("server");
+    let probe = |of: &ContainerId, probe: Probe| {
+        let (container, timeout) = (ContainerId::trusted("probe"), Duration::secs(2));
+        ContainerRequest::Probe { container, of: of.clone(), probe: Box::new(probe), timeout }
+    };
+    let command = |text: &str| {
+        let ContainerRequest::Launch { spec, .. } = launch(&server, Program::Shell(text.into())) else {
+            unreachable!("it was made as a launch")
+        };
+        Probe::Command(*spec)
+    };
+    let connect = || Probe::Tcp(TcpTarget { is_ipv6: false, port: 80 });
+    let (fine, slow) = (command("exit 3"), command("sleep 5"));
+    let (mut world, log) = toy::world(move |me, event, _| match (me.kind, event) {
+        (ActorKind::Agent, Event::Start(_)) => {
+            let text = Program::Shell("listen 80; sleep 5; deaf; sleep 100".into());
+            vec![Effect::Contain { ticket: Ticket(1), request: launch(&server, text) }]
+        }
+        (ActorKind::Agent, Event::Done(Ticket(1), _)) => vec![
+            Effect::Contain { ticket: Ticket(2), request: probe(&server, connect()) },
+            Effect::Contain { ticket: Ticket(3), request: probe(&server, fine.clone()) },
+            Effect::Contain { ticket: Ticket(4), request: probe(&server, slow.clone()) },
+            Effect::Arm { timer: 1, at: Instant(0) + Duration::secs(8) },
+        ],
+        (ActorKind::Agent, Event::Timer(1)) => {
+            vec![Effect::Contain { ticket: Ticket(5), request: probe(&server, connect()) }]
+        }
+        _ => Vec::new(),
+    });
+    pass(&mut world, 10);
+    for found in [
+        "done 2 Container(Probed(Ok(Connected(true))))",
+        "done 3 Container(Probed(Ok(Exited(Code(3)))))",
+        "done 4 Container(Probed(Err(\"timed out",
+        "done 5 Container(Probed(Ok(Connected(false))))",
+    ] {
+        assert_eq!(log.count(found), 1, "{found}\n{:#?}", log.lines());
+    }
 }

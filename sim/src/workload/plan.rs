@@ -2,6 +2,8 @@
 
 use super::numbers::natural_logarithm;
 use kaon_kernel::chance::Chance;
+use kaon_kernel::check::{Check, CheckTarget, Checks, HealthCheck, TcpTarget};
+use kaon_kernel::task::CommandInfo;
 use kaon_kernel::time::Duration;
 use serde::Serialize;
 
@@ -78,16 +80,34 @@ pub(crate) struct TaskPlan {
     pub(crate) code: u8,
     /// Killed by its framework so long after it was seen to run.
     pub(crate) killed_after: Option<Duration>,
+    /// Whether it listens, and is checked while it runs.
+    pub(crate) is_checked: bool,
 }
 
 impl TaskPlan {
     /// The text of its command, in the language of simulated programs.
     pub(crate) fn command(&self) -> String {
         let seconds = self.length.as_seconds();
+        let listens = if self.is_checked { "listen 80; " } else { "" };
         match self.code {
-            0 => format!("sleep {seconds}"),
-            code => format!("sleep {seconds}; exit {code}"),
+            0 => format!("{listens}sleep {seconds}"),
+            code => format!("{listens}sleep {seconds}; exit {code}"),
         }
+    }
+
+    /// How it is checked: well, as long as it runs.
+    pub(crate) fn checks(&self) -> Option<Box<Checks>> {
+        let check = |target| Check {
+            target,
+            delay: Duration::secs(1),
+            interval: Duration::secs(5),
+            timeout: Duration::secs(2),
+        };
+        let at = CheckTarget::Tcp(TcpTarget { is_ipv6: false, port: 80 });
+        let health = HealthCheck { check: check(at), failures_max: 3, grace: Duration::ZERO };
+        let command = CommandInfo { shell: true, value: Some("true".to_owned()), ..CommandInfo::default() };
+        let check = check(CheckTarget::Command(Box::new(command)));
+        self.is_checked.then(|| Box::new(Checks { health: Some(health), check: Some(check) }))
     }
 }
 
@@ -96,14 +116,17 @@ const FAILING_PARTS: u32 = 20_000;
 /// So many of a million tasks are killed by their framework.
 const KILLED_PARTS: u32 = 20_000;
 
+/// One of so many tasks is checked.
+const CHECKED_EACH: usize = 50;
+
 /// The tasks of one framework.
 pub(crate) fn plan(count: usize, lengths: Lengths, varied: bool, chance: &mut Chance) -> Vec<TaskPlan> {
-    let draw = |_| {
+    let draw = |number: usize| {
         let length = lengths.draw(chance);
         let code = if varied && chance.parts_per_million(FAILING_PARTS) { 3 } else { 0 };
         let killed = varied && chance.parts_per_million(KILLED_PARTS);
         let killed_after = killed.then(|| chance.duration_below(length));
-        TaskPlan { length, code, killed_after }
+        TaskPlan { length, code, killed_after, is_checked: varied && number % CHECKED_EACH == CHECKED_EACH - 1 }
     };
     (0..count).map(draw).collect()
 }

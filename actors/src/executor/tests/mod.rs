@@ -1,5 +1,7 @@
 //! Scripts for the command executor, on a bench with a machine and an agent that answer by hand.
 
+mod checks;
+mod groups;
 mod panics;
 
 use crate::executor::{EXIT_ABANDONED, EXIT_STORAGE, Error, Executor, ExecutorConfig};
@@ -61,6 +63,7 @@ fn task() -> TaskInfo {
         container: None,
         kill_grace: None,
         max_completion_time: None,
+        checks: None,
         data: None,
         labels: Vec::new(),
         placement: None,
@@ -69,8 +72,14 @@ fn task() -> TaskInfo {
     }
 }
 
+/// The variable by which the bench tells the members of a group apart.
+const TASK: &str = "TASK";
+
 struct Bench {
     rig: Rig<Executor>,
+    config: ExecutorConfig,
+    /// Tasks by that variable, with their containers, as they were launched.
+    named: Vec<(String, ContainerId)>,
     unwritten: VecDeque<(Ticket, Batch)>,
     durable: BTreeMap<Vec<u8>, Vec<u8>>,
     asked: Vec<(Ticket, ContainerRequest)>,
@@ -81,8 +90,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(config())
+    }
+
+    fn with(config: ExecutorConfig) -> Self {
         let mut bench = Self {
-            rig: Rig::new(Executor::new(config()), Address::only(HERE, ActorKind::Executor)),
+            rig: Rig::new(Executor::new(config.clone()), Address::only(HERE, ActorKind::Executor)),
+            config,
+            named: Vec::new(),
             unwritten: VecDeque::new(),
             durable: BTreeMap::new(),
             asked: Vec::new(),
@@ -116,7 +131,7 @@ impl Bench {
 
     fn restart(&mut self, journal: BTreeMap<Vec<u8>, Vec<u8>>) {
         self.lives += 1;
-        self.rig = Rig::new(Executor::new(config()), Address::nth(HERE, ActorKind::Executor, self.lives));
+        self.rig = Rig::new(Executor::new(self.config.clone()), Address::nth(HERE, ActorKind::Executor, self.lives));
         self.unwritten.clear();
         self.asked.clear();
         self.said.clear();
@@ -137,7 +152,14 @@ impl Bench {
         for effect in effects {
             match effect {
                 Effect::Persist { ticket, batch } => self.unwritten.push_back((ticket, batch)),
-                Effect::Contain { ticket, request } => self.asked.push((ticket, request)),
+                Effect::Contain { ticket, request } => {
+                    if let ContainerRequest::Launch { container, spec } = &request
+                        && let Some((_, task)) = spec.environment.iter().find(|(name, _)| name == TASK)
+                    {
+                        self.named.push((task.clone(), container.clone()));
+                    }
+                    self.asked.push((ticket, request));
+                }
                 Effect::Finish { code } => {
                     assert_eq!(self.finished.replace(code), None, "it ends once");
                 }
@@ -236,9 +258,9 @@ impl Bench {
                 return all;
             }
             for status in updates {
-                let uuid = status.uuid.expect("a status wants an answer");
+                let (task_id, uuid) = (status.task_id.clone(), status.uuid.expect("a status wants an answer"));
                 all.push(status);
-                self.agent(ToExecutor::Acknowledged { task_id: TaskId::trusted("t"), uuid });
+                self.agent(ToExecutor::Acknowledged { task_id, uuid });
             }
         }
     }
