@@ -223,20 +223,28 @@ impl Containers for ProcessContainers {
                     done(ContainerOutcome::Signalled);
                 });
             }
-            ContainerRequest::Probe { container, of: _, probe, timeout } => {
-                let reserved = match *probe {
-                    Probe::Command(_) => id::check(container.as_str())
-                        .map_err(|error| error.to_string())
-                        .and_then(|()| inner.table().reserve(&container)),
-                    Probe::Http(_) | Probe::Tcp(_) => Ok(()),
-                };
-                self.inner.runtime.spawn(async move {
-                    done(match reserved {
-                        Ok(()) => inner.probe(container, *probe, timeout).await,
-                        Err(reason) => ContainerOutcome::Probed(Err(reason)),
+            ContainerRequest::Probe { container, of: _, probe, timeout } => match *probe {
+                Probe::Command(spec) => {
+                    let reserved = id::check(container.as_str()).map_err(|error| error.to_string());
+                    let reserved = reserved.and_then(|()| inner.table().reserve(&container));
+                    self.inner.runtime.spawn(async move {
+                        done(ContainerOutcome::Probed(match reserved {
+                            Ok(stopped) => inner.probe(container, spec, stopped, timeout).await,
+                            Err(reason) => Err(reason),
+                        }));
                     });
-                });
-            }
+                }
+                Probe::Http(target) => {
+                    self.inner.runtime.spawn(async move {
+                        done(ContainerOutcome::Probed(probe::by_http(&target, timeout).await));
+                    });
+                }
+                Probe::Tcp(at) => {
+                    self.inner.runtime.spawn(async move {
+                        done(ContainerOutcome::Probed(probe::by_tcp(at, timeout).await));
+                    });
+                }
+            },
             ContainerRequest::Usage { container } => {
                 self.inner.runtime.spawn(async move { done(ContainerOutcome::Used(inner.usage(container).await)) });
             }

@@ -3,36 +3,35 @@
 
 use super::Inner;
 use crate::probe;
-use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Probe, ProbeResult};
+use kaon_kernel::check::{HttpTarget, TcpTarget};
+use kaon_kernel::container::{ContainerOutcome, LaunchSpec, ProbeResult};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::time::Duration;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-impl Inner {
-    /// Carries out a probe. A command's container is reserved in the table.
-    pub(super) async fn probe(
-        self: Arc<Self>,
-        container: ContainerId,
-        probe: Probe,
-        limit: Duration,
-    ) -> ContainerOutcome {
-        ContainerOutcome::Probed(match probe {
-            Probe::Command(spec) => self.probe_by_command(container, spec, limit).await,
-            Probe::Http(target) => within(limit, probe::ask(&target)).await.and_then(|answered| answered),
-            Probe::Tcp(at) => within(limit, probe::connect(at)).await,
-        })
-    }
+/// A GET over loopback.
+pub(super) async fn by_http(target: &HttpTarget, limit: Duration) -> Result<ProbeResult, String> {
+    within(limit, probe::ask(target)).await.and_then(|answered| answered)
+}
 
-    /// Runs a command to its end, by force when it takes too long, and leaves nothing of it.
-    async fn probe_by_command(
+/// A connection over loopback.
+pub(super) async fn by_tcp(at: TcpTarget, limit: Duration) -> Result<ProbeResult, String> {
+    within(limit, probe::connect(at)).await
+}
+
+impl Inner {
+    /// Runs a command to its end, by force when it takes too long, and leaves nothing of it. Its container is reserved in
+    /// the table; `stopped` says that it was killed before it ran.
+    pub(super) async fn probe(
         self: &Arc<Self>,
         container: ContainerId,
         spec: LaunchSpec,
+        stopped: oneshot::Receiver<()>,
         limit: Duration,
     ) -> Result<ProbeResult, String> {
-        match self.launch(container.clone(), spec).await {
+        match self.launch(container.clone(), spec, stopped).await {
             ContainerOutcome::Launched { .. } => {}
             ContainerOutcome::Failed { reason } => return Err(reason),
             other => return Err(format!("a launch came back as {other:?}")),
