@@ -187,8 +187,10 @@ impl Agents {
             agent_id: self.names.lock().expect("nobody panics with it")[number].clone(),
             data: None,
             healthy: None,
+            check: None,
             labels: Vec::new(),
             container: Some(ContainerStatus {
+                parent: None,
                 container_id,
                 executor_pid: Some(1),
                 ip_addresses: vec!["127.0.0.1".to_owned()],
