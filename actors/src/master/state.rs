@@ -35,6 +35,7 @@ pub(super) struct State {
     last_agent: u32,
     last_agent_name: u32,
     last_framework: u32,
+    last_framework_name: u32,
     last_offer: u64,
 }
 
@@ -167,6 +168,7 @@ impl State {
         Self {
             last_agent: before.last_agent,
             last_framework: before.last_framework,
+            last_framework_name: before.last_framework_name,
             last_offer: before.last_offer,
             ..Self::default()
         }
@@ -215,9 +217,10 @@ impl State {
         Some(framework)
     }
 
-    /// The number of the next framework of this master, from 0.
-    pub(super) fn next_framework_number(&self) -> u32 {
-        self.last_framework
+    /// A number for the name of a new framework, from 0. Never the same twice, also while earlier ones wait for the registry.
+    pub(super) fn take_framework_number(&mut self) -> u32 {
+        self.last_framework_name += 1;
+        self.last_framework_name - 1
     }
 
     // Agents.

@@ -48,10 +48,10 @@ impl Master {
         if let Some(error) = constraints.find_map(|(_, constraints)| Constrained::new(constraints).err()) {
             return Self::turn_away(subscription.stream, &format!("Invalid offer constraints: {error}"), context);
         }
+        let master_id = leadership.master_id.clone();
         let id = subscription.info.id.clone().unwrap_or_else(|| {
-            let waiting = self.pending.values().filter(|pending| matches!(pending, Pending::Subscribe(_))).count();
-            let number = self.state.next_framework_number() as usize + waiting;
-            FrameworkId::trusted(format!("{}-{number:04}", leadership.master_id))
+            let number = self.state.take_framework_number();
+            FrameworkId::trusted(format!("{master_id}-{number:04}"))
         });
         subscription.info.id = Some(id.clone());
         if self.state.removed_frameworks.contains(&id) || self.is_removing(&id) {
