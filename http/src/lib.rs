@@ -27,6 +27,7 @@ mod stream;
 pub mod v1;
 pub mod version;
 pub mod view;
+mod watch;
 
 pub use agent::{AgentConfig, AgentEdge};
 pub use edge::{Leader, MasterConfig, MasterEdge};

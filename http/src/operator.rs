@@ -23,7 +23,7 @@ use crate::v1::mesos as v1;
 use crate::v1::mesos::agent_info::capability::Type as AgentCapability;
 use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
-use crate::{order, version};
+use crate::{order, version, watch};
 
 /// The answer to any request on the endpoint.
 pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answer {
@@ -60,6 +60,9 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
     };
     if kind == Type::Teardown {
         return teardown(&edge, call);
+    }
+    if kind == Type::Subscribe {
+        return watch::subscribe(edge, &request, accepted).await;
     }
     match order::operation_of(&mut call) {
         Ok(Some((agent_id, operation))) => return edge.convert(agent_id, operation).await,
@@ -202,12 +205,7 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
             Kind::GetExecutors
         }
         Type::GetState => {
-            out.get_state = Some(response::GetState {
-                get_tasks: Some(tasks(&snapshot)),
-                get_executors: Some(executors(&snapshot)),
-                get_frameworks: Some(frameworks(&snapshot)),
-                get_agents: Some(agents(&snapshot)),
-            });
+            out.get_state = Some(state(&snapshot));
             Kind::GetState
         }
         other => {
@@ -229,7 +227,17 @@ pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 6] = [
     AgentCapability::AgentOperationFeedback,
 ];
 
-fn agents(snapshot: &Snapshot) -> response::GetAgents {
+/// All that GET_STATE shows.
+pub(crate) fn state(snapshot: &Snapshot) -> response::GetState {
+    response::GetState {
+        get_tasks: Some(tasks(snapshot)),
+        get_executors: Some(executors(snapshot)),
+        get_frameworks: Some(frameworks(snapshot)),
+        get_agents: Some(agents(snapshot)),
+    }
+}
+
+pub(crate) fn agents(snapshot: &Snapshot) -> response::GetAgents {
     let (used, offered) = (snapshot.used_by_agent(), snapshot.offered_by_agent());
     let mut out = response::GetAgents::default();
     for (id, view) in snapshot.agents.iter() {
@@ -261,7 +269,7 @@ fn agents(snapshot: &Snapshot) -> response::GetAgents {
     out
 }
 
-fn frameworks(snapshot: &Snapshot) -> response::GetFrameworks {
+pub(crate) fn frameworks(snapshot: &Snapshot) -> response::GetFrameworks {
     let mut out = response::GetFrameworks::default();
     for (id, framework) in snapshot.frameworks.iter() {
         let offers = snapshot.offers.iter().filter(|(_, offer)| offer.framework_id == *id);

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod allocation;
 pub(crate) mod executor;
 pub(crate) mod master;
+mod system;
 
 use anyhow::{Context, Result, bail};
 use kaon_http::{Kind, Sample};
@@ -124,7 +125,9 @@ fn samples(host: &kaon_runtime::Host) -> Vec<Sample> {
         let values = kaon_runtime::metrics::flatten(std::slice::from_ref(one));
         values.into_iter().map(move |(name, value)| Sample { name, value, kind })
     });
-    flat.collect()
+    let mut samples: Vec<Sample> = flat.collect();
+    system::add(&mut samples);
+    samples
 }
 
 /// What `/flags` shows.

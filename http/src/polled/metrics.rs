@@ -33,6 +33,7 @@ pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut V
     gauge("frameworks_active", frameworks(|view| view.active));
     gauge("frameworks_inactive", frameworks(|view| !view.active));
     gauge("outstanding_offers", snapshot.offers.len() as f64);
+    gauge("operator_event_stream_subscribers", edge.view.watchers() as f64);
     let mut states = [0_u64; TaskState::ALL.len()];
     for held in snapshot.frameworks.values().flat_map(|framework| framework.tasks.values()) {
         states[held.task.state as usize] += 1;

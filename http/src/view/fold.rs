@@ -57,10 +57,7 @@ impl Snapshot {
                 let Some(id) = view.info.id.clone() else { return };
                 match self.frameworks.get_mut(&id) {
                     Some(framework) => framework.view = view,
-                    None => {
-                        let (tasks, completed, executors) = Default::default();
-                        self.frameworks.insert(id, Framework { view, tasks, completed, executors });
-                    }
+                    None => self.frameworks.insert(id, Framework::of(view)),
                 }
             }
             ViewEvent::FrameworkRemoved { framework_id, at } => {

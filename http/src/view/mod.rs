@@ -18,6 +18,8 @@ use arc_swap::ArcSwap;
 use kaon_kernel::frame::Frame;
 use kaon_kernel::message::view::ViewEvent;
 
+use crate::watch::{Watcher, Watchers};
+
 pub use self::roles::Role;
 pub use self::shelves::Shelves;
 pub(crate) use self::snapshot::add;
@@ -42,6 +44,8 @@ struct Shared {
     wake: Condvar,
     /// The snapshot in the making; held by whoever folds.
     draft: Mutex<Snapshot>,
+    /// Who is told of changes. Taken while the draft is held, never the other way round.
+    watchers: Mutex<Watchers>,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +74,23 @@ impl View {
     /// The newest snapshot. Constant cost.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.newest.load_full()
+    }
+
+    /// Lets somebody watch; the state from which the changes go on. Cost: waits for a fold under way.
+    pub(crate) fn watch(&self, watcher: &Arc<Watcher>) -> Snapshot {
+        let draft = lock(&self.shared.draft);
+        lock(&self.shared.watchers).add(watcher);
+        draft.clone()
+    }
+
+    /// Somebody watches no more.
+    pub(crate) fn unwatch(&self, watcher: &Arc<Watcher>) {
+        lock(&self.shared.watchers).remove(watcher);
+    }
+
+    /// How many watch.
+    pub(crate) fn watchers(&self) -> usize {
+        lock(&self.shared.watchers).len()
     }
 
     /// Takes an event of the master in. Returns at once, except when the queue is full.
@@ -111,10 +132,13 @@ impl Shared {
     /// queue is emptied, so events keep their order.
     fn fold(&self) {
         let mut draft = lock(&self.draft);
+        let mut watchers = lock(&self.watchers);
         let frames = core::mem::take(&mut lock(&self.queue).frames);
         for frame in &frames {
             if let Some(event) = frame.body::<ViewEvent>() {
-                draft.apply(kaon_kernel::frame::copy(event));
+                let event = kaon_kernel::frame::copy(event);
+                watchers.tell(&draft, &event);
+                draft.apply(event);
             }
         }
         self.newest.store(Arc::new(draft.clone()));

@@ -109,6 +109,12 @@ impl Held {
 }
 
 impl Framework {
+    /// One that runs nothing.
+    pub(crate) fn of(view: FrameworkView) -> Self {
+        let (tasks, completed, executors) = Default::default();
+        Self { view, tasks, completed, executors }
+    }
+
     /// What its tasks and executors use, on one agent or on all.
     pub fn used(&self, agent: Option<&AgentId>) -> Resources {
         let mut sum = Resources::new();

@@ -1,0 +1,363 @@
+//! The operators' stream of events: SUBSCRIBE on a master's `/api/v1` (reference 7.3).
+//!
+//! The thread that folds the master's events into snapshots makes v1 events of them for whoever watches: encoded once for
+//! each encoding, put into a bounded queue for each reader. A watcher gets the state of the cluster first, and every change
+//! after exactly that state: both are taken under the fold's lock. Who falls behind is cut off; who does not read costs
+//! nobody else anything. Left to others: what changed ([`crate::view`]), how it looks (`operator`, `convert`).
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame as Chunk};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use kaon_kernel::message::view::ViewEvent;
+use kaon_kernel::task::{Reason, TaskStatus};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use crate::answer::{self, Answer, Broken};
+use crate::codec::{self, MediaType};
+use crate::convert::{framework, status, task};
+use crate::edge::MasterEdge;
+use crate::server::{Hangup, Request};
+use crate::v1::master as api;
+use crate::v1::master::event::{self, Type};
+use crate::v1::mesos as v1;
+use crate::view::{Framework, Snapshot};
+use crate::{operator, recordio};
+
+/// Watchers at once; one more, and the oldest is dropped (Mesos: `--max_operator_event_stream_subscribers`).
+pub(crate) const WATCHERS_MAX: usize = 1_000;
+
+/// Bytes of events that may wait for one watcher.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Between two heartbeats, whatever else is told (reference 1.5).
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The state of the cluster, then its changes, as an answer.
+pub(crate) async fn subscribe(edge: Arc<MasterEdge>, request: &Request, media: MediaType) -> Answer {
+    let watcher = Arc::new(Watcher { media, hangup: request.hangup(), inner: Mutex::default() });
+    let own = Arc::clone(&watcher);
+    let begun = tokio::task::spawn_blocking(move || {
+        let snapshot = edge.view.watch(&own);
+        let state = operator::state(&snapshot);
+        let subscribed = api::event::Subscribed {
+            get_state: Some(state),
+            heartbeat_interval_seconds: Some(HEARTBEAT.as_secs_f64()),
+        };
+        let first = record(own.media, Type::Subscribed, |event| event.subscribed = Some(subscribed));
+        (edge, VecDeque::from([first, heartbeat(own.media)]))
+    });
+    let Ok((edge, first)) = begun.await else {
+        return answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made");
+    };
+    let mut beat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut answer = Response::new(Watching { edge, watcher, first, beat }.boxed_unsync());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
+    answer
+}
+
+fn record(media: MediaType, kind: Type, fill: impl FnOnce(&mut api::Event)) -> Bytes {
+    let mut event = api::Event { r#type: Some(kind as i32), ..api::Event::default() };
+    fill(&mut event);
+    recordio::encode(&codec::encode(media, &event))
+}
+
+fn heartbeat(media: MediaType) -> Bytes {
+    record(media, Type::Heartbeat, |_| {})
+}
+
+/// One reader of events.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    media: MediaType,
+    hangup: Hangup,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    state: State,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// It ends after what waits.
+    Closing,
+    /// It has ended before its time.
+    Cut(&'static str),
+}
+
+impl Watcher {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, record: Bytes) {
+        let mut inner = self.lock();
+        if inner.state != State::Open {
+            return;
+        }
+        if inner.waiting_bytes + record.len() > QUEUE_BYTES_MAX {
+            inner.state = State::Cut("too many bytes wait for the reader");
+            inner.waiting = VecDeque::new();
+            inner.waiting_bytes = 0;
+            self.hangup.now();
+        } else {
+            inner.waiting_bytes += record.len();
+            inner.waiting.push_back(record);
+        }
+        wake(&mut inner);
+    }
+
+    /// Ends the stream after what waits.
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        if inner.state == State::Open {
+            inner.state = State::Closing;
+        }
+        wake(&mut inner);
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<Option<Result<Bytes, &'static str>>> {
+        let mut inner = self.lock();
+        match (inner.state, inner.waiting.pop_front()) {
+            (State::Cut(reason), _) => Poll::Ready(Some(Err(reason))),
+            (_, Some(record)) => {
+                inner.waiting_bytes -= record.len();
+                Poll::Ready(Some(Ok(record)))
+            }
+            (State::Closing, None) => Poll::Ready(None),
+            (State::Open, None) => {
+                inner.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn wake(inner: &mut Inner) {
+    if let Some(waker) = inner.waker.take() {
+        waker.wake();
+    }
+}
+
+/// The body of a watcher's answer.
+struct Watching {
+    edge: Arc<MasterEdge>,
+    watcher: Arc<Watcher>,
+    first: VecDeque<Bytes>,
+    beat: Interval,
+}
+
+impl Body for Watching {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Chunk<Bytes>, Broken>>> {
+        if let Some(record) = self.first.pop_front() {
+            return Poll::Ready(Some(Ok(Chunk::data(record))));
+        }
+        match self.watcher.poll(context) {
+            Poll::Ready(next) => Poll::Ready(next.map(|record| record.map(Chunk::data).map_err(Broken::Cut))),
+            Poll::Pending => {
+                let media = self.watcher.media;
+                self.beat.poll_tick(context).map(|_| Some(Ok(Chunk::data(heartbeat(media)))))
+            }
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.edge.view.unwatch(&self.watcher);
+    }
+}
+
+/// Those who watch, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers(VecDeque<Arc<Watcher>>);
+
+impl Watchers {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn add(&mut self, watcher: &Arc<Watcher>) {
+        if self.0.len() >= WATCHERS_MAX
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.close();
+        }
+        self.0.push_back(Arc::clone(watcher));
+    }
+
+    pub(crate) fn remove(&mut self, watcher: &Arc<Watcher>) {
+        self.0.retain(|one| !Arc::ptr_eq(one, watcher));
+    }
+
+    /// Tells them of a change of the master's, which `before` does not know yet. Cost: nothing when nobody watches.
+    pub(crate) fn tell(&mut self, before: &Snapshot, change: &ViewEvent) {
+        if self.0.is_empty() {
+            return;
+        }
+        if matches!(change, ViewEvent::Reset { .. } | ViewEvent::Following) {
+            // What follows is another master's word: whoever watches begins anew.
+            self.0.drain(..).for_each(|watcher| watcher.close());
+            return;
+        }
+        let Some(event) = told(before, change) else { return };
+        for media in [MediaType::Json, MediaType::Protobuf] {
+            let mut readers = self.0.iter().filter(|watcher| watcher.media == media).peekable();
+            if readers.peek().is_some() {
+                let record = recordio::encode(&codec::encode(media, &event));
+                readers.for_each(|watcher| watcher.push(record.clone()));
+            }
+        }
+    }
+}
+
+/// The event that a change is for an operator; most are none.
+fn told(before: &Snapshot, change: &ViewEvent) -> Option<api::Event> {
+    let mut out = api::Event::default();
+    let kind = match change {
+        ViewEvent::Agent(view) => {
+            let id = view.info.id.clone()?;
+            if !view.registered || before.agents.get(&id).is_some_and(|known| known.registered) {
+                return None;
+            }
+            let mut only = Snapshot::default();
+            only.agents.insert(id, view.clone());
+            let agent = operator::agents(&only).agents.pop()?;
+            out.agent_added = Some(event::AgentAdded { agent });
+            Type::AgentAdded
+        }
+        ViewEvent::AgentRemoved { agent_id, .. } => {
+            before.agents.get(agent_id)?;
+            out.agent_removed = Some(event::AgentRemoved { agent_id: v1::AgentId { value: agent_id.to_string() } });
+            Type::AgentRemoved
+        }
+        ViewEvent::Framework(view) => {
+            let id = view.info.id.clone()?;
+            let known = before.frameworks.get(&id);
+            let is_same = |known: &Arc<Framework>| {
+                known.view.info == view.info && known.view.reregistered_time == view.reregistered_time
+            };
+            if known.is_some_and(is_same) {
+                return None;
+            }
+            let mut only = Snapshot::default();
+            let mut shown = known.map_or_else(|| Framework::of(view.clone()), |known| Framework::clone(known));
+            shown.view = view.clone();
+            only.frameworks.insert(id, shown);
+            let framework = operator::frameworks(&only).frameworks.pop()?;
+            if known.is_some() {
+                out.framework_updated = Some(event::FrameworkUpdated { framework });
+                Type::FrameworkUpdated
+            } else {
+                out.framework_added = Some(event::FrameworkAdded { framework });
+                Type::FrameworkAdded
+            }
+        }
+        ViewEvent::FrameworkRemoved { framework_id, .. } => {
+            let framework_info = framework::to_v1(&before.frameworks.get(framework_id)?.view.info);
+            out.framework_removed = Some(event::FrameworkRemoved { framework_info });
+            Type::FrameworkRemoved
+        }
+        ViewEvent::Task { framework_id, role, task: new } => {
+            let known = before.frameworks.get(framework_id)?;
+            if known.tasks.get(&new.info.task_id).is_some() {
+                return None;
+            }
+            let task = task::shown_to_v1(new, framework_id.as_str(), role.as_str());
+            out.task_added = Some(event::TaskAdded { task });
+            Type::TaskAdded
+        }
+        ViewEvent::TaskUpdated { framework_id, status: new, latest, .. } => {
+            let held = before.frameworks.get(framework_id)?.tasks.get(&new.task_id)?;
+            if !is_news(held.task.statuses.last(), new) {
+                return None;
+            }
+            out.task_updated = Some(event::TaskUpdated {
+                framework_id: v1::FrameworkId { value: framework_id.to_string() },
+                status: status::to_v1(new),
+                state: i32::from(*latest as u8),
+            });
+            Type::TaskUpdated
+        }
+        _ => return None,
+    };
+    out.r#type = Some(kind as i32);
+    Some(out)
+}
+
+/// A repeated state is no news, unless a check has spoken.
+fn is_news(last: Option<&TaskStatus>, new: &TaskStatus) -> bool {
+    let is_check = matches!(new.reason, Some(Reason::TaskHealthCheckStatusUpdated | Reason::TaskCheckStatusUpdated));
+    last.is_none_or(|last| last.state != new.state || is_check && last.uuid != new.uuid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kaon_kernel::actor::Term;
+    use kaon_kernel::id::MasterId;
+    use kaon_kernel::time::WallTime;
+
+    fn watcher() -> Arc<Watcher> {
+        Arc::new(Watcher { media: MediaType::Json, hangup: Hangup::default(), inner: Mutex::default() })
+    }
+
+    fn next(watcher: &Watcher) -> Poll<Option<Result<Bytes, &'static str>>> {
+        watcher.poll(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn who_does_not_read_is_cut_off_and_holds_nothing() {
+        let watcher = watcher();
+        let record = Bytes::from(vec![b'x'; QUEUE_BYTES_MAX / 4]);
+        for _ in 0..4 {
+            watcher.push(record.clone());
+        }
+        assert!(matches!(next(&watcher), Poll::Ready(Some(Ok(_)))));
+        watcher.push(record.clone());
+        watcher.push(record);
+        assert!(matches!(next(&watcher), Poll::Ready(Some(Err(_)))));
+        assert!(watcher.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let (first, mut all) = (watcher(), Watchers::default());
+        all.add(&first);
+        for _ in 0..WATCHERS_MAX {
+            all.add(&watcher());
+        }
+        assert_eq!(all.len(), WATCHERS_MAX);
+        assert!(matches!(next(&first), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn another_life_of_the_master_ends_every_stream() {
+        let (one, mut all) = (watcher(), Watchers::default());
+        all.add(&one);
+        one.push(Bytes::from_static(b"before"));
+        let reset = ViewEvent::Reset { master_id: MasterId::trusted("m"), term: Term(2), elected: WallTime(0) };
+        all.tell(&Snapshot::default(), &reset);
+        assert!(matches!(next(&one), Poll::Ready(Some(Ok(_)))), "what waited is told");
+        assert!(matches!(next(&one), Poll::Ready(None)));
+        assert_eq!(all.len(), 0);
+    }
+}
