@@ -6,7 +6,7 @@ mod operator;
 mod sim;
 
 pub(crate) use fetcher::Fetcher;
-pub(crate) use operator::{Explain, Quota, SetQuota, Weight};
+pub(crate) use operator::{Contest, Explain, Quota, SetQuota, Weight};
 pub(crate) use sim::Convert;
 
 use clap::{Args, Parser, Subcommand};
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Topology(Topology),
     /// Say why something is not offered, and what would have to change.
     Explain(Explain),
+    /// Try the v1 API of a master, rule by rule.
+    Contest(Contest),
     /// The cluster's certificate authority.
     #[command(subcommand)]
     Ca(Ca),

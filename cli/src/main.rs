@@ -5,6 +5,7 @@ mod arguments;
 mod ca;
 mod client;
 mod config;
+mod contest;
 mod explain;
 mod host;
 mod list;
@@ -70,7 +71,7 @@ fn start() -> Result<i32> {
 /// Threads for sockets and files. An executor has one session and one task.
 fn workers(arguments: &Arguments) -> usize {
     match arguments.command {
-        Command::Master(_) | Command::Agent(_) => 2,
+        Command::Master(_) | Command::Agent(_) | Command::Contest(_) => 2,
         _ => 1,
     }
 }
@@ -88,6 +89,7 @@ async fn dispatch(command: Command) -> Result<i32> {
         Command::Offers(options) => list::list(What::Offers, options).await.map(|()| 0),
         Command::Roles(options) => list::list(What::Roles, options).await.map(|()| 0),
         Command::Explain(options) => explain::explain(options).await.map(|()| 0),
+        Command::Contest(options) => contest::contest(options).await,
         Command::Quota(options) => settings::quota(options).await.map(|()| 0),
         Command::Weight(options) => settings::weight(options).await.map(|()| 0),
         Command::Ca(_) | Command::Sim(_) | Command::Topology(_) => unreachable!("these run without a runtime"),

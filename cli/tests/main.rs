@@ -3,6 +3,7 @@
 mod checks;
 mod client;
 mod cluster;
+mod contest;
 mod conversation;
 mod deadline;
 mod demo;

@@ -1,4 +1,4 @@
-//! The commands of operators: `kaon explain`, `kaon quota`, `kaon weight`.
+//! The commands of operators: `kaon explain`, `kaon quota`, `kaon weight`, `kaon contest`.
 
 use super::Api;
 use clap::{Args, Subcommand};
@@ -77,4 +77,27 @@ pub(crate) struct SetWeight {
     pub(crate) weights: Vec<String>,
     #[command(flatten)]
     pub(crate) api: Api,
+}
+
+/// `kaon contest`.
+#[derive(Args, Debug, Clone)]
+#[command(
+    after_help = "Frameworks, roles and tasks of its own come and go on the cluster, and some rows set quotas and weights for a moment.\n\nExamples:\n  kaon contest --master 127.0.0.1:5050\n  kaon contest --master 127.0.0.1:5050 --filter 'LAUNCH check' --media json\n  kaon contest --list"
+)]
+pub(crate) struct Contest {
+    /// The master's HTTP address; any master that speaks the Mesos v1 API.
+    #[arg(long, env = "KAON_API", default_value = "127.0.0.1:5050", value_name = "ADDR")]
+    pub(crate) master: String,
+    /// The HTTP address of one agent; one that the master lists when not given.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) agent: Option<String>,
+    /// Only rows in which all these words occur.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) filter: String,
+    /// In which encoding.
+    #[arg(long, default_value = "both", value_parser = ["json", "protobuf", "both"])]
+    pub(crate) media: String,
+    /// List the rows, and try none.
+    #[arg(long)]
+    pub(crate) list: bool,
 }

@@ -1,0 +1,74 @@
+//! The rules, by subject. Each file says which sections of the reference it covers.
+
+mod accept;
+mod agent;
+mod calls;
+mod declined;
+mod events;
+mod hostile;
+mod identity;
+mod json;
+mod launch;
+mod negotiation;
+mod offers;
+mod operator;
+mod polled;
+mod reconcile;
+mod resources;
+mod settings;
+mod streams;
+mod subscribe;
+mod tasks;
+
+use super::row::Row;
+
+/// All rows, in the order of the reference.
+pub(super) fn all() -> Vec<Row> {
+    [
+        negotiation::rows(),
+        json::rows(),
+        streams::rows(),
+        polled::rows(),
+        agent::rows(),
+        subscribe::rows(),
+        identity::rows(),
+        calls::rows(),
+        offers::rows(),
+        declined::rows(),
+        accept::rows(),
+        launch::rows(),
+        resources::rows(),
+        operator::rows(),
+        settings::rows(),
+        events::rows(),
+        tasks::rows(),
+        reconcile::rows(),
+        hostile::rows(),
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own_and_a_source() {
+        let mut names = BTreeSet::new();
+        for row in super::all() {
+            assert!(
+                names.insert(format!("{} | {} | {}", row.call, row.given, row.answer)),
+                "{} {}",
+                row.call,
+                row.given
+            );
+            let source = row.source.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            assert!(
+                source.is_empty() && !row.source.is_empty() || source == "clients" || source == "attacks",
+                "{}",
+                row.source
+            );
+        }
+        assert!(names.len() >= 250, "only {} rows", names.len());
+    }
+}
