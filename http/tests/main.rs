@@ -2,4 +2,5 @@
 
 mod codec;
 mod convert;
+mod fuzz;
 mod server;

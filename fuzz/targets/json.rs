@@ -1,0 +1,7 @@
+//! The target `json` under libFuzzer.
+#![no_main]
+
+#[path = "../src/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::json(data));

@@ -1,0 +1,7 @@
+//! The target `recordio` under libFuzzer.
+#![no_main]
+
+#[path = "../src/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::recordio(data));
