@@ -5,6 +5,7 @@ mod agent;
 mod calls;
 mod declined;
 mod events;
+mod groups;
 mod hostile;
 mod identity;
 mod json;
@@ -38,6 +39,7 @@ pub(super) fn all() -> Vec<Row> {
         accept::rows(),
         launch::rows(),
         resources::rows(),
+        groups::rows(),
         operator::rows(),
         settings::rows(),
         events::rows(),
