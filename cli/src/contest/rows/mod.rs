@@ -12,6 +12,7 @@ mod json;
 mod launch;
 mod negotiation;
 mod offers;
+mod operations;
 mod operator;
 mod polled;
 mod reconcile;
@@ -40,6 +41,7 @@ pub(super) fn all() -> Vec<Row> {
         launch::rows(),
         resources::rows(),
         groups::rows(),
+        operations::rows(),
         operator::rows(),
         settings::rows(),
         events::rows(),

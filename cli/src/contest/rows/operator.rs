@@ -64,6 +64,13 @@ fn reads() -> Vec<Row> {
             }
             Ok(())
         }),
+        read("GET_AGENTS", "their capabilities, MULTI_ROLE among them", |part| {
+            for agent in items(&part["agents"]) {
+                let kinds: Vec<&Value> = items(&agent["capabilities"]).iter().map(|one| &one["type"]).collect();
+                ensure!(kinds.contains(&&json!("MULTI_ROLE")), "{kinds:?}");
+            }
+            Ok(())
+        }),
         read("GET_AGENTS", "their total resources, cpus and mem among them", |part| {
             for agent in items(&part["agents"]) {
                 let total = json!({"resources": agent["total_resources"]});
