@@ -246,6 +246,24 @@ pub(crate) struct Agent {
     pub(crate) executor_reregistration_timeout: f64,
     #[command(flatten)]
     pub(crate) fetcher: Fetcher,
+    /// How long a new executor may take to register, in seconds.
+    #[arg(long, env = "KAON_EXECUTOR_REGISTRATION_TIMEOUT", default_value_t = 60.0, value_name = "SECONDS")]
+    pub(crate) executor_registration_timeout: f64,
+    /// How long executors have between the word that they are to end and their end, in seconds.
+    #[arg(long, env = "KAON_EXECUTOR_SHUTDOWN_GRACE_PERIOD", default_value_t = 5.0, value_name = "SECONDS")]
+    pub(crate) executor_shutdown_grace_period: f64,
+    /// How long executors wait for an agent that is gone, in seconds.
+    #[arg(long, env = "KAON_RECOVERY_TIMEOUT", default_value_t = 900.0, value_name = "SECONDS")]
+    pub(crate) recovery_timeout: f64,
+    /// Variables for every executor: a JSON object of texts, or `file:///PATH` of one.
+    #[arg(long, env = "KAON_EXECUTOR_ENVIRONMENT_VARIABLES", value_name = "JSON")]
+    pub(crate) executor_environment_variables: Option<String>,
+    /// A file with the key for the tokens of executors that speak HTTP, of at least 32 bytes.
+    #[arg(long, env = "KAON_JWT_SECRET_KEY", value_name = "FILE")]
+    pub(crate) jwt_secret_key: Option<PathBuf>,
+    /// Hear executors that speak HTTP only when they show their token.
+    #[arg(long, env = "KAON_AUTHENTICATE_HTTP_EXECUTORS")]
+    pub(crate) authenticate_http_executors: bool,
     /// Stop when stdin ends: for members whose parent must not leave them behind.
     #[arg(long, hide = true)]
     pub(crate) leash: bool,

@@ -72,3 +72,27 @@ fn pymesos_asks_the_master_for_its_state_with_its_operator_driver() {
         "{report}"
     );
 }
+
+/// What the executor of `custom.py` found around it, by the task that it told it with.
+fn found(report: &Value, task: &str) -> Value {
+    report["data"][task].clone()
+}
+
+#[test]
+fn pymesos_runs_three_tasks_on_one_executor_of_its_own_with_messages_both_ways() {
+    let Some(python) = python() else { return };
+    let cluster = Cluster::start(1);
+    let report = run(&python, "custom.py", &[&cluster.api]);
+    assert_eq!(report["processes"], 1, "one executor ran them all: {report}");
+    let states = |name: &str| report["states"][name].clone();
+    assert_eq!(states("quick"), serde_json::json!(["TASK_RUNNING", "TASK_FINISHED"]), "{report}");
+    assert_eq!(states("held"), serde_json::json!(["TASK_RUNNING", "TASK_KILLED"]), "{report}");
+    assert_eq!(states("asked"), serde_json::json!(["TASK_RUNNING", "TASK_FAILED"]), "{report}");
+    assert_eq!(states("late"), serde_json::json!(["TASK_RUNNING", "TASK_FAILED"]), "its executor left: {report}");
+    assert_eq!(report["lost"], serde_json::json!([["own", 7 << 8]]), "FAILURE has the raw wait status: {report}");
+    let around = found(&report, "quick");
+    assert_eq!((&around["checkpoint"], &around["recovery"]), (&"1".into(), &"15mins".into()), "{report}");
+    assert_eq!((&around["directory"], &around["pid_text"]), (&true.into(), &true.into()), "{report}");
+    assert_eq!((&around["token"], &around["private"]), (&false.into(), &serde_json::json!([])), "{report}");
+    assert_eq!(cluster.tasks("custom_executor.py").len(), 0, "nothing of it is left");
+}

@@ -145,7 +145,7 @@ impl Subscriber {
     }
 
     /// Ends it at once; whether it was still open.
-    fn abandon(&self) -> bool {
+    pub(crate) fn abandon(&self) -> bool {
         let mut inner = self.lock();
         let was_open = inner.state == State::Open;
         let state = if was_open { State::Cut("its connection is gone") } else { inner.state };
@@ -161,7 +161,7 @@ impl Subscriber {
     }
 
     /// The next event, or how the stream has ended.
-    fn poll(&self, context: &Context<'_>) -> Poll<Option<Result<Frame, &'static str>>> {
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Option<Result<Frame, &'static str>>> {
         let mut inner = self.lock();
         if let State::Cut(reason) = inner.state {
             return Poll::Ready(Some(Err(reason)));

@@ -5,12 +5,16 @@ use crate::agent::Agent;
 use crate::agent::state::Delivery;
 use kaon_kernel::actor::{Context, StreamId};
 use kaon_kernel::message::agent_master::RunningExecutor;
-use kaon_kernel::message::agent_outside::AgentEvent;
+use kaon_kernel::message::agent_outside::{AgentEvent, CallRefusal};
 use kaon_kernel::task::{Task, TaskInfo};
 
 impl Agent {
     /// Shows everything that is here, as it is on disk.
     pub(super) fn on_look(&self, reply: StreamId, context: &mut Context<'_, Self>) {
+        if self.state.is_recovering() {
+            context.emit(reply, &AgentEvent::Refused(CallRefusal::Recovering));
+            return context.close(reply);
+        }
         context.emit(reply, &AgentEvent::Agent { info: Box::new(self.state.info().clone()) });
         for framework in self.state.frameworks() {
             context.emit(reply, &AgentEvent::Framework { info: Box::new(framework.info.clone()) });

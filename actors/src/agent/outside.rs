@@ -1,7 +1,7 @@
 //! Executors that speak HTTP: the frameworks' own (reference 1.6, 6.2). The edge hands their calls in and carries their
 //! events out; what they mean is the same as for those that are actors.
 //!
-//! A call is judged in the order of Mesos's `Slave::Http::executor`: whether the agent has recovered, who calls, whether
+//! A call is judged in the order of Mesos's agent: whether the agent has recovered, who calls, whether
 //! that one has subscribed. What the agent then makes of it shows as events.
 
 use crate::agent::container::{Container, Stage, Voice};

@@ -4,6 +4,7 @@ use super::{credentials, executor, fresh_host_id, journal, plants, seconds};
 use crate::arguments::Agent as Options;
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
+use kaon_http::agent::token::Tokens;
 use kaon_http::convert::resource_flag;
 use kaon_http::{AgentEdge, Kind, Limits, Sample};
 use kaon_isolators::chain::Chain;
@@ -14,8 +15,8 @@ use kaon_isolators::topology::{self, apart};
 use kaon_kernel::actor::supervision::AGENT_TREE;
 use kaon_kernel::actor::{ActorCell, ActorKind};
 use kaon_kernel::agent::AgentInfo;
-use kaon_kernel::container::ContainerRequest;
-use kaon_kernel::id::ContainerId;
+use kaon_kernel::container::{ContainerRequest, LaunchSpec, Program};
+use kaon_kernel::id::{ContainerId, ExecutorId, FrameworkId};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::placement::Machine;
 use kaon_kernel::port::Containers;
@@ -45,6 +46,11 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     config.registration_backoff = seconds("registration-backoff-factor", options.registration_backoff_factor)?;
     config.executor_reregistration_timeout =
         seconds("executor-reregistration-timeout", options.executor_reregistration_timeout)?;
+    config.executor_registration_timeout =
+        seconds("executor-registration-timeout", options.executor_registration_timeout)?;
+    config.executor_shutdown_grace = seconds("executor-shutdown-grace-period", options.executor_shutdown_grace_period)?;
+    config.recovery_timeout = seconds("recovery-timeout", options.recovery_timeout)?;
+    config.executor_environment = executor_variables(options.executor_environment_variables.as_deref())?;
     config.machine = Some(machine);
     config.switch_user = nix::unistd::geteuid().is_root();
     let switch_user = config.switch_user;
@@ -75,11 +81,16 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let fetching = options.fetcher.config(&dir)?;
     let for_pods = serde_json::to_string(&FetcherConfig { cache_directory: None, ..fetching.clone() })?;
     let fetcher = Fetcher::new(fetching, Executable::current()?).context("can't set up the fetcher's cache")?;
+    let tokens = tokens(&options)?;
+    let for_edge = tokens.clone();
     let containers = ContainersConfig {
         work_directory: dir.clone(),
         runtime_directory: dir.join(RUNTIME_DIRECTORY),
         executable: Executable::current()?,
-        executor_environment: Arc::new(move |container: &ContainerId| {
+        executor_environment: Arc::new(move |container: &ContainerId, spec: &LaunchSpec| {
+            if spec.program != Program::BuiltinExecutor {
+                return Ok(tokens.as_ref().map(|tokens| token(tokens, container, spec)).into_iter().collect());
+            }
             let request = Request { role: PeerRole::Executor, name: container.to_string(), names: Vec::new() };
             let credentials = own_authority.issue(&request).map_err(std::io::Error::other)?;
             let mut pairs = vec![
@@ -101,11 +112,6 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         parent: None,
     };
     let containers = ProcessContainers::new(containers, tokio::runtime::Handle::current())?;
-    host.plug(Ports { network: Some(endpoint.clone()), streams: None, containers: Some(Arc::new(containers)) })?;
-    host.begin()?;
-    for master in &options.master {
-        endpoint.connect(target(master)?)?;
-    }
     let metrics = host.clone();
     let edge = AgentEdge::new(kaon_http::AgentConfig {
         flags: super::flags([
@@ -116,14 +122,23 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
             ("isolation", ISOLATION.to_owned()),
             ("master", options.master.join(",")),
         ]),
-        work_dir: dir,
+        work_dir: dir.clone(),
         info,
         metrics: Arc::new(move || {
             let mut samples = super::samples(&metrics);
             samples.extend(fetched(&fetcher.statistics()));
             samples
         }),
+        host: id,
+        tokens: for_edge,
     });
+    let containers = Some(Arc::new(containers) as Arc<dyn Containers>);
+    host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers })?;
+    edge.plug(Arc::new(host.clone()));
+    host.begin()?;
+    for master in &options.master {
+        endpoint.connect(target(master)?)?;
+    }
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let over = async move { drop(is_stopped.await) };
     let serving = tokio::spawn(kaon_http::serve(http, edge, Limits::default(), over));
@@ -151,6 +166,33 @@ fn fetched(statistics: &Statistics) -> [Sample; 4] {
     ]
 }
 
+/// The tokens of executors, when there is a key for them.
+fn tokens(options: &Options) -> Result<Option<Tokens>> {
+    let Some(path) = &options.jwt_secret_key else {
+        if options.authenticate_http_executors {
+            bail!("--authenticate-http-executors needs --jwt-secret-key FILE");
+        }
+        return Ok(None);
+    };
+    let read = || -> Result<Tokens> {
+        let mut key = Vec::new();
+        std::fs::File::open(path)?.take(KEY_BYTES_MAX).read_to_end(&mut key)?;
+        Ok(Tokens::new(&key, options.authenticate_http_executors)?)
+    };
+    read().map(Some).with_context(|| format!("--jwt-secret-key {}", path.display()))
+}
+
+/// The largest key that is read; more would not make it better.
+const KEY_BYTES_MAX: u64 = 4_096;
+
+/// The credential of a framework's own executor, which it shows with each of its calls.
+fn token(tokens: &Tokens, container: &ContainerId, spec: &LaunchSpec) -> (String, String) {
+    let find = |name: &str| spec.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let framework = FrameworkId::trusted(find("MESOS_FRAMEWORK_ID").unwrap_or_default());
+    let executor = ExecutorId::trusted(find("MESOS_EXECUTOR_ID").unwrap_or_default());
+    ("MESOS_EXECUTOR_AUTHENTICATION_TOKEN".to_owned(), tokens.issue(&framework, &executor, container))
+}
+
 /// The isolators of a machine (`--isolation` of Mesos); cgroups and namespaces are not among them yet.
 const ISOLATION: &str = "posix/cpu,posix/mem,posix/rlimits";
 
@@ -167,7 +209,7 @@ pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
         work_directory: dir.to_owned(),
         runtime_directory: dir.join(RUNTIME_DIRECTORY),
         executable: Executable::current()?,
-        executor_environment: Arc::new(|_| Ok(Vec::new())),
+        executor_environment: Arc::new(|_, _| Ok(Vec::new())),
         isolators: Chain::parse(ISOLATION)?,
         switch_user: false,
         fetcher: None,
@@ -237,6 +279,15 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInf
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok((info, machine))
+}
+
+/// Variables for every executor: a JSON object of texts.
+fn executor_variables(value: Option<&str>) -> Result<Vec<(String, String)>> {
+    let flag = "--executor-environment-variables";
+    let text = flag_text(value.unwrap_or("{}")).context(flag)?;
+    let variables: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(&text).with_context(|| format!("{flag}: expected a JSON object of texts"))?;
+    Ok(variables.into_iter().collect())
 }
 
 /// The value of a flag, or of the file that it names as `file:///PATH`.

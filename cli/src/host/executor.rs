@@ -52,7 +52,7 @@ pub(crate) async fn run() -> Result<i32> {
         work_directory: work_directory.context("the sandbox lies below the work directory")?.to_owned(),
         runtime_directory: sandbox.join(".executor"),
         executable: Executable::current()?,
-        executor_environment: Arc::new(|_| Ok(Vec::new())),
+        executor_environment: Arc::new(|_, _| Ok(Vec::new())),
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits")?,
         // A command executor runs as the user of its task already.
         switch_user: config.kind == ExecutorKind::Default,

@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 
 use crate::answer::{self, Answer, Broken};
 use crate::path;
+use crate::v1::mesos as v1;
 
 /// Bytes that one `/files/read` gives at most: 16 pages, as in Mesos.
 pub(super) const READ_BYTES_MAX: usize = 16 * 4096;
@@ -226,28 +227,62 @@ impl Files {
         Ok((File::from(opened.fd), size, opened.asked))
     }
 
-    /// `/files/browse`: what is in a directory, in order of names. Entries beyond [`BROWSE_ENTRIES_MAX`] are left out.
-    pub(super) fn browse(&self, query: &Query) -> Result<Value, Error> {
+    /// What is in a directory, in order of names. Entries beyond [`BROWSE_ENTRIES_MAX`] are left out.
+    fn entries(&self, query: &Query) -> Result<Vec<(String, FileStat)>, Error> {
         let opened = self.open(query)?;
         if kind(&opened.stat) != SFlag::S_IFDIR {
             return Err(Error::NotFound);
         }
-        let mut people = People::default();
-        let mut listed = Vec::new();
+        let mut entries = Vec::new();
         for name in names(&opened.fd, BROWSE_ENTRIES_MAX)? {
             // It may be gone by now.
             let Ok(stat) = fstatat(&opened.fd, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
-            listed.push(json!({
-                "path": format!("{}/{name}", opened.asked),
+            entries.push((format!("{}/{name}", opened.asked), stat));
+        }
+        Ok(entries)
+    }
+
+    /// `/files/browse`.
+    pub(super) fn browse(&self, query: &Query) -> Result<Value, Error> {
+        let mut people = People::default();
+        let listed = self.entries(query)?.into_iter().map(|(path, stat)| {
+            json!({
+                "path": path,
                 "nlink": stat.st_nlink,
                 "size": stat.st_size,
                 "mtime": stat.st_mtime as f64,
                 "mode": mode_text(&stat),
                 "uid": people.user(stat.st_uid),
                 "gid": people.group(stat.st_gid),
-            }));
-        }
-        Ok(Value::Array(listed))
+            })
+        });
+        Ok(Value::Array(listed.collect()))
+    }
+
+    /// LIST_FILES.
+    pub(super) fn list(&self, path: &str) -> Result<Vec<v1::FileInfo>, Error> {
+        let mut people = People::default();
+        let entries = self.entries(&[("path".to_owned(), path.to_owned())])?;
+        let listed = entries.into_iter().map(|(path, stat)| v1::FileInfo {
+            path,
+            nlink: i32::try_from(stat.st_nlink).ok(),
+            size: u64::try_from(stat.st_size).ok(),
+            mtime: Some(v1::TimeInfo { nanoseconds: stat.st_mtime.saturating_mul(1_000_000_000) }),
+            mode: Some(stat.st_mode),
+            uid: Some(people.user(stat.st_uid).to_owned()),
+            gid: Some(people.group(stat.st_gid).to_owned()),
+        });
+        Ok(listed.collect())
+    }
+
+    /// READ_FILE: the size of a file and a piece of it, at most [`READ_BYTES_MAX`] long.
+    pub(super) fn piece(&self, path: &str, offset: u64, length: Option<u64>) -> Result<(u64, Vec<u8>), Error> {
+        let (file, size, _) = self.open_file(&[("path".to_owned(), path.to_owned())])?;
+        let wanted = length.map_or(READ_BYTES_MAX, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        let mut data = vec![0; wanted.min(READ_BYTES_MAX)];
+        let read = read_at(&file, &mut data, offset)?;
+        data.truncate(read);
+        Ok((size, data))
     }
 
     /// `/files/read`: a piece of a file as text. `offset` absent or -1 asks for the size.

@@ -1,24 +1,41 @@
-//! The HTTP edge of an agent: who it is, its numbers, and the files of its sandboxes.
+//! The HTTP edge of an agent: the executors' API, the operator's, its numbers, and the files of its sandboxes.
 //!
 //! Paths answer bare and below `/slave(1)/` and `/files/...` as Mesos's agents do (reference 1.1, 2).
 
+mod actors;
+mod executor;
 mod files;
+mod operator;
+pub mod token;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use dashmap::DashMap;
 use hyper::{Method, StatusCode};
+use kaon_kernel::actor::{HostId, StreamId};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::message::agent_outside::CallRefusal;
+use kaon_kernel::port::Ingress;
 use serde_json::json;
+use tokio::sync::oneshot;
 
+use self::actors::{Shared, Waiting};
 use self::files::Files;
+use self::token::Tokens;
 use crate::answer::{self, Answer};
 use crate::metric::{self, Sample};
 use crate::polled::{self, json as words};
 use crate::server::{Handler, Request};
+use crate::stream::Subscriber;
 use crate::{path, version};
+
+/// How long the agent may take to answer. It never waits for the world before it does, but for a container that is being
+/// started.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the edge of an agent is told when it is made.
 #[derive(Clone)]
@@ -31,6 +48,10 @@ pub struct AgentConfig {
     pub flags: BTreeMap<String, String>,
     /// The host's numbers.
     pub metrics: metric::Source,
+    /// The host whose agent it speaks to.
+    pub host: HostId,
+    /// The tokens of executors; `None` when they are not given any.
+    pub tokens: Option<Tokens>,
 }
 
 /// The HTTP edge of an agent.
@@ -39,13 +60,37 @@ pub struct AgentEdge {
     files: Files,
     started: SystemTime,
     begun: Instant,
+    ingress: OnceLock<Arc<dyn Ingress>>,
+    /// The streams of executors.
+    streams: DashMap<StreamId, Arc<Subscriber>>,
+    /// Subscriptions that the agent has not answered yet.
+    opening: DashMap<StreamId, oneshot::Sender<Option<CallRefusal>>>,
+    /// Who waits for an answer, by the stream on which it comes.
+    waiting: DashMap<StreamId, Waiting>,
+    shared: Shared,
+    last_stream: AtomicU64,
+    last_sequence: AtomicU64,
+    queued_bytes: Arc<AtomicUsize>,
 }
 
 impl AgentEdge {
     /// An edge that answers at once.
     pub fn new(config: AgentConfig) -> Arc<Self> {
         let files = Files::below(config.work_dir.clone());
-        Arc::new(Self { config, files, started: SystemTime::now(), begun: Instant::now() })
+        Arc::new(Self {
+            config,
+            files,
+            started: SystemTime::now(),
+            begun: Instant::now(),
+            ingress: OnceLock::new(),
+            streams: DashMap::new(),
+            opening: DashMap::new(),
+            waiting: DashMap::new(),
+            shared: Shared::default(),
+            last_stream: AtomicU64::new(StreamId::VIEW.0),
+            last_sequence: AtomicU64::new(0),
+            queued_bytes: Arc::default(),
+        })
     }
 
     fn samples(&self) -> Vec<Sample> {
@@ -111,9 +156,10 @@ impl Handler for AgentEdge {
         if parts.len() > 1 && parts[0] == "slave(1)" {
             parts.remove(0);
         }
-        if matches!(parts.first().map(String::as_str), Some("api")) {
-            let text = "The agent's v1 API is not implemented by this version of Kaon";
-            return answer::refusal(StatusCode::NOT_IMPLEMENTED, text);
+        match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["api", "v1", "executor"] => return executor::handle(self, request).await,
+            ["api", "v1"] => return operator::handle(self, request).await,
+            _ => {}
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return answer::not_allowed("GET");

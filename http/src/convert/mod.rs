@@ -18,6 +18,7 @@ pub mod container;
 mod disk;
 pub mod event;
 pub mod executor;
+pub mod executor_call;
 pub mod framework;
 pub mod group;
 pub mod health;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kaon_http::{AgentConfig, AgentEdge, Limits, Sample};
+use kaon_kernel::actor::HostId;
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::resource::parse::resources;
 use serde_json::json;
@@ -44,6 +45,8 @@ impl Agent {
             info,
             flags: BTreeMap::new(),
             metrics: Arc::new(|| vec![Sample::gauge("slave/registered", 1.0)]),
+            host: HostId(2),
+            tokens: None,
         };
         let server = Server::start(AgentEdge::new(config), Limits::default()).await;
         Self { work, server }
@@ -79,7 +82,7 @@ async fn an_agent_says_who_it_is() {
     assert_eq!((&numbers["slave/registered"], &numbers["slave/mem_total"]), (&json!(1.0), &json!(64.0)));
     assert!(agent.get("/metrics").await.text().contains("slave_registered 1\n"));
     assert_eq!(agent.get("/nope").await.status(), 404);
-    assert_eq!(agent.get("/api/v1/executor").await.status(), 501);
+    assert_eq!(agent.get("/api/v1/executor").await.status(), 405);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod calls;
+mod executors;
 mod hostile;
 mod negotiation;
 mod reads;

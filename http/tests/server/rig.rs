@@ -14,7 +14,7 @@ use kaon_kernel::id::{FrameworkId, MasterId};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::scheduler::{ToFramework, ToMaster};
 use kaon_kernel::message::view::ViewEvent;
-use kaon_kernel::message::{FrameworkMessage, MasterMessage};
+use kaon_kernel::message::{AgentMessage, FrameworkMessage, MasterMessage, agent_outside};
 use kaon_kernel::port::{Ingress, Refused, Streams};
 use kaon_kernel::time::WallTime;
 use rkyv::rancor::Error as CopyError;
@@ -71,6 +71,7 @@ impl Ingress for Actors {
 pub(super) enum Heard {
     Master(ToMaster),
     Proxy(u32, ToFramework),
+    Agent(agent_outside::ToAgent),
 }
 
 fn heard(frame: &Frame) -> Heard {
@@ -79,6 +80,12 @@ fn heard(frame: &Frame) -> Heard {
     if let Some(body) = frame.body::<MasterMessage>() {
         match rkyv::deserialize::<MasterMessage, CopyError>(body).expect("valid") {
             MasterMessage::Outside(message) => return Heard::Master(message),
+            other => panic!("{other:?} is not from outside"),
+        }
+    }
+    if let Some(body) = frame.body::<AgentMessage>() {
+        match rkyv::deserialize::<AgentMessage, CopyError>(body).expect("valid") {
+            AgentMessage::Outside(message) => return Heard::Agent(message),
             other => panic!("{other:?} is not from outside"),
         }
     }

@@ -281,9 +281,9 @@ fn environment(
     if is_executor {
         // It holds a credential of its own: what could change its code stays out (attack 56).
         given.retain(|(name, _)| !changes_the_loader(name));
-        let more = (config.executor_environment)(container);
-        given.extend(more.map_err(|error| format!("can't make the environment of the executor: {error}"))?);
     }
+    let more = (config.executor_environment)(container, spec);
+    given.extend(more.map_err(|error| format!("can't make the environment of the executor: {error}"))?);
     given.extend(wanted);
     given.push((CONTAINER_VARIABLE.to_owned(), container.to_string()));
     given.push((MARK_VARIABLE.to_owned(), directory.mark()));

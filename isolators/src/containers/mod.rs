@@ -18,7 +18,7 @@ use crate::launcher::kill_signal;
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
 use crate::{process, syscall, volumes};
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, Probe, Usage};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Probe, Usage};
 use kaon_kernel::id::{self, ContainerId};
 use kaon_kernel::port::Containers;
 use kaon_kernel::time::Duration;
@@ -93,9 +93,10 @@ impl Executable {
     }
 }
 
-/// Makes what the built-in executor of a container needs beyond its environment, such as a credential, as variables.
+/// Makes what the executor of a container needs beyond its environment, such as a credential, as variables.
 /// Called on a blocking thread, once for each launch.
-pub type ExecutorEnvironment = Arc<dyn Fn(&ContainerId) -> io::Result<Vec<(String, String)>> + Send + Sync>;
+pub type ExecutorEnvironment =
+    Arc<dyn Fn(&ContainerId, &LaunchSpec) -> io::Result<Vec<(String, String)>> + Send + Sync>;
 
 /// How the containers of a machine are served.
 #[derive(Clone)]
@@ -107,7 +108,7 @@ pub struct ContainersConfig {
     pub runtime_directory: PathBuf,
     /// Launcher and built-in executor.
     pub executable: Executable,
-    /// Variables for built-in executors.
+    /// Variables for executors.
     pub executor_environment: ExecutorEnvironment,
     /// The isolators.
     pub isolators: Chain,

@@ -41,7 +41,7 @@ pub(crate) fn config(directory: &Path) -> ContainersConfig {
         work_directory: directory.join("work"),
         runtime_directory: directory.join("run"),
         executable: Executable::current().expect("own executable"),
-        executor_environment: Arc::new(|_| Ok(Vec::new())),
+        executor_environment: Arc::new(|_, _| Ok(Vec::new())),
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits").expect("known names"),
         switch_user: true,
         fetcher: Some(fetcher(directory)),

@@ -184,7 +184,7 @@ pub(crate) fn terms() -> ExitCode {
 
 fn the_builtin_executor() {
     let machine = Machine::with(|config| {
-        config.executor_environment = Arc::new(|container| match container.as_str() {
+        config.executor_environment = Arc::new(|container, _| match container.as_str() {
             "bad" => Err(std::io::Error::other("no credential")),
             name => Ok(vec![("CREDENTIAL".into(), format!("for {name}"))]),
         });

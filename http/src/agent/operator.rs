@@ -1,0 +1,228 @@
+//! `POST /api/v1` of an agent (reference 7.2): who it is, what it runs, the files of its sandboxes.
+//!
+//! What it runs the agent's actor is asked for ([`AgentEdge::look`]); nothing of it is kept here.
+
+use std::sync::Arc;
+
+use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::{Method, StatusCode};
+
+use super::AgentEdge;
+use super::actors::Seen;
+use crate::answer::{self, Answer};
+use crate::codec::{self, MediaType, media};
+use crate::convert::resource::Form;
+use crate::convert::{agent, executor, framework, task};
+use crate::server::Request;
+use crate::v1::agent as api;
+use crate::v1::agent::call::Type;
+use crate::v1::agent::response::{self, get_containers, get_executors, get_frameworks};
+use crate::v1::mesos as v1;
+use crate::version;
+
+/// The answer to any request on the endpoint.
+pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer {
+    if request.method() != Method::POST {
+        return answer::not_allowed("POST");
+    }
+    let refused = |error: media::Error| {
+        answer::refusal(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error)
+    };
+    let message_type = request.header_named("message-content-type");
+    let sent = match media::agent_request(request.header(&CONTENT_TYPE), message_type) {
+        Ok(sent) => sent,
+        Err(error) => return refused(error),
+    };
+    let media::Body::Single(media) = sent else {
+        let text = "ATTACH_CONTAINER_INPUT is not implemented by this version of Kaon";
+        return answer::refusal(StatusCode::NOT_IMPLEMENTED, text);
+    };
+    let body = match request.read_body().await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let call: api::Call = match codec::decode(media, &body) {
+        Ok(call) => call,
+        Err(error) => return answer::bad(format!("Failed to parse body into Call: {error}")),
+    };
+    let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
+        return answer::bad("Expecting 'type' to be present");
+    };
+    if let Some(missing) = missing_part(&call, kind) {
+        return answer::bad(format!("Expecting '{missing}' to be present"));
+    }
+    let is_attach = kind == Type::AttachContainerInput;
+    if let Err(error) = media::agent_request_suits(sent, is_attach) {
+        return refused(error);
+    }
+    let streams = matches!(kind, Type::AttachContainerOutput | Type::LaunchNestedContainerSession);
+    let accepted = media::agent_response(request.header(&ACCEPT), request.header_named("message-accept"));
+    let accepted = accepted.and_then(|accepted| media::agent_response_suits(accepted, streams).map(|()| accepted));
+    let accepted = match accepted {
+        Ok(media::Body::Single(media) | media::Body::Records(media)) => media,
+        Err(error) => return refused(error),
+    };
+    let seen = match kind {
+        Type::GetState
+        | Type::GetFrameworks
+        | Type::GetExecutors
+        | Type::GetTasks
+        | Type::GetAgent
+        | Type::GetContainers => match edge.look().await {
+            Ok(seen) => seen,
+            Err(refusal) => return *refusal,
+        },
+        _ => Arc::default(),
+    };
+    // It may read files, and many tasks take a while to write down.
+    let answered = tokio::task::spawn_blocking(move || read(&edge, call, kind, &seen, accepted)).await;
+    answered.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
+}
+
+/// The part that a call needs and does not have. Only calls that are there are looked at.
+fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
+    match kind {
+        Type::GetMetrics if call.get_metrics.is_none() => Some("get_metrics"),
+        Type::ListFiles if call.list_files.is_none() => Some("list_files"),
+        Type::ReadFile if call.read_file.is_none() => Some("read_file"),
+        _ => None,
+    }
+}
+
+fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: MediaType) -> Answer {
+    use response::Type as Kind;
+    let mut out = api::Response::default();
+    let answered = match kind {
+        Type::GetHealth => {
+            out.get_health = Some(response::GetHealth { healthy: true });
+            Kind::GetHealth
+        }
+        Type::GetFlags => {
+            let flag = |(name, value): (&String, &String)| v1::Flag { name: name.clone(), value: Some(value.clone()) };
+            out.get_flags = Some(response::GetFlags { flags: edge.config.flags.iter().map(flag).collect() });
+            Kind::GetFlags
+        }
+        Type::GetVersion => {
+            let info = v1::VersionInfo { version: version::MESOS_VERSION.to_owned(), ..v1::VersionInfo::default() };
+            out.get_version = Some(response::GetVersion { version_info: info });
+            Kind::GetVersion
+        }
+        Type::GetMetrics => {
+            let finite = edge.samples().into_iter().filter(|sample| sample.value.is_finite());
+            let metric = finite.map(|sample| v1::Metric { name: sample.name, value: Some(sample.value) });
+            out.get_metrics = Some(response::GetMetrics { metrics: metric.collect() });
+            Kind::GetMetrics
+        }
+        Type::ListFiles => {
+            let path = call.list_files.map(|list| list.path).unwrap_or_default();
+            match edge.files.list(&path) {
+                Ok(file_infos) => out.list_files = Some(response::ListFiles { file_infos }),
+                Err(error) => return error.answer(),
+            }
+            Kind::ListFiles
+        }
+        Type::ReadFile => {
+            let asked = call.read_file.unwrap_or_default();
+            match edge.files.piece(&asked.path, asked.offset, asked.length) {
+                Ok((size, data)) => out.read_file = Some(response::ReadFile { size, data }),
+                Err(error) => return error.answer(),
+            }
+            Kind::ReadFile
+        }
+        Type::GetState => {
+            out.get_state = Some(response::GetState {
+                get_tasks: Some(tasks(seen)),
+                get_executors: Some(executors(seen)),
+                get_frameworks: Some(frameworks(seen)),
+            });
+            Kind::GetState
+        }
+        Type::GetFrameworks => {
+            out.get_frameworks = Some(frameworks(seen));
+            Kind::GetFrameworks
+        }
+        Type::GetExecutors => {
+            out.get_executors = Some(executors(seen));
+            Kind::GetExecutors
+        }
+        Type::GetTasks => {
+            out.get_tasks = Some(tasks(seen));
+            Kind::GetTasks
+        }
+        Type::GetContainers => {
+            out.get_containers = Some(containers(edge, seen));
+            Kind::GetContainers
+        }
+        Type::GetAgent => {
+            let agent_info = seen.info.as_ref().map(agent::to_v1);
+            out.get_agent = Some(response::GetAgent { agent_info, ..response::GetAgent::default() });
+            Kind::GetAgent
+        }
+        // There are no resource providers.
+        Type::GetResourceProviders => {
+            out.get_resource_providers = Some(response::GetResourceProviders::default());
+            Kind::GetResourceProviders
+        }
+        other => {
+            let text = format!("{} is not implemented by this version of Kaon", other.as_str_name());
+            return answer::refusal(StatusCode::NOT_IMPLEMENTED, text);
+        }
+    };
+    out.r#type = Some(answered as i32);
+    answer::message(media, codec::encode(media, &out))
+}
+
+fn frameworks(seen: &Seen) -> response::GetFrameworks {
+    let shown = seen.frameworks.iter().map(|info| get_frameworks::Framework { framework_info: framework::to_v1(info) });
+    response::GetFrameworks { frameworks: shown.collect(), completed_frameworks: Vec::new() }
+}
+
+fn executors(seen: &Seen) -> response::GetExecutors {
+    let shown = seen.executors.iter().map(|one| {
+        let (running, role) = (&one.running, Some(one.running.role.as_str()));
+        let executor_info = executor::to_v1(&running.info, running.framework_id.as_str(), Form::Endpoint, role);
+        get_executors::Executor { executor_info }
+    });
+    response::GetExecutors { executors: shown.collect(), completed_executors: Vec::new() }
+}
+
+/// Ended tasks stay listed until their schedulers have acknowledged that they have.
+fn tasks(seen: &Seen) -> response::GetTasks {
+    let mut out = response::GetTasks::default();
+    for one in &seen.tasks {
+        let shown = task::shown_to_v1(&one.task, one.framework_id.as_str(), one.task.info.role.as_str());
+        let list = match (one.task.state.is_terminal(), one.is_queued) {
+            (true, _) => &mut out.terminated_tasks,
+            (false, true) => &mut out.queued_tasks,
+            (false, false) => &mut out.launched_tasks,
+        };
+        list.push(shown);
+    }
+    out
+}
+
+fn containers(edge: &AgentEdge, seen: &Seen) -> response::GetContainers {
+    let shown = seen.executors.iter().map(|one| {
+        let container_id = v1::ContainerId { value: one.container_id.to_string(), parent: None };
+        let address = v1::network_info::IpAddress {
+            ip_address: Some(edge.config.info.ip.clone()),
+            ..v1::network_info::IpAddress::default()
+        };
+        let network = v1::NetworkInfo { ip_addresses: vec![address], ..v1::NetworkInfo::default() };
+        let status = v1::ContainerStatus {
+            container_id: Some(container_id.clone()),
+            executor_pid: one.pid,
+            network_infos: vec![network],
+            ..v1::ContainerStatus::default()
+        };
+        get_containers::Container {
+            framework_id: Some(v1::FrameworkId { value: one.running.framework_id.to_string() }),
+            executor_id: Some(v1::ExecutorId { value: one.running.info.executor_id.to_string() }),
+            executor_name: Some(one.running.info.name.clone()),
+            container_id,
+            container_status: Some(status),
+            resource_statistics: None,
+        }
+    });
+    response::GetContainers { containers: shown.collect() }
+}
