@@ -167,26 +167,27 @@ fn a_volume_keeps_its_data_over_tasks_and_the_deaths_of_agent_and_master() {
             operation("CREATE_DISK", Some("disk"), json!({"source": scalar("disk", 1.0), "target_type": "MOUNT"})),
         ],
     );
-    for (id, state) in [
+    let wanted = [
         ("destroy", "OPERATION_FINISHED"),
         ("unreserve", "OPERATION_FINISHED"),
         ("again", "OPERATION_ERROR"),
         ("disk", "OPERATION_ERROR"),
-    ] {
+    ];
+    for (id, state) in wanted {
         let status = until_operation(&mut framework, id, state);
         assert_eq!(status["message"].is_string(), state == "OPERATION_ERROR", "{status}");
+    }
+    for (id, state) in wanted {
         framework.others.clear();
-        framework.must(
-            "RECONCILE_OPERATIONS",
-            json!({"operations": [{"operation_id": {"value": id}, "agent_id": agent_id}]}),
-        );
+        let named = json!({"operation_id": {"value": id}, "agent_id": agent_id});
+        framework.must("RECONCILE_OPERATIONS", json!({"operations": [named]}));
         let told = if state == "OPERATION_ERROR" { "OPERATION_DROPPED" } else { state };
         assert!(until_operation(&mut framework, id, told)["uuid"].is_null(), "nobody acknowledges it");
-        framework.others.clear();
-        // Those that are not acknowledged are told again.
-        framework.must("RECONCILE_OPERATIONS", json!({"operations": []}));
-        until_operation(&mut framework, "destroy", "OPERATION_FINISHED");
     }
+    framework.others.clear();
+    // Those that are not acknowledged are told again.
+    framework.must("RECONCILE_OPERATIONS", json!({"operations": []}));
+    until_operation(&mut framework, "destroy", "OPERATION_FINISHED");
     assert!(!found.exists(), "the data is gone");
     wait_for("the reservation of disk to be gone", SOON, || {
         agent_row(&fleet.api()).filter(|row| row["reserved_resources"]["web"]["disk"] == 0.0)
