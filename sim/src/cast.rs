@@ -122,6 +122,8 @@ fn client(options: &Options, machine: u32) -> ClientConfig {
         tasks: workload::plan(share as usize, options.lengths, options.varied, &mut chance),
         placed: options.placed,
         volumes: options.volumes,
+        // Executors of groups take some disk, which agents have where there are volumes.
+        grouped: options.volumes && number % 2 == 1,
         teardown: options.teardown,
         courses: options.courses,
     }

@@ -5,6 +5,7 @@
 //! when one is silent, and launches anew (under a new id, counted) what the cluster lost. It is an actor like any other;
 //! its streams are links to it (see `network`).
 
+mod group;
 mod offers;
 mod statuses;
 mod task;
@@ -61,6 +62,8 @@ pub(crate) struct ClientConfig {
     pub(crate) placed: bool,
     /// Whether it reserves and makes persistent volumes.
     pub(crate) volumes: bool,
+    /// Whether it launches its tasks in groups.
+    pub(crate) grouped: bool,
     /// Whether it removes itself when all is done.
     pub(crate) teardown: bool,
     /// Whether it keeps the course of each launch.

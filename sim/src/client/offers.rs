@@ -1,5 +1,6 @@
 //! Offers: as many tasks as fit, the rest declined.
 
+use super::group::{EXECUTOR, EXECUTOR_DISK, GROUP_MAX, executor};
 use super::task::task_id;
 use super::{Client, ClientContext, Phase};
 use crate::report::Course;
@@ -7,6 +8,7 @@ use kaon_kernel::id::{AgentId, ArchivedOfferId, OfferId};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{ArchivedOffer, OfferOperation, Refusal};
 use kaon_kernel::placement::{PlacementRequest, Policy};
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::task::{CommandInfo, TaskInfo, TaskState};
 use kaon_kernel::time::Duration;
@@ -46,14 +48,18 @@ impl Client {
                 continue;
             }
             let mut tasks = Vec::with_capacity(room.min(self.queue.len()));
-            while tasks.len() < room
+            let most = if self.config.grouped { room.min(GROUP_MAX) } else { room };
+            while tasks.len() < most
                 && let Some(job) = self.queue.pop_front()
             {
                 tasks.push(self.launch(job, &agent, context));
             }
             self.tally.accepted += 1;
             if !tasks.is_empty() {
-                operations.push(OfferOperation::Launch { tasks });
+                operations.push(match self.config.grouped {
+                    true => OfferOperation::LaunchGroup { executor: Box::new(executor(&tasks)), tasks },
+                    false => OfferOperation::Launch { tasks },
+                });
             }
             let call = Call::Accept { offers: vec![known(&offer.id)], operations, refusal: Refusal::DEFAULT };
             self.call(call, context);
@@ -68,10 +74,15 @@ impl Client {
 
     /// How many tasks fit.
     fn room(&self, resources: &Resources) -> usize {
-        let fit = |name, each: kaon_kernel::quantity::Quantity| {
-            resources.scalar(&name).0.checked_div(each.0).unwrap_or(u64::MAX)
+        let own = if self.config.grouped { EXECUTOR } else { (Quantity::ZERO, Quantity::ZERO) };
+        if self.config.grouped && resources.scalar(&ResourceName::Disk) < EXECUTOR_DISK {
+            return 0;
+        }
+        let fit = |name, each: Quantity, own: Quantity| {
+            resources.scalar(&name).0.saturating_sub(own.0).checked_div(each.0).unwrap_or(u64::MAX)
         };
-        fit(ResourceName::Cpus, self.config.cpus).min(fit(ResourceName::Mem, self.config.mem)) as usize
+        let cpus = fit(ResourceName::Cpus, self.config.cpus, own.0);
+        cpus.min(fit(ResourceName::Mem, self.config.mem, own.1)) as usize
     }
 
     fn launch(&mut self, number: u32, agent: &AgentId, context: &mut ClientContext<'_>) -> TaskInfo {
