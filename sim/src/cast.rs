@@ -56,7 +56,8 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
             }
             ActorKind::Agent => cell(Agent::new(agent(&options, machine)), birth),
             ActorKind::Executor => {
-                let config = ExecutorConfig::from_environment(birth.environment);
+                let environment = birth.environment.cloned().ok_or("an executor without an environment")?;
+                let config = ExecutorConfig::from_environment(environment);
                 cell(Executor::new(config.map_err(|error| error.to_string())?), birth)
             }
             ActorKind::Client => cell(Client::new(client(&options, machine)), birth),

@@ -9,6 +9,7 @@ use crate::laws::{CONTAINER_CALL, SIGNAL};
 use crate::machine::Machine;
 use crate::place::At;
 use crate::program::{self, Course};
+use kaon_actors::executor::Inherited;
 use kaon_kernel::actor::{Outcome, Ticket};
 use kaon_kernel::container::{
     ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Probe, ProbeResult, Program, Usage, VolumeLinks,
@@ -275,7 +276,7 @@ impl Machine {
         let pid = PID_FIRST + self.containers.started;
         self.trace(lane, 8, u64::from(pid), &[]);
         if spec.program == Program::BuiltinExecutor {
-            let slot = self.start_executor(index, &identity, &spec.environment, lane);
+            let slot = self.start_executor(index, &identity, inherited(&spec.environment), lane);
             if let Some(container) = self.containers.get(index) {
                 container.process = Some(slot);
             }
@@ -374,6 +375,17 @@ impl Machine {
         let there = known.iter().filter(|id| self.container(id).is_some());
         there.cloned().collect()
     }
+}
+
+/// The environment that a process finds. As on a real machine a NUL ends a text.
+fn inherited(environment: &[(String, String)]) -> Inherited {
+    let is_cut = |text: &String| text.as_bytes().contains(&0);
+    if !environment.iter().any(|(name, value)| is_cut(name) || is_cut(value)) {
+        return Inherited::fold(environment);
+    }
+    let cut = |text: &String| text.split('\0').next().unwrap_or_default().to_owned();
+    let variables: Vec<_> = environment.iter().map(|(name, value)| (cut(name), cut(value))).collect();
+    Inherited::fold(&variables)
 }
 
 fn memory_bytes(resources: &kaon_kernel::resource::Resources) -> u64 {

@@ -1,7 +1,7 @@
 //! Workers: the machines of a world spread over threads, without any effect on what happens.
 //!
 //! Nothing reaches another machine sooner than the network's least delay (the lookahead). So all events of a window of
-//! that length are independent between machines: each worker goes through those of its own in their order, and what
+//! that length are independent between machines: each worker goes through those of its own machine by machine, and what
 //! crosses is exchanged between windows. A world with one worker keeps the same windows.
 
 use crate::lane::{Lane, Setup};
@@ -21,10 +21,13 @@ impl Shard {
     /// Goes through all events that are due before `end`.
     pub(crate) fn run(&mut self, end: Instant) {
         let Self { machines, lane } = self;
-        while let Some((key, machine, happening)) = lane.queue.pop(end) {
-            lane.key = key;
-            let local = lane.setup.local(machine);
-            machines[local].happen(happening, lane);
+        lane.queue.open(end);
+        while let Some(machine) = lane.queue.turn() {
+            let machine = &mut machines[lane.setup.local(machine)];
+            while let Some((key, happening)) = lane.queue.pop() {
+                lane.key = key;
+                machine.happen(happening, lane);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use kaon_kernel::chance::Chance;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Whose journal: process slot, kind, and index of the actor.
 type Owner = (u16, u16, u32);
@@ -21,38 +22,56 @@ struct Waiting {
     ticket: Ticket,
 }
 
-/// The entries of a journal in order of their keys. Nearly every journal is an executor's with one entry, and a node
-/// of a tree has room for eleven.
+/// The entries of a journal. Nearly every journal is an executor's with one entry or an agent's with some dozens, so the
+/// few lie in one piece, and which it is tells a short sum of its key: no key of another entry has to be looked at.
 enum Rows {
-    Few(Vec<Record>),
+    Few { sums: Vec<u32>, records: Vec<Record> },
     Many(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
 impl Default for Rows {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self::Few { sums: Vec::new(), records: Vec::new() }
     }
 }
 
 /// The most entries that lie in one piece.
 const FEW: usize = 64;
 
+/// By how many entries the room for a few grows.
+const FEW_MORE: usize = 4;
+
 impl Rows {
+    fn sum(key: &[u8]) -> u32 {
+        xxh3_64(key) as u32
+    }
+
+    fn find(sums: &[u32], records: &[Record], sum: u32, key: &[u8]) -> Option<usize> {
+        let mut alike = sums.iter().enumerate().filter(|(_, other)| **other == sum);
+        alike.find(|(at, _)| records[*at].key == key).map(|(at, _)| at)
+    }
+
     fn put(&mut self, record: Record) {
         match self {
-            Self::Few(rows) => match rows.binary_search_by(|row| row.key.cmp(&record.key)) {
-                Ok(at) => rows[at] = record,
-                Err(at) if rows.len() < FEW => {
-                    if rows.is_empty() {
-                        rows.reserve_exact(1);
+            Self::Few { sums, records } => {
+                let sum = Self::sum(&record.key);
+                match Self::find(sums, records, sum, &record.key) {
+                    Some(at) => records[at] = record,
+                    None if records.len() < FEW => {
+                        if records.len() == records.capacity() {
+                            let more = if records.is_empty() { 1 } else { FEW_MORE };
+                            sums.reserve_exact(more);
+                            records.reserve_exact(more);
+                        }
+                        sums.push(sum);
+                        records.push(record);
                     }
-                    rows.insert(at, record);
+                    None => {
+                        let records = core::mem::take(records).into_iter().chain([record]);
+                        *self = Self::Many(records.map(|record| (record.key, record.value)).collect());
+                    }
                 }
-                Err(_) => {
-                    let rows = core::mem::take(rows).into_iter().chain([record]);
-                    *self = Self::Many(rows.map(|row| (row.key, row.value)).collect());
-                }
-            },
+            }
             Self::Many(rows) => {
                 rows.insert(record.key, record.value);
             }
@@ -61,9 +80,10 @@ impl Rows {
 
     fn delete(&mut self, key: &[u8]) {
         match self {
-            Self::Few(rows) => {
-                if let Ok(at) = rows.binary_search_by(|row| row.key.as_slice().cmp(key)) {
-                    rows.remove(at);
+            Self::Few { sums, records } => {
+                if let Some(at) = Self::find(sums, records, Self::sum(key), key) {
+                    sums.swap_remove(at);
+                    records.swap_remove(at);
                 }
             }
             Self::Many(rows) => {
@@ -72,9 +92,14 @@ impl Rows {
         }
     }
 
+    /// All entries in order of their keys.
     fn all(&self) -> Vec<Record> {
         match self {
-            Self::Few(rows) => rows.clone(),
+            Self::Few { records, .. } => {
+                let mut records = records.clone();
+                records.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+                records
+            }
             Self::Many(rows) => {
                 rows.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
             }

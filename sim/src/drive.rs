@@ -28,12 +28,12 @@ impl Machine {
         let Address { kind, index, .. } = seat.address;
         let (address, spec, standing) = (seat.address, seat.spec.clone(), seat.parent.is_none());
         let seed = lane.setup.seed ^ u64::from(at.incarnation) << 48 ^ life << 32;
-        let environment = process.environment.variables();
-        let birth = Birth { address, seed, spec: spec.as_ref(), environment: &environment };
+        let environment = process.environment.clone();
+        let birth = Birth { address, seed, spec: spec.as_ref(), environment: environment.as_ref() };
         let cell = match (lane.setup.cast)(&birth) {
             Ok(cell) => cell,
             Err(reason) => {
-                lane.ring.note(lane.key, self.index, Note::Words(format!("{address} can't begin: {reason}")));
+                lane.note(self.index, || Note::Words(format!("{address} can't begin: {reason}")));
                 return self.end_process(at.slot, Manner::Exit(1), lane);
             }
         };
@@ -62,36 +62,22 @@ impl Machine {
         self.events += 1;
         lane.counts.events += 1;
         let who = u64::from(at.slot) << 48 | (address.kind as u64) << 32 | u64::from(address.index);
-        let note = match &event {
+        match &event {
             Event::Message(frame) => {
                 let envelope = frame.envelope();
                 let from = Place::of(envelope.from.host);
                 let sender = u64::from(from.machine) << 16 ^ u64::from(from.slot) ^ (envelope.from.kind as u64) << 48;
                 self.trace(lane, 2, who ^ envelope.sequence.rotate_left(17) ^ sender, frame.body_bytes());
-                Note::Frame(frame.clone())
             }
-            Event::Timer(timer) => {
-                self.trace(lane, 3, who ^ timer.rotate_left(17), &[]);
-                Note::Timer(address, *timer)
-            }
-            Event::Start(records) => {
-                self.trace(lane, 4, who ^ (records.len() as u64) << 20, &[]);
-                Note::Event(address, "start")
-            }
-            Event::Done(ticket, _) => {
-                self.trace(lane, 5, who ^ ticket.0.rotate_left(17), &[]);
-                Note::Event(address, "outcome")
-            }
-            Event::Exit(child, _) => {
-                self.trace(lane, 6, who ^ u64::from(child.index) << 20, &[]);
-                Note::Event(address, "exit of a child")
-            }
+            Event::Timer(timer) => self.trace(lane, 3, who ^ timer.rotate_left(17), &[]),
+            Event::Start(records) => self.trace(lane, 4, who ^ (records.len() as u64) << 20, &[]),
+            Event::Done(ticket, _) => self.trace(lane, 5, who ^ ticket.0.rotate_left(17), &[]),
+            Event::Exit(child, _) => self.trace(lane, 6, who ^ u64::from(child.index) << 20, &[]),
             Event::Link(link) => {
                 self.trace(lane, 7, who ^ (link.state as u64) << 20, link.identity.as_bytes());
-                Note::Link(address, link.state, link.identity.as_str().into())
             }
-        };
-        lane.ring.note(lane.key, self.index, note);
+        }
+        lane.note(self.index, || Note::of(address, &event));
 
         let moment = lane.moment();
         let mut effects = lane.take_effects();

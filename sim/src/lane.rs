@@ -177,7 +177,7 @@ impl Lane {
     /// Schedules an event on the same machine, one near delay ahead.
     pub(crate) fn push_near(&mut self, stamp: &mut Stamp, machine: u32, happening: Happening) {
         let key = stamp.key(self.now() + NEAR);
-        self.queue.push_near(key, machine, happening);
+        self.queue.push(key, machine, happening);
     }
 
     /// Counts `more` of `name`.
@@ -185,9 +185,14 @@ impl Lane {
         *self.counters.entry(name).or_default() += more;
     }
 
+    /// Remembers the present event.
+    pub(crate) fn note(&mut self, machine: u32, note: impl FnOnce() -> Note) {
+        self.ring.note(self.key, machine, note);
+    }
+
     /// Says that a claim does not hold. The run ends with the present window.
     pub(crate) fn find(&mut self, machine: u32, claim: &'static str, words: String) {
-        self.ring.note(self.key, machine, Note::Words(format!("{claim}: {words}")));
+        self.note(machine, || Note::Words(format!("{claim}: {words}")));
         self.found.push(Found { key: self.key, machine, claim, words });
     }
 

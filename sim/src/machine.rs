@@ -9,15 +9,19 @@ use crate::lane::Lane;
 use crate::laws::{BOOT, DETECT, DETECT_NEARBY, LOOPBACK, RESTART_AFTER};
 use crate::place::{PROCESSES_MAX, Place};
 use crate::plant::Plant;
-use crate::process::{Environment, Process, Role};
+use crate::process::{Process, Role};
 use crate::queue::Stamp;
 use crate::story::Note;
+use kaon_actors::executor::Inherited;
 use kaon_kernel::actor::{Address, Event};
 use kaon_kernel::chance::Chance;
 use kaon_kernel::container::ExitStatus;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// By how many processes a machine's room for them grows.
+const PROCESSES_MORE: usize = 4;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +69,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A machine with its standing process, without power.
-    pub(crate) fn new(index: u32, role: Role, identity: &str, dials: Vec<Place>, seed: u64) -> Self {
+    pub(crate) fn new(index: u32, role: Role, identity: &str, dials: Option<Place>, seed: u64) -> Self {
         let place = Place::standing(index);
         Self {
             index,
@@ -151,7 +155,7 @@ impl Machine {
 
     fn note(&mut self, note: Note, lane: &mut Lane) {
         self.trace(lane, 1, 0, &[]);
-        lane.ring.note(lane.key, self.index, note);
+        lane.note(self.index, || note);
     }
 
     /// A process begins another life.
@@ -173,7 +177,7 @@ impl Machine {
             let at = process.at(actor);
             lane.push_near(&mut self.stamp, self.index, Happening::Begin { at });
         }
-        for peer in process.dials.clone() {
+        if let Some(peer) = process.dials {
             let due = lane.now() + BOOT.draw(&mut self.chance);
             lane.push(&mut self.stamp, self.index, due, Happening::Dial { from: host, peer, attempt: 0 });
         }
@@ -204,13 +208,12 @@ impl Machine {
             }
         }
         process.peers = Table::default();
-        process.streams.clear();
         for mut seat in core::mem::take(&mut process.seats) {
             for waiting in seat.timers.take() {
                 lane.queue.cancel(waiting);
             }
         }
-        process.forget_children();
+        process.forget_crowd();
         let torn = lane.setup.plant == Some(Plant::TornBatch);
         self.disk.crash(slot, torn, &mut self.chance);
         match (process.role, manner) {
@@ -241,7 +244,7 @@ impl Machine {
         &mut self,
         container: u32,
         identity: &str,
-        environment: &[(String, String)],
+        environment: Inherited,
         lane: &mut Lane,
     ) -> u16 {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -249,15 +252,21 @@ impl Machine {
             self.processes.len() as u16
         });
         let place = Place { machine: self.index, slot };
-        let mut process = Process::new(Role::Executor, identity, place, vec![Place::standing(self.index)]);
-        process.environment = Environment::fold(environment);
+        let mut process = Process::new(Role::Executor, identity, place, Some(Place::standing(self.index)));
+        process.environment = Some(environment);
         process.container = Some(container);
         match self.processes.get_mut(slot as usize) {
             Some(seat) => {
                 process.life = seat.life;
                 *seat = process;
             }
-            None => self.processes.push(process),
+            None => {
+                // Machines have about as many processes as each other, and there are ten thousand machines.
+                if self.processes.len() == self.processes.capacity() {
+                    self.processes.reserve_exact(PROCESSES_MORE);
+                }
+                self.processes.push(process);
+            }
         }
         let due = lane.now() + BOOT.draw(&mut self.chance);
         lane.push(&mut self.stamp, self.index, due, Happening::Boot { slot });

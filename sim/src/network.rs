@@ -60,8 +60,8 @@ impl Machine {
     fn client_sends(&mut self, slot: u16, frame: &Frame, lane: &mut Lane) {
         if let Some(stream) = subscription(frame) {
             let process = &mut self.processes[slot as usize];
-            process.streams.clear();
-            process.streams.insert(stream, Stream { client: process.place, proxy: None });
+            process.retain_streams(|_, _| false);
+            process.open_stream(stream, Stream { client: process.place, proxy: None });
         }
         let call = match frame.body::<FrameworkMessage>() {
             Some(ArchivedFrameworkMessage::Outside(ArchivedToFramework::Call { call, .. })) => call,
@@ -141,7 +141,7 @@ impl Machine {
             if peer.badge.role.is_none()
                 && let Some(stream) = subscription(&frame)
             {
-                process.streams.insert(stream, Stream { client: from, proxy: None });
+                process.open_stream(stream, Stream { client: from, proxy: None });
             }
         }
         if is_for_actor(envelope.to.kind) {
@@ -153,7 +153,7 @@ impl Machine {
 
     /// Puts an event on a stream to a client.
     pub(crate) fn emit(&mut self, slot: u16, stream: StreamId, frame: Frame, lane: &mut Lane) {
-        let Some(open) = self.processes[slot as usize].streams.get_mut(&stream) else { return };
+        let Some(open) = self.processes[slot as usize].stream(stream) else { return };
         open.proxy = Some(frame.envelope().from);
         let client = open.client;
         let Some(to) = self.client_host(slot, client) else { return };
@@ -163,7 +163,7 @@ impl Machine {
 
     /// Ends a stream, behind what it still holds.
     pub(crate) fn close(&mut self, slot: u16, stream: StreamId, lane: &mut Lane) {
-        let Some(open) = self.processes[slot as usize].streams.swap_remove(&stream) else { return };
+        let Some(open) = self.processes[slot as usize].close_stream(stream) else { return };
         let Some(to) = self.client_host(slot, open.client) else { return };
         let make = |session| Happening::StreamEnd { to, session, stream };
         self.transmit(slot, open.client, ActorKind::Outside, lane, make);
@@ -178,13 +178,13 @@ impl Machine {
         let place = Place::of(to);
         let process = &mut self.processes[place.slot as usize];
         let stands = process.peers.values().any(|peer| peer.session == session);
-        if !process.up || process.host() != to || !stands || !process.streams.contains_key(&stream) {
+        if !process.up || process.host() != to || !stands || process.stream(stream).is_none() {
             return;
         }
         let Some(actor) = process.find(ActorKind::Client, 0) else { return };
         let at = process.at(actor);
         let Some(frame) = frame else {
-            process.streams.clear();
+            process.retain_streams(|_, _| false);
             let link = process.peers.values().next().and_then(|peer| peer.link(LinkState::Down));
             if let Some(link) = link {
                 let identity = format!("{STREAM_LINK}{}", stream.0);
@@ -309,7 +309,7 @@ impl Machine {
         let link = peer.link(LinkState::Down);
         let is_client = peer.badge.role.is_none();
         let host = process.host();
-        if process.dials.contains(&place) {
+        if process.dials == Some(place) {
             let due = lane.now() + self.chance.duration_below(DIAL_FIRST);
             lane.push(&mut self.stamp, self.index, due, Happening::Dial { from: host, peer: place, attempt: 0 });
         } else {
@@ -327,7 +327,7 @@ impl Machine {
     fn end_streams(&mut self, slot: u16, client: Place, lane: &mut Lane) {
         let process = &mut self.processes[slot as usize];
         let mut ended = Vec::new();
-        process.streams.retain(|&stream, open| {
+        process.retain_streams(|stream, open| {
             let over = open.client == client;
             if over {
                 ended.push((stream, open.proxy));

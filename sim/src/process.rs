@@ -3,6 +3,7 @@
 use crate::happening::Badge;
 use crate::place::{At, Place};
 use crate::timers::Timers;
+use kaon_actors::executor::Inherited;
 use kaon_kernel::actor::supervision::{self, Restarts, Tree};
 use kaon_kernel::actor::{ActorKind, Address, Cell, ChildSpec, HostId, StreamId};
 use kaon_kernel::frame::Frame;
@@ -57,7 +58,7 @@ pub(crate) struct Birth<'a> {
     /// What it is, when it was spawned.
     pub(crate) spec: Option<&'a ChildSpec>,
     /// The environment of its process: what an executor is told.
-    pub(crate) environment: &'a [(String, String)],
+    pub(crate) environment: Option<&'a Inherited>,
 }
 
 /// A cell that a worker may carry to another thread.
@@ -107,38 +108,13 @@ pub(crate) struct Stream {
     pub(crate) proxy: Option<Address>,
 }
 
-/// The environment of a process in one piece of memory: a hundred thousand executors have seventeen variables each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Environment {
-    /// All names and values in turn.
-    text: Box<str>,
-    /// Where each of them ends.
-    ends: Box<[u32]>,
-}
-
-impl Environment {
-    /// Folds variables. As on a real machine a NUL ends a text.
-    pub(crate) fn fold(variables: &[(String, String)]) -> Self {
-        let (mut text, mut ends) = (String::with_capacity(1024), Vec::with_capacity(2 * variables.len()));
-        for part in variables.iter().flat_map(|(name, value)| [name, value]) {
-            text.push_str(part.split('\0').next().unwrap_or_default());
-            ends.push(text.len() as u32);
-        }
-        Self { text: text.into(), ends: ends.into() }
-    }
-
-    /// The variables in their order.
-    pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        let mut begin = 0;
-        let mut parts = self.ends.iter().map(|&end| {
-            let part = self.text[begin..end as usize].to_owned();
-            begin = end as usize;
-            part
-        });
-        let mut variables = Vec::with_capacity(self.ends.len() / 2);
-        variables.extend(core::iter::from_fn(|| parts.next().zip(parts.next())));
-        variables
-    }
+/// What only processes with many others around them have. A hundred thousand executors have not.
+#[derive(Default)]
+struct Crowd {
+    /// Spawned actors by kind and index.
+    children: Table<(u16, u32), u32>,
+    /// Streams that are open at this edge (a master's), or the newest that was opened (a client's).
+    streams: Table<StreamId, Stream>,
 }
 
 /// A process, alive or waiting for its next life.
@@ -149,16 +125,13 @@ pub(crate) struct Process {
     pub(crate) life: u32,
     pub(crate) up: bool,
     pub(crate) seats: Vec<Seat>,
-    /// Spawned actors by kind and index.
-    children: Table<(u16, u32), u32>,
-    pub(crate) restarts: Restarts,
-    /// Whom it dials.
-    pub(crate) dials: Vec<Place>,
     pub(crate) peers: Table<Place, Peer>,
-    /// Streams that are open at this edge (a master's), or the newest that was opened (a client's).
-    pub(crate) streams: Table<StreamId, Stream>,
-    /// What an executor is told, folded: see [`Environment`].
-    pub(crate) environment: Environment,
+    /// Whom it dials.
+    pub(crate) dials: Option<Place>,
+    pub(crate) restarts: Restarts,
+    crowd: Option<Box<Crowd>>,
+    /// What an executor is told.
+    pub(crate) environment: Option<Inherited>,
     /// The container around it.
     pub(crate) container: Option<u32>,
     /// Counts the frames that its edge itself makes.
@@ -167,7 +140,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// A process that has not started yet.
-    pub(crate) fn new(role: Role, identity: &str, place: Place, dials: Vec<Place>) -> Self {
+    pub(crate) fn new(role: Role, identity: &str, place: Place, dials: Option<Place>) -> Self {
         Self {
             role,
             badge: Badge { role: role.peer(), identity: identity.into() },
@@ -175,12 +148,11 @@ impl Process {
             life: 0,
             up: false,
             seats: Vec::new(),
-            children: Table::default(),
-            restarts: Restarts::default(),
-            dials,
             peers: Table::default(),
-            streams: Table::default(),
-            environment: Environment::default(),
+            dials,
+            restarts: Restarts::default(),
+            crowd: None,
+            environment: None,
             container: None,
             sequence: 0,
         }
@@ -217,14 +189,14 @@ impl Process {
         {
             return (position < self.seats.len()).then_some(position as u32);
         }
-        self.children.get(&(kind as u16, index)).copied()
+        self.crowd.as_ref()?.children.get(&(kind as u16, index)).copied()
     }
 
     /// Adds a seat for an actor that is to begin; answers with its index.
     pub(crate) fn seat_actor(&mut self, address: Address, parent: Option<u32>, spec: Option<ChildSpec>) -> u32 {
         let number = self.seats.len() as u32;
         if parent.is_some() {
-            self.children.insert((address.kind as u16, address.index), number);
+            self.crowd.get_or_insert_default().children.insert((address.kind as u16, address.index), number);
         }
         self.seats.push(Seat {
             address,
@@ -243,9 +215,31 @@ impl Process {
         number
     }
 
-    /// The table of spawned actors is emptied with the seats.
-    pub(crate) fn forget_children(&mut self) {
-        self.children.clear();
+    /// Spawned actors and streams end with the process.
+    pub(crate) fn forget_crowd(&mut self) {
+        self.crowd = None;
+    }
+
+    /// A stream that is open at this edge.
+    pub(crate) fn stream(&mut self, stream: StreamId) -> Option<&mut Stream> {
+        self.crowd.as_mut()?.streams.get_mut(&stream)
+    }
+
+    /// Opens a stream at this edge.
+    pub(crate) fn open_stream(&mut self, id: StreamId, stream: Stream) {
+        self.crowd.get_or_insert_default().streams.insert(id, stream);
+    }
+
+    /// Closes a stream at this edge.
+    pub(crate) fn close_stream(&mut self, stream: StreamId) -> Option<Stream> {
+        self.crowd.as_mut()?.streams.swap_remove(&stream)
+    }
+
+    /// Keeps of the open streams those that `keep` wants.
+    pub(crate) fn retain_streams(&mut self, mut keep: impl FnMut(StreamId, &Stream) -> bool) {
+        if let Some(crowd) = self.crowd.as_mut() {
+            crowd.streams.retain(|&id, stream| keep(id, stream));
+        }
     }
 
     /// Takes an actor out of its seat. Its timers and outcomes under way are void, its children are gone; its mailbox
@@ -264,23 +258,10 @@ impl Process {
         if for_good {
             seat.gone = true;
             seat.mailbox = VecDeque::new();
-            if seat.parent.is_some() {
+            if let (Some(_), Some(crowd)) = (seat.parent, self.crowd.as_mut()) {
                 let key = (seat.address.kind as u16, seat.address.index);
-                self.children.swap_remove(&key);
+                crowd.children.swap_remove(&key);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_environment_unfolds_to_what_was_folded() {
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let variables = vec![pair("A", "1"), pair("EMPTY", ""), pair("B", "two=2")];
-        assert_eq!(Environment::fold(&variables).variables(), variables);
-        assert_eq!(Environment::default().variables(), Vec::new());
     }
 }

@@ -55,17 +55,24 @@ struct Slot {
     happening: Option<Happening>,
 }
 
-/// The queue of one shard: a wheel of small entries over a slab of events, and a line for what goes to a neighbour.
+/// The queue of one shard: a wheel of small entries over a slab of events, and the window of time that is being gone
+/// through.
 ///
-/// All near events wait equally long, so they line up by themselves and cost no wheel. Between two machines of one shard
-/// the line may hold equal times in another order than the wheel would; on each machine the order is exact, and only
-/// that one is visible.
+/// Within a window no machine hears from another one, so it is gone through machine by machine: what a machine's first
+/// event brought into the caches its next ones find there. On each machine the order is exact, and only that is visible.
 #[derive(Default)]
 pub(crate) struct Queue {
     wheel: Wheel,
     slab: Vec<Slot>,
     free: Vec<u32>,
-    near: VecDeque<(Key, u32, Happening)>,
+    /// What was due in the window when it was opened, by machine, then by key.
+    window: Vec<Entry>,
+    /// How much of that has happened.
+    gone: usize,
+    /// The machine whose turn it is, and the end of the window.
+    turn: Option<(u32, Instant)>,
+    /// What the machine whose turn it is has added to the window, in order.
+    soon: VecDeque<Entry>,
 }
 
 impl Queue {
@@ -82,8 +89,26 @@ impl Queue {
                 (self.slab.len() - 1) as u32
             }
         };
-        self.wheel.push(Entry { key, machine, place });
+        let entry = Entry { key, machine, place };
+        match self.turn {
+            Some((present, end)) if key.due < end => {
+                assert!(present == machine, "machine {present} reaches {machine} faster than the network");
+                self.add_soon(entry);
+            }
+            _ => self.wheel.push(entry),
+        }
         Waiting(place)
+    }
+
+    /// Most of what is soon is one near delay away, so it comes in order.
+    fn add_soon(&mut self, entry: Entry) {
+        match self.soon.back() {
+            Some(last) if last.key > entry.key => {
+                let place = self.soon.partition_point(|other| other.key < entry.key);
+                self.soon.insert(place, entry);
+            }
+            _ => self.soon.push_back(entry),
+        }
     }
 
     /// Takes back an event that waits: most timers are disarmed long before they are due, and a hundred thousand
@@ -94,50 +119,51 @@ impl Queue {
         self.free.push(waiting.0);
     }
 
-    /// Adds an event that is due one near delay after now.
-    pub(crate) fn push_near(&mut self, key: Key, machine: u32, happening: Happening) {
-        debug_assert!(self.near.back().is_none_or(|(last, _, _)| last.due <= key.due));
-        self.near.push_back((key, machine, happening));
-    }
-
-    /// The next entry of the wheel that was not cancelled.
-    fn far(&mut self) -> Option<Entry> {
-        loop {
-            let entry = self.wheel.first()?;
-            let slot = &self.slab[entry.place as usize];
-            if slot.key == entry.key && slot.happening.is_some() {
-                return Some(entry);
-            }
-            self.wheel.pop();
-        }
-    }
-
-    /// When the next event is due.
+    /// When the next event is due, or one was that was cancelled.
     pub(crate) fn next_due(&mut self) -> Option<Instant> {
-        let far = self.far().map(|entry| entry.key.due);
-        let near = self.near.front().map(|(key, _, _)| key.due);
-        match (near, far) {
-            (Some(near), Some(far)) => Some(near.min(far)),
-            (near, far) => near.or(far),
-        }
+        self.wheel.first()
     }
 
-    /// Takes the next event that is due before `end`, with the machine that it is for.
-    pub(crate) fn pop(&mut self, end: Instant) -> Option<(Key, u32, Happening)> {
-        let near = self.near.front().map(|(key, _, _)| *key);
-        let far = self.far();
-        let from_near = match (near, far) {
-            (Some(near), Some(far)) => near < far.key,
-            (near, _) => near.is_some(),
-        };
-        if from_near {
-            return if near?.due < end { self.near.pop_front() } else { None };
+    /// Opens the window of all that is due before `end`.
+    pub(crate) fn open(&mut self, end: Instant) {
+        debug_assert!(self.turn.is_none() && self.soon.is_empty());
+        self.window.clear();
+        self.gone = 0;
+        self.wheel.take(end, &mut self.window);
+        self.window.sort_unstable_by_key(|entry| (entry.machine, entry.key));
+        self.turn = self.window.first().map(|entry| (entry.machine, end));
+    }
+
+    /// The machine whose turn it is; none when the window is over.
+    pub(crate) fn turn(&self) -> Option<u32> {
+        self.turn.map(|(machine, _)| machine)
+    }
+
+    /// Takes the next event of the machine whose turn it is. After its last one it is the next machine's turn.
+    pub(crate) fn pop(&mut self) -> Option<(Key, Happening)> {
+        let (machine, end) = self.turn?;
+        loop {
+            let due = self.window.get(self.gone).filter(|entry| entry.machine == machine);
+            let entry = match (due, self.soon.front()) {
+                (Some(due), Some(soon)) if soon.key < due.key => self.soon.pop_front()?,
+                (Some(due), _) => {
+                    self.gone += 1;
+                    *due
+                }
+                (None, Some(_)) => self.soon.pop_front()?,
+                (None, None) => {
+                    self.turn = self.window.get(self.gone).map(|entry| (entry.machine, end));
+                    return None;
+                }
+            };
+            let slot = &mut self.slab[entry.place as usize];
+            if slot.key == entry.key
+                && let Some(happening) = slot.happening.take()
+            {
+                self.free.push(entry.place);
+                return Some((entry.key, happening));
+            }
         }
-        let entry = far.filter(|entry| entry.key.due < end)?;
-        self.wheel.pop();
-        let happening = self.slab[entry.place as usize].happening.take();
-        self.free.push(entry.place);
-        Some((entry.key, entry.machine, happening.expect("each entry owns its place in the slab")))
     }
 }
 
@@ -145,41 +171,70 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn boot(slot: u16) -> Happening {
+        Happening::Boot { slot }
+    }
+
+    fn drain(queue: &mut Queue, end: Instant) -> Vec<(u32, Key)> {
+        let mut seen = Vec::new();
+        queue.open(end);
+        while let Some(machine) = queue.turn() {
+            seen.extend(core::iter::from_fn(|| queue.pop()).map(|(key, _)| (machine, key)));
+        }
+        seen
+    }
+
     #[test]
-    fn the_order_is_time_then_origin_then_count() {
+    fn on_each_machine_the_order_is_time_then_origin_then_count() {
         let (mut one, mut two) = (Stamp::new(1), Stamp::new(2));
         let late = two.key(Instant(9));
         let keys = [one.key(Instant(5)), one.key(Instant(5)), two.key(Instant(5)), one.key(Instant(9)), late];
         let mut queue = Queue::default();
-        for position in [4, 2, 0, 3] {
-            queue.push(keys[position], 0, Happening::Boot { slot: position as u16 });
+        for position in [4, 2, 0, 3, 1] {
+            queue.push(keys[position], 7, boot(position as u16));
         }
-        queue.push_near(keys[1], 0, Happening::Boot { slot: 1 });
-        let mut seen = Vec::new();
-        while let Some((key, _, _)) = queue.pop(Instant(10)) {
-            seen.push(key);
-        }
-        assert_eq!(seen, keys);
+        queue.push(one.key(Instant(1)), 8, boot(9));
+        let seen = drain(&mut queue, Instant(10));
+        assert_eq!(seen[..5], keys.map(|key| (7, key)));
+        assert_eq!(seen[5].0, 8);
         assert!(queue.next_due().is_none());
+    }
+
+    #[test]
+    fn what_a_machine_adds_to_its_turn_happens_in_order_and_the_rest_later() {
+        let (mut queue, mut stamp) = (Queue::default(), Stamp::new(1));
+        for due in [2, 6] {
+            queue.push(stamp.key(Instant(due)), 1, boot(0));
+        }
+        queue.open(Instant(10));
+        assert_eq!(queue.pop().map(|(key, _)| key.due), Some(Instant(2)));
+        let gone = queue.push(stamp.key(Instant(4)), 1, boot(0));
+        for due in [8, 3, 7, 10] {
+            queue.push(stamp.key(Instant(due)), 1, boot(0));
+        }
+        queue.cancel(gone);
+        let rest: Vec<u64> = core::iter::from_fn(|| queue.pop()).map(|(key, _)| key.due.0).collect();
+        assert_eq!((rest, queue.turn()), (vec![3, 6, 7, 8], None));
+        assert_eq!(queue.next_due(), Some(Instant(10)));
     }
 
     #[test]
     fn what_is_cancelled_does_not_happen_and_its_place_is_used_again() {
         let (mut queue, mut stamp) = (Queue::default(), Stamp::new(3));
-        let early = queue.push(stamp.key(Instant(5)), 0, Happening::Boot { slot: 0 });
+        let early = queue.push(stamp.key(Instant(5)), 0, boot(0));
         queue.cancel(early);
-        let again = queue.push(stamp.key(Instant(7)), 0, Happening::Boot { slot: 1 });
+        let again = queue.push(stamp.key(Instant(7)), 0, boot(1));
         assert_eq!(again, early, "the place is free");
-        assert_eq!(queue.next_due(), Some(Instant(7)));
-        assert!(matches!(queue.pop(Instant(8)), Some((_, 0, Happening::Boot { slot: 1 }))));
-        assert!(queue.pop(Instant(u64::MAX)).is_none());
+        let seen = drain(&mut queue, Instant(8));
+        assert_eq!(seen.iter().map(|(_, key)| key.due).collect::<Vec<_>>(), [Instant(7)]);
+        assert!(queue.next_due().is_none());
     }
 
     #[test]
     fn nothing_at_or_behind_the_end_is_taken() {
         let mut queue = Queue::default();
-        queue.push(Stamp::new(0).key(Instant(5)), 0, Happening::Boot { slot: 0 });
-        assert!(queue.pop(Instant(5)).is_none());
-        assert!(queue.pop(Instant(6)).is_some());
+        queue.push(Stamp::new(0).key(Instant(5)), 0, boot(0));
+        assert!(drain(&mut queue, Instant(5)).is_empty());
+        assert_eq!(drain(&mut queue, Instant(6)).len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The last events before something broke, in words.
 
 use crate::queue::Key;
-use kaon_kernel::actor::{Address, LinkState};
+use kaon_kernel::actor::{Address, Event, LinkState};
 use kaon_kernel::frame::{Frame, Kind, Root};
 use kaon_kernel::message::agent_outside::AgentEvent;
 use kaon_kernel::message::event::FrameworkEvent;
@@ -13,7 +13,6 @@ use kaon_kernel::message::{
 };
 use rkyv::api::high::HighDeserializer;
 use rkyv::rancor;
-use std::collections::VecDeque;
 use std::fmt::Debug;
 
 /// How many events each worker remembers.
@@ -40,26 +39,68 @@ pub(crate) enum Note {
     Words(String),
 }
 
-/// The last events of one worker.
+impl Note {
+    /// What there is to remember of an actor's event.
+    pub(crate) fn of(address: Address, event: &Event) -> Self {
+        match event {
+            Event::Message(frame) => Self::Frame(frame.clone()),
+            Event::Timer(timer) => Self::Timer(address, *timer),
+            Event::Start(_) => Self::Event(address, "start"),
+            Event::Done(..) => Self::Event(address, "outcome"),
+            Event::Exit(..) => Self::Event(address, "exit of a child"),
+            Event::Link(link) => Self::Link(address, link.state, link.identity.as_str().into()),
+        }
+    }
+}
+
+/// An event that is remembered.
+struct Noted {
+    key: Key,
+    /// Several may share a key; they keep their order.
+    count: u64,
+    machine: u32,
+    note: Note,
+}
+
+impl Noted {
+    fn order(&self) -> (Key, u64) {
+        (self.key, self.count)
+    }
+}
+
+/// The last events of one worker, and some more in no order. The worker goes through a window machine by machine, so the
+/// last ones are those with the greatest keys, not those that came last.
 #[derive(Default)]
-pub(crate) struct Ring(VecDeque<(Key, u32, Note)>);
+pub(crate) struct Ring {
+    notes: Vec<Noted>,
+    count: u64,
+    /// What is earlier is not among the last.
+    floor: Option<Key>,
+}
 
 impl Ring {
-    /// Remembers; the oldest is forgotten.
-    pub(crate) fn note(&mut self, key: Key, machine: u32, note: Note) {
-        if self.0.len() == RING {
-            self.0.pop_front();
+    /// Remembers. Now and then all but the last are forgotten.
+    pub(crate) fn note(&mut self, key: Key, machine: u32, note: impl FnOnce() -> Note) {
+        if self.floor.is_some_and(|floor| key < floor) {
+            return;
         }
-        self.0.push_back((key, machine, note));
+        self.count += 1;
+        self.notes.push(Noted { key, count: self.count, machine, note: note() });
+        if self.notes.len() == 2 * RING {
+            let (_, earliest, _) =
+                self.notes.select_nth_unstable_by(RING, |one, other| other.order().cmp(&one.order()));
+            self.floor = Some(earliest.key);
+            self.notes.truncate(RING);
+        }
     }
 }
 
 /// The last events of all workers in the order of the run, one line each.
 pub(crate) fn tell<'a>(rings: impl IntoIterator<Item = &'a Ring>, name: impl Fn(u32) -> String) -> Vec<String> {
-    let mut notes: Vec<_> = rings.into_iter().flat_map(|ring| &ring.0).collect();
-    notes.sort_by_key(|(key, _, _)| *key);
+    let mut notes: Vec<_> = rings.into_iter().flat_map(|ring| &ring.notes).collect();
+    notes.sort_unstable_by_key(|noted| noted.order());
     let last = notes.len().saturating_sub(TOLD);
-    let line = |(key, machine, note): &&(Key, u32, Note)| {
+    let line = |Noted { key, machine, note, .. }: &&Noted| {
         let words = match note {
             Note::Frame(frame) => format!("{frame:?} {}", body(frame)),
             Note::Timer(address, timer) => format!("timer {timer:#x} of {address}"),
@@ -107,5 +148,28 @@ where
     match body {
         Some(Ok(message)) => format!("{message:?}"),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Stamp;
+    use kaon_kernel::chance::Chance;
+    use kaon_kernel::time::Instant;
+
+    #[test]
+    fn the_last_are_told_in_order_whatever_order_they_came_in() {
+        let (mut ring, mut stamp, mut chance) = (Ring::default(), Stamp::new(1), Chance::new(7));
+        let mut all: Vec<u64> = (0..1000).collect();
+        for window in all.chunks_mut(50) {
+            chance.shuffle(window);
+            for &due in window.iter() {
+                ring.note(stamp.key(Instant(due * 1_000_000_000)), 0, || Note::World("turn"));
+            }
+        }
+        let seconds = |line: &String| line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+        let told: Vec<_> = tell([&ring], |_| "m".to_owned()).iter().map(seconds).collect();
+        assert_eq!(told, (960..1000).map(|due| Some(f64::from(due))).collect::<Vec<_>>());
     }
 }

@@ -83,10 +83,10 @@ impl World {
         let master = Place::standing(0);
         let machine = |index: u32| {
             let mut machine = match index {
-                0 => Machine::new(0, Role::Master, &name(options, 0), Vec::new(), options.seed),
+                0 => Machine::new(0, Role::Master, &name(options, 0), None, options.seed),
                 _ => {
                     let role = if index <= options.agents { Role::Agent } else { Role::Client };
-                    Machine::new(index, role, &name(options, index), vec![master], options.seed)
+                    Machine::new(index, role, &name(options, index), Some(master), options.seed)
                 }
             };
             match machine.standing().role {

@@ -56,8 +56,9 @@ pub enum Error {
     },
 }
 
-/// Variables in one piece of memory: a simulated cluster has a hundred thousand executors with seventeen each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Variables in one piece of memory, shared by its clones: a simulated cluster has a hundred thousand executors with
+/// seventeen each.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Inherited {
     /// All names and values in turn.
     text: Arc<str>,
@@ -66,17 +67,19 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    fn new<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let (mut text, mut ends) = (String::with_capacity(1024), Vec::with_capacity(64));
-        for part in variables.flat_map(|(name, value)| [name, value]) {
+    /// Folds the environment of an executor's process.
+    pub fn fold(variables: &[(String, String)]) -> Self {
+        let bytes = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let (mut text, mut ends) = (String::with_capacity(bytes), Vec::with_capacity(2 * variables.len()));
+        for part in variables.iter().flat_map(|(name, value)| [name, value]) {
             text.push_str(part);
             ends.push(u32::try_from(text.len()).expect("the environment of a process is far below 4 GiB"));
         }
         Self { text: text.into(), ends: ends.into() }
     }
 
-    /// The variables in their order.
-    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// All variables in their order.
+    fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut begin = 0;
         let mut parts = self.ends.iter().map(move |&end| {
             let part = &self.text[begin..end as usize];
@@ -86,9 +89,21 @@ impl Inherited {
         core::iter::from_fn(move || parts.next().zip(parts.next()))
     }
 
-    /// One of them.
+    /// The variables that a task inherits, in their order.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.all().filter(|(name, _)| !name.starts_with(PRIVATE_PREFIX) && *name != TOKEN)
+    }
+
+    /// One of the variables that a task inherits.
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         self.variables().find(|(present, _)| *present == name).map(|(_, value)| value)
+    }
+}
+
+/// Without what no task sees.
+impl core::fmt::Debug for Inherited {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_map().entries(self.variables()).finish()
     }
 }
 
@@ -107,7 +122,7 @@ pub struct ExecutorConfig {
     pub container_id: ContainerId,
     /// The sandbox below the work directory. A command runs in it too; tasks of a group run below it.
     pub sandbox: String,
-    /// What its task inherits.
+    /// The environment itself, with what its task inherits.
     pub environment: Inherited,
     /// The first wait for an answer to a registration.
     pub register_backoff: Duration,
@@ -134,8 +149,8 @@ pub struct ExecutorConfig {
 
 impl ExecutorConfig {
     /// Reads the environment that an agent has set.
-    pub fn from_environment(variables: &[(String, String)]) -> Result<Self, Error> {
-        let find = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    pub fn from_environment(environment: Inherited) -> Result<Self, Error> {
+        let find = |name: &str| environment.all().find(|(key, _)| *key == name).map(|(_, value)| value);
         let text = |name: &'static str| find(name).ok_or(Error::Missing(name));
         let duration = |name: &'static str| match find(name) {
             None => Ok(None),
@@ -143,7 +158,6 @@ impl ExecutorConfig {
         };
         let named = |name: &'static str| move |source: IdError| Error::Id { name, source };
         let shutdown_grace = duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD")?.unwrap_or(SHUTDOWN_GRACE);
-        let inherited = variables.iter().filter(|(name, _)| !name.starts_with(PRIVATE_PREFIX) && name != TOKEN);
         let kind = match find(KIND) {
             None => ExecutorKind::Command,
             Some("default") => ExecutorKind::Default,
@@ -156,7 +170,6 @@ impl ExecutorConfig {
             agent_id: AgentId::parse(text("MESOS_SLAVE_ID")?).map_err(named("MESOS_SLAVE_ID"))?,
             container_id: ContainerId::parse(text("KAON_CONTAINER_ID")?).map_err(named("KAON_CONTAINER_ID"))?,
             sandbox: text("KAON_SANDBOX")?.to_owned(),
-            environment: Inherited::new(inherited.map(|(name, value)| (name.as_str(), value.as_str()))),
             register_backoff: Duration::millis(100),
             register_backoff_max: duration("MESOS_SUBSCRIPTION_BACKOFF_MAX")?.unwrap_or(REGISTER_BACKOFF_MAX),
             first_contact_timeout: Duration::secs(60),
@@ -167,6 +180,7 @@ impl ExecutorConfig {
             resend: Duration::millis(500),
             resend_max: Duration::secs(10),
             farewell: Duration::secs(60),
+            environment,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fresh_host_id;
 use anyhow::{Context, Result};
-use kaon_actors::executor::{Executor, ExecutorConfig};
+use kaon_actors::executor::{Executor, ExecutorConfig, Inherited};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::fetcher::Fetcher;
@@ -33,11 +33,11 @@ pub(crate) const PLANTS: &str = "KAON_EXECUTOR_PLANT_PANIC";
 
 /// Runs until the task has ended and the agent knows.
 pub(crate) async fn run() -> Result<i32> {
-    let variables: Vec<(String, String)> = std::env::vars().collect();
+    let environment = Inherited::fold(&std::env::vars().collect::<Vec<_>>());
     let text = |name: &str| {
         std::env::var(name).with_context(|| format!("{name} is not set: an executor is started by its agent"))
     };
-    let config = ExecutorConfig::from_environment(&variables).context("an executor is started by its agent")?;
+    let config = ExecutorConfig::from_environment(environment).context("an executor is started by its agent")?;
     let credentials = Credentials::from_pem(&text(CERTIFICATE)?, &text(KEY)?)?;
     let authority = AuthorityCertificate::from_pem(&text(AUTHORITY)?)?;
     let agent = Target {

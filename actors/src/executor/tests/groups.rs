@@ -78,7 +78,7 @@ fn config_of_groups() -> ExecutorConfig {
     all.push(("KAON_EXECUTOR_KIND".to_owned(), "default".to_owned()));
     all.push(("MESOS_DIRECTORY".to_owned(), "/base/sandbox".to_owned()));
     all.push(("LIBPROCESS_IP".to_owned(), "10.0.0.1".to_owned()));
-    let config = ExecutorConfig::from_environment(&all).expect("a good environment");
+    let config = ExecutorConfig::from_environment(Inherited::fold(&all)).expect("a good environment");
     assert_eq!(config.kind, ExecutorKind::Default);
     config
 }
@@ -91,7 +91,10 @@ fn of(all: &[(String, TaskState)], name: &str) -> Vec<TaskState> {
 fn a_kind_that_is_none_is_refused_by_name() {
     let mut all = variables();
     all.push(("KAON_EXECUTOR_KIND".to_owned(), "other".to_owned()));
-    assert!(matches!(ExecutorConfig::from_environment(&all), Err(Error::Kind { name: "KAON_EXECUTOR_KIND", .. })));
+    assert!(matches!(
+        ExecutorConfig::from_environment(Inherited::fold(&all)),
+        Err(Error::Kind { name: "KAON_EXECUTOR_KIND", .. })
+    ));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod checks;
 mod groups;
 mod panics;
 
-use crate::executor::{EXIT_ABANDONED, EXIT_STORAGE, Error, Executor, ExecutorConfig};
+use crate::executor::{EXIT_ABANDONED, EXIT_STORAGE, Error, Executor, ExecutorConfig, Inherited};
 use crate::testing::{Rig, sent};
 use kaon_kernel::actor::{
     ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Operation, Outcome, StorageError, Ticket,
@@ -45,7 +45,7 @@ fn variables() -> Vec<(String, String)> {
 }
 
 fn config() -> ExecutorConfig {
-    ExecutorConfig::from_environment(&variables()).expect("a good environment")
+    ExecutorConfig::from_environment(Inherited::fold(&variables())).expect("a good environment")
 }
 
 fn task() -> TaskInfo {
@@ -277,19 +277,20 @@ fn an_environment_is_read_or_refused_by_name() {
     assert_eq!(config.recovery_timeout, Duration::secs(900));
     assert_eq!((config.register_backoff_max, config.shutdown_grace), (Duration::secs(2), Duration::secs(5)));
     assert!(!config.environment.variables().any(|(_, value)| value == "secret"), "a task must not see credentials");
+    assert!(!format!("{config:?}").contains("secret"), "nor does a log");
     for (name, _) in variables().iter().filter(|(name, _)| {
         ["MESOS_FRAMEWORK_ID", "MESOS_EXECUTOR_ID", "MESOS_SLAVE_ID", "KAON_CONTAINER_ID", "KAON_SANDBOX"]
             .contains(&name.as_str())
     }) {
         let rest: Vec<_> = variables().into_iter().filter(|(other, _)| other != name).collect();
-        let missing = ExecutorConfig::from_environment(&rest).expect_err("it is needed");
+        let missing = ExecutorConfig::from_environment(Inherited::fold(&rest)).expect_err("it is needed");
         assert!(matches!(missing, Error::Missing(what) if what == name), "{name}: {missing}");
     }
     let with = |name: &str, value: &str| {
         let mut all = variables();
         all.retain(|(other, _)| other != name);
         all.push((name.to_owned(), value.to_owned()));
-        ExecutorConfig::from_environment(&all)
+        ExecutorConfig::from_environment(Inherited::fold(&all))
     };
     assert!(matches!(with("MESOS_EXECUTOR_ID", "a/b"), Err(Error::Id { name: "MESOS_EXECUTOR_ID", .. })));
     for bad in ["", "15", "mins", "-1secs", "1parsec", "1e400secs"] {
