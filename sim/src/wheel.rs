@@ -208,8 +208,9 @@ mod tests {
                 if chance.below(3) == 0
                     && let Some(first) = wheel.first()
                 {
-                    let (end, begin) =
-                        (Instant(first.0 + 1 + chance.below(1 << TICK_BITS << chance.below(4))), out.len());
+                    let ticks = chance.below(4);
+                    let (length, begin) = (1 + chance.below(1 << TICK_BITS << ticks), out.len());
+                    let end = Instant(first.0 + length);
                     wheel.take(end, &mut out);
                     assert!(out[begin..].iter().all(|entry: &Entry| (now..end.0).contains(&entry.key.due.0)), "{seed}");
                     assert!(out[begin..].iter().any(|entry| entry.key.due == first), "seed {seed}");
