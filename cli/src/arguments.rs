@@ -6,7 +6,7 @@ mod operator;
 mod sim;
 
 pub(crate) use fetcher::Fetcher;
-pub(crate) use operator::{Contest, Explain, Quota, SetQuota, Weight};
+pub(crate) use operator::{AgentOrder, Contest, Drain, Explain, Machines, Maintenance, Quota, SetQuota, Weight};
 pub(crate) use sim::Convert;
 
 use clap::{Args, Parser, Subcommand};
@@ -59,6 +59,17 @@ pub(crate) enum Command {
     /// Set how much more one role may have than another.
     #[command(subcommand)]
     Weight(Weight),
+    /// End everything on an agent and offer nothing of it any more.
+    Drain(Drain),
+    /// Offer nothing of an agent; what runs there runs on.
+    Deactivate(AgentOrder),
+    /// Offer of an agent again that was deactivated or drained.
+    Reactivate(AgentOrder),
+    /// Say that an agent is gone for good: its tasks are lost, and it is never admitted again.
+    Gone(AgentOrder),
+    /// Plan when machines go, and take them down and up.
+    #[command(subcommand)]
+    Maintenance(Maintenance),
     /// Show the hardware of a machine: this one, one from a file, or one from a description.
     Topology(Topology),
     /// Say why something is not offered, and what would have to change.
@@ -153,6 +164,13 @@ pub(crate) struct Master {
     /// Roles that frameworks may use; all when not given.
     #[arg(long, env = "KAON_ROLES", value_delimiter = ',', value_name = "ROLE,..")]
     pub(crate) roles: Vec<String>,
+    /// Its fault domain, as `DomainInfo` in JSON; agents in a domain are taken only when it has one, and those of other
+    /// regions are offered only to frameworks that are REGION_AWARE.
+    #[arg(long, env = "KAON_DOMAIN", value_name = "JSON")]
+    pub(crate) domain: Option<String>,
+    /// Ignore agents without a domain.
+    #[arg(long, env = "KAON_REQUIRE_AGENT_DOMAIN")]
+    pub(crate) require_agent_domain: bool,
     /// Weights of roles, such as `eng=2,web=0.5`.
     #[arg(long, env = "KAON_WEIGHTS", value_delimiter = ',', value_name = "ROLE=WEIGHT,..")]
     pub(crate) weights: Vec<String>,
@@ -231,6 +249,9 @@ pub(crate) struct Agent {
     /// What frameworks may choose by, such as `rack:r1;gen:2`, or `file:///PATH`.
     #[arg(long, env = "KAON_ATTRIBUTES", value_name = "TEXT")]
     pub(crate) attributes: Option<String>,
+    /// Its fault domain, as `DomainInfo` in JSON: `{"fault_domain": {"region": {"name": "r"}, "zone": {"name": "z"}}}`.
+    #[arg(long, env = "KAON_DOMAIN", value_name = "JSON")]
+    pub(crate) domain: Option<String>,
     /// The machine's topology in place of the live one: a file exported by hwloc, or a description such as
     /// `pack:2 core:8 pu:2`.
     #[arg(long, env = "KAON_TOPOLOGY", value_name = "FILE|TEXT")]

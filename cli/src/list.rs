@@ -41,13 +41,14 @@ pub(crate) async fn list(what: What, options: List) -> Result<()> {
 
 fn agents(answer: Value) -> (Value, Table) {
     let rows = answer["get_agents"]["agents"].clone();
-    let mut table = Table::new(&["ID", "HOSTNAME", "ACTIVE", "RESOURCES", "USED"]);
+    let mut table = Table::new(&["ID", "HOSTNAME", "ACTIVE", "DRAIN", "RESOURCES", "USED"]);
     for agent in items(&rows) {
         let info = &agent["agent_info"];
         table.row(vec![
             text(&info["id"]["value"]),
             text(&info["hostname"]),
             yes(&agent["active"]),
+            text(&agent["drain_info"]["state"]).to_ascii_lowercase(),
             resources(&agent["total_resources"]),
             resources(&agent["allocated_resources"]),
         ]);

@@ -9,6 +9,7 @@ mod contest;
 mod explain;
 mod host;
 mod list;
+mod maintenance;
 mod run;
 mod settings;
 mod sim;
@@ -92,6 +93,11 @@ async fn dispatch(command: Command) -> Result<i32> {
         Command::Contest(options) => contest::contest(options).await,
         Command::Quota(options) => settings::quota(options).await.map(|()| 0),
         Command::Weight(options) => settings::weight(options).await.map(|()| 0),
+        Command::Drain(options) => maintenance::drain(options).await.map(|()| 0),
+        Command::Deactivate(options) => maintenance::order("DEACTIVATE_AGENT", options).await.map(|()| 0),
+        Command::Reactivate(options) => maintenance::order("REACTIVATE_AGENT", options).await.map(|()| 0),
+        Command::Gone(options) => maintenance::order("MARK_AGENT_GONE", options).await.map(|()| 0),
+        Command::Maintenance(command) => maintenance::maintenance(command).await.map(|()| 0),
         Command::Ca(_) | Command::Sim(_) | Command::Topology(_) => unreachable!("these run without a runtime"),
     }
 }

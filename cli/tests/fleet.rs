@@ -128,6 +128,14 @@ impl Fleet {
         kaon().args(arguments).arg("--dir").arg(home).stdout(Stdio::piped()).stderr(log).spawn().expect("kaon starts")
     }
 
+    /// Waits until a host has ended by itself.
+    pub(crate) fn end(&mut self, name: &str) {
+        let host = self.hosts.iter_mut().find(|host| host.name == name).expect("a host of this name");
+        let mut child = host.child.take().expect("it runs");
+        let status = wait_for("a host to end by itself", START_WITHIN, || child.try_wait().expect("our child"));
+        assert!(status.success(), "{name} ended with {status}");
+    }
+
     /// `kill -9` of a host.
     pub(crate) fn kill(&mut self, name: &str) {
         let host = self.hosts.iter_mut().find(|host| host.name == name).expect("a host of this name");

@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use dashmap::DashMap;
 use hyper::{Method, StatusCode};
 use kaon_kernel::actor::{ActorKind, Address, HostId, StreamId, Term};
+use kaon_kernel::agent::Domain;
 use kaon_kernel::frame::{Frame, Root, Route, copy};
 use kaon_kernel::id::{FrameworkId, MasterId};
 use kaon_kernel::message::event::{ArchivedFrameworkEvent, FrameworkEvent};
@@ -34,7 +35,7 @@ use crate::server::{Handler, Hangup, Request};
 use crate::stream::{Session, Subscriber};
 use crate::v1::mesos as v1;
 use crate::view::View;
-use crate::{explain, operator, path, polled, scheduler, version};
+use crate::{convert, explain, maintenance, operator, path, polled, scheduler, version};
 
 /// Subscribers at once. Each holds a connection, so the server's bound holds as well.
 pub const STREAMS_MAX: usize = 10_000;
@@ -50,6 +51,8 @@ pub struct MasterConfig {
     pub ip: IpAddr,
     /// The port that clients are told.
     pub port: u16,
+    /// Its fault domain.
+    pub domain: Option<Domain>,
     /// The cluster's name.
     pub cluster: Option<String>,
     /// What `/flags` shows.
@@ -153,6 +156,7 @@ impl MasterEdge {
             hostname: Some(config.hostname.clone()),
             version: Some(version::MESOS_VERSION.to_owned()),
             address: Some(address),
+            domain: config.domain.as_ref().map(convert::agent::domain_to_v1),
             ..v1::MasterInfo::default()
         };
         Ok(Arc::new(Self {
@@ -449,6 +453,7 @@ impl Handler for MasterEdge {
             [form @ ("reserve" | "unreserve" | "create-volumes" | "destroy-volumes")] => {
                 operator::handle_form(self, form, request).await
             }
+            ["maintenance" | "machine", _] => maintenance::handle(self, &parts, request).await,
             ["explain", parts @ ..] => explain::handle(self, parts, request).await,
             parts => {
                 let Some(endpoint) = polled::Endpoint::of(parts) else {

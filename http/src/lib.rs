@@ -15,6 +15,7 @@ pub mod convert;
 pub mod edge;
 mod explain;
 mod frame;
+mod maintenance;
 pub mod metric;
 mod operator;
 mod order;

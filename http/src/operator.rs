@@ -10,6 +10,7 @@ use kaon_kernel::message::scheduler::ToMaster;
 use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType, media};
 use crate::convert::agent as convert_agent;
+use crate::convert::maintenance as convert_maintenance;
 use crate::convert::offer::agent_url;
 use crate::convert::resource::{self, Form};
 use crate::convert::{executor, framework, operation, quota, task, time_info};
@@ -23,7 +24,7 @@ use crate::v1::mesos as v1;
 use crate::v1::mesos::agent_info::capability::Type as AgentCapability;
 use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
-use crate::{order, version, watch};
+use crate::{maintenance, order, version, watch};
 
 /// The answer to any request on the endpoint.
 pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answer {
@@ -92,6 +93,15 @@ fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
         Type::ShrinkVolume if call.shrink_volume.is_none() => Some("shrink_volume"),
         Type::UpdateQuota if call.update_quota.is_none() => Some("update_quota"),
         Type::UpdateWeights if call.update_weights.is_none() => Some("update_weights"),
+        Type::UpdateMaintenanceSchedule if call.update_maintenance_schedule.is_none() => {
+            Some("update_maintenance_schedule")
+        }
+        Type::StartMaintenance if call.start_maintenance.is_none() => Some("start_maintenance"),
+        Type::StopMaintenance if call.stop_maintenance.is_none() => Some("stop_maintenance"),
+        Type::DrainAgent if call.drain_agent.is_none() => Some("drain_agent"),
+        Type::DeactivateAgent if call.deactivate_agent.is_none() => Some("deactivate_agent"),
+        Type::ReactivateAgent if call.reactivate_agent.is_none() => Some("reactivate_agent"),
+        Type::MarkAgentGone if call.mark_agent_gone.is_none() => Some("mark_agent_gone"),
         _ => None,
     }
 }
@@ -200,6 +210,16 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
             out.get_operations = Some(response::GetOperations { operations });
             Kind::GetOperations
         }
+        Type::GetMaintenanceSchedule => {
+            let schedule = maintenance::schedule(&snapshot);
+            out.get_maintenance_schedule = Some(response::GetMaintenanceSchedule { schedule });
+            Kind::GetMaintenanceSchedule
+        }
+        Type::GetMaintenanceStatus => {
+            let status = maintenance::status(&snapshot);
+            out.get_maintenance_status = Some(response::GetMaintenanceStatus { status });
+            Kind::GetMaintenanceStatus
+        }
         Type::GetExecutors => {
             out.get_executors = Some(executors(&snapshot));
             Kind::GetExecutors
@@ -249,10 +269,12 @@ pub(crate) fn agents(snapshot: &Snapshot) -> response::GetAgents {
         let shown = |resources: Option<&kaon_kernel::resource::Resources>| {
             resources.map(|resources| resource::to_v1(resources, Form::Endpoint, None)).unwrap_or_default()
         };
+        let drain = view.orders.as_deref().and_then(convert_maintenance::drain_to_v1);
+        let (drain_info, since) = drain.unzip();
         out.agents.push(get_agents::Agent {
             agent_info,
             active: view.active,
-            deactivated: Some(false),
+            deactivated: Some(view.orders.as_ref().is_some_and(|orders| orders.deactivated)),
             version: version::MESOS_VERSION.to_owned(),
             pid: Some(pid("slave(1)", &view.info.ip, view.info.port)),
             registered_time: Some(time_info(view.registered_time)),
@@ -263,6 +285,8 @@ pub(crate) fn agents(snapshot: &Snapshot) -> response::GetAgents {
             total_resources: shown(Some(view.total())),
             allocated_resources: shown(used.get(id)),
             offered_resources: shown(offered.get(id)),
+            drain_info,
+            estimated_drain_start_time: since,
             ..get_agents::Agent::default()
         });
     }
@@ -275,6 +299,7 @@ pub(crate) fn frameworks(snapshot: &Snapshot) -> response::GetFrameworks {
         let offers = snapshot.offers.iter().filter(|(_, offer)| offer.framework_id == *id);
         let mut shown = framework_to_v1(framework);
         shown.offers = offers.filter_map(|(number, offer)| offer_to_v1(snapshot, *number, offer)).collect();
+        shown.inverse_offers = maintenance::inverse_offers(snapshot, id);
         shown.allocated_resources = resource::to_v1(&framework.used(None), Form::Endpoint, None);
         shown.offered_resources = resource::to_v1(&snapshot.offered_to(id), Form::Endpoint, None);
         out.frameworks.push(shown);
@@ -311,6 +336,8 @@ fn offer_to_v1(snapshot: &Snapshot, number: kaon_kernel::id::OfferId, offer: &vi
         url: Some(agent_url(&info.hostname, &info.ip, info.port)),
         resources: resource::to_v1(&offer.resources, Form::Endpoint, Some(role)),
         allocation_info: Some(v1::resource::AllocationInfo { role: Some(role.to_owned()) }),
+        domain: info.domain.as_ref().map(convert_agent::domain_to_v1),
+        attributes: info.attributes.iter().map(convert_agent::attribute_to_v1).collect(),
         ..v1::Offer::default()
     })
 }

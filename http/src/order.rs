@@ -2,8 +2,8 @@
 //!
 //! An order goes to the master with a stream of its own; the answer is the only event on it. When none comes in time, or
 //! the master loses its term meanwhile, the operator is told that the outcome is unknown: giving the order again changes
-//! nothing more. Reference 7.1: UPDATE_QUOTA, UPDATE_WEIGHTS, and what turns resources into others: RESERVE_RESOURCES,
-//! CREATE_VOLUMES and their kin, which do not take twice what is there once.
+//! nothing more. Reference 7.1: UPDATE_QUOTA, UPDATE_WEIGHTS, maintenance, DRAIN_AGENT and its siblings, and what turns
+//! resources into others: RESERVE_RESOURCES, CREATE_VOLUMES and their kin, which do not take twice what is there once.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType};
-use crate::convert::{self, operation, quota};
+use crate::convert::{self, maintenance, operation, quota};
 use crate::edge::{HandError, MasterEdge};
 use crate::frame::{CALL_BYTES_MAX, Weight};
 use crate::path;
@@ -43,6 +43,34 @@ pub(crate) fn of(call: &mut Call) -> Result<Option<Order>, convert::Error> {
     if let Some(update) = call.update_weights.take() {
         let weights = update.weight_infos.into_iter().map(quota::weight_from_v1).collect::<Result<_, _>>()?;
         return Ok(Some(Order::SetWeights { weights }));
+    }
+    if let Some(update) = call.update_maintenance_schedule.take() {
+        return Ok(Some(Order::SetSchedule { windows: maintenance::schedule_from_v1(update.schedule)? }));
+    }
+    if let Some(start) = call.start_maintenance.take() {
+        return Ok(Some(Order::StartMaintenance { machines: maintenance::machines_from_v1(start.machines)? }));
+    }
+    if let Some(stop) = call.stop_maintenance.take() {
+        return Ok(Some(Order::StopMaintenance { machines: maintenance::machines_from_v1(stop.machines)? }));
+    }
+    of_agent(call)
+}
+
+/// The order of a call about one agent.
+fn of_agent(call: &mut Call) -> Result<Option<Order>, convert::Error> {
+    let id = |id: v1::AgentId| AgentId::trusted(id.value);
+    if let Some(drain) = call.drain_agent.take() {
+        let config = maintenance::drain_from_v1(drain.max_grace_period, drain.mark_gone)?;
+        return Ok(Some(Order::Drain { agent_id: id(drain.agent_id), config }));
+    }
+    if let Some(deactivate) = call.deactivate_agent.take() {
+        return Ok(Some(Order::Deactivate { agent_id: id(deactivate.agent_id) }));
+    }
+    if let Some(reactivate) = call.reactivate_agent.take() {
+        return Ok(Some(Order::Reactivate { agent_id: id(reactivate.agent_id) }));
+    }
+    if let Some(gone) = call.mark_agent_gone.take() {
+        return Ok(Some(Order::MarkGone { agent_id: id(gone.agent_id) }));
     }
     Ok(None)
 }
@@ -105,6 +133,7 @@ pub(crate) fn of_form(endpoint: &str, body: &[u8]) -> Result<Call, String> {
 impl MasterEdge {
     /// Gives the master an order and waits for what becomes of it.
     pub(crate) async fn order(&self, order: Order) -> Answer {
+        let order = Box::new(order);
         self.ordered(|reply| ToMaster::Order { order, reply }).await
     }
 
@@ -116,11 +145,17 @@ impl MasterEdge {
 
     async fn ordered(&self, message: impl FnOnce(StreamId) -> ToMaster) -> Answer {
         let weight = Weight::MayBeLarge { bytes_max: CALL_BYTES_MAX };
-        match self.answered(|reply| self.tell_master(message(reply), weight)).await {
+        self.judged(|reply| self.tell_master(message(reply), weight)).await
+    }
+
+    /// Hands over something that is done or not, and answers what became of it.
+    pub(crate) async fn judged(&self, hand: impl FnOnce(StreamId) -> Result<(), HandError>) -> Answer {
+        match self.answered(hand).await {
             Ok(Told::Done) => answer::empty(StatusCode::OK),
             Ok(Told::Accepted) => answer::empty(StatusCode::ACCEPTED),
-            Ok(Told::Conflict { reason }) => answer::refusal(StatusCode::CONFLICT, reason),
             Ok(Told::Refused { reason }) => answer::bad(reason),
+            Ok(Told::NotFound { reason }) => answer::refusal(StatusCode::NOT_FOUND, reason),
+            Ok(Told::Conflict { reason }) => answer::refusal(StatusCode::CONFLICT, reason),
             Ok(Told::Unavailable { reason }) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, reason),
             Ok(Told::Explained(_)) => {
                 answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "an order was answered as if it were a question")

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use kaon_kernel::constraint::OfferRules;
+use kaon_kernel::framework::FrameworkInfo;
+use kaon_kernel::id::RoleName;
 use kaon_kernel::message::event::FrameworkEvent;
-use kaon_kernel::message::scheduler::{Call, ToFramework, ToMaster};
+use kaon_kernel::message::scheduler::{Call, FrameworkUpdate, ToFramework, ToMaster};
 use kaon_kernel::offer::OfferOperation;
 use kaon_kernel::resource::operation::Operation;
 
@@ -20,7 +23,8 @@ use crate::convert::{self, call};
 use crate::edge::{HandError, Lookup, MasterEdge};
 use crate::frame::{FRAMEWORK_BYTES_MAX, Weight};
 use crate::server::Request;
-use crate::stream::{self, Records};
+use crate::stream::{self, Records, Session, Subscriber};
+use crate::v1::mesos as v1;
 use crate::v1::scheduler as api;
 use crate::v1::scheduler::call::Type;
 
@@ -58,6 +62,7 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
             Ok(_) => hand_on(&edge, &request, call, kind, body.len()),
             Err(error) => headers_refused(error),
         },
+        Type::UpdateFramework => update(&edge, &request, call).await,
         _ => hand_on(&edge, &request, call, kind, body.len()),
     }
 }
@@ -74,20 +79,67 @@ fn call_refused(error: call::Error) -> Answer {
     answer::refusal(status, error)
 }
 
-/// Any call but SUBSCRIBE.
-fn hand_on(edge: &MasterEdge, request: &Request, call: api::Call, kind: Type, body_bytes: usize) -> Answer {
-    let (subscriber, session) = match edge.look_up(call::framework_id(&call).unwrap_or_default()) {
+/// The stream that a call belongs to.
+fn standing(edge: &MasterEdge, request: &Request, call: &api::Call) -> Result<(Arc<Subscriber>, Session), Box<Answer>> {
+    let (subscriber, session) = match edge.look_up(call::framework_id(call).unwrap_or_default()) {
         Lookup::Connected(subscriber, session) => (subscriber, session),
-        Lookup::Disconnected => return answer::refusal(StatusCode::FORBIDDEN, "Framework is not subscribed"),
-        Lookup::Unknown => return answer::bad("Framework cannot be found"),
-    };
-    match request.header_named(STREAM_ID) {
-        None => return answer::bad("All non-subscribe calls should include the 'Mesos-Stream-Id' header"),
-        Some(id) if id != subscriber.uuid => {
-            return answer::bad("The 'Mesos-Stream-Id' of this request is not that of the framework's current stream");
+        Lookup::Disconnected => {
+            return Err(Box::new(answer::refusal(StatusCode::FORBIDDEN, "Framework is not subscribed")));
         }
-        Some(_) => {}
-    }
+        Lookup::Unknown => return Err(Box::new(answer::bad("Framework cannot be found"))),
+    };
+    let refused = match request.header_named(STREAM_ID) {
+        None => "All non-subscribe calls should include the 'Mesos-Stream-Id' header",
+        Some(id) if id != subscriber.uuid => {
+            "The 'Mesos-Stream-Id' of this request is not that of the framework's current stream"
+        }
+        Some(_) => return Ok((subscriber, session)),
+    };
+    Err(Box::new(answer::bad(refused)))
+}
+
+/// UPDATE_FRAMEWORK: the only call whose answer says what became of it. It goes through the proxy, as all calls do, so
+/// that it keeps its place among them.
+async fn update(edge: &MasterEdge, request: &Request, call: api::Call) -> Answer {
+    let (subscriber, session) = match standing(edge, request, &call) {
+        Ok(standing) => standing,
+        Err(refusal) => return *refusal,
+    };
+    let Some(update) = call.update_framework else { return call_refused(call::Error::Missing("update_framework")) };
+    let constraints = update.offer_constraints.unwrap_or_default();
+    let (info, suppressed_roles, offers) = match described(update.framework_info, &update.suppressed_roles, constraints)
+    {
+        Ok(described) => described,
+        Err(error) => return answer::bad(format!("Supplied FrameworkInfo is not valid: {error}")),
+    };
+    let weight = Weight::MayBeLarge { bytes_max: FRAMEWORK_BYTES_MAX };
+    edge.judged(|reply| {
+        let update = FrameworkUpdate { info, suppressed_roles, offers, reply };
+        let call = Call::UpdateFramework(Box::new(update));
+        edge.tell_proxy(session.proxy, ToFramework::Call { stream: subscriber.stream, call }, weight)
+    })
+    .await
+}
+
+/// What a framework says of itself, with the roles in which it wants nothing now and which offers it wants.
+fn described(
+    info: v1::FrameworkInfo,
+    suppressed: &[String],
+    constraints: api::OfferConstraints,
+) -> Result<(FrameworkInfo, Vec<RoleName>, OfferRules), convert::Error> {
+    let rules = convert::constraint::from_v1(&info, constraints);
+    let (info, suppressed) = convert::framework::from_v1(info, suppressed)?;
+    let rules = rules?;
+    convert::constraint::judge(&rules, &info.roles)?;
+    Ok((info, suppressed, rules))
+}
+
+/// Any call but SUBSCRIBE and UPDATE_FRAMEWORK.
+fn hand_on(edge: &MasterEdge, request: &Request, call: api::Call, kind: Type, body_bytes: usize) -> Answer {
+    let (subscriber, session) = match standing(edge, request, &call) {
+        Ok(standing) => standing,
+        Err(refusal) => return *refusal,
+    };
     let call = match call::from_v1(call, kind, session.master_id.as_str()) {
         Ok(call) => call,
         Err(error) => return call_refused(error),
@@ -116,7 +168,7 @@ fn parts(call: &Call) -> usize {
             });
             offers.len() + tasks.sum::<usize>()
         }
-        Call::Decline { offers, .. } => offers.len(),
+        Call::Decline { offers, .. } | Call::AnswerInverse { offers, .. } => offers.len(),
         Call::Revive { roles } | Call::Suppress { roles } => roles.len(),
         Call::Reconcile { tasks } => tasks.len(),
         Call::ReconcileOperations { operations } => operations.len(),
@@ -148,22 +200,21 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
     let Some(subscribe) = call.subscribe else {
         return call_refused(call::Error::Missing("subscribe"));
     };
-    let rules =
-        convert::constraint::from_v1(&subscribe.framework_info, subscribe.offer_constraints.unwrap_or_default());
-    let framework = convert::framework::from_v1(subscribe.framework_info, &subscribe.suppressed_roles);
-    let converted = framework.and_then(|(info, suppressed)| {
-        let rules = rules?;
-        convert::constraint::judge(&rules, &info.roles)?;
-        Ok((info, suppressed, Box::new(rules)))
-    });
-    let (info, suppressed_roles, offers) = match converted {
+    let constraints = subscribe.offer_constraints.unwrap_or_default();
+    let described = described(subscribe.framework_info, &subscribe.suppressed_roles, constraints);
+    let (info, suppressed_roles, offers) = match described {
         Ok(converted) => converted,
         Err(error) => return turned_away(&edge, media, &error.to_string()),
     };
     let Some(subscriber) = edge.open(media, request.hangup()) else {
         return answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many subscribers; try again later");
     };
-    let message = ToMaster::Subscribe { info: Box::new(info), suppressed_roles, offers, stream: subscriber.stream };
+    let message = ToMaster::Subscribe {
+        info: Box::new(info),
+        suppressed_roles,
+        offers: Box::new(offers),
+        stream: subscriber.stream,
+    };
     match edge.tell_master(message, Weight::MayBeLarge { bytes_max: FRAMEWORK_BYTES_MAX }) {
         Ok(()) => {}
         Err(error) => {

@@ -189,7 +189,7 @@ roots! {
     /// To an allocator.
     Allocator = 2, schema 2, crate::message::AllocatorMessage;
     /// To a registrar.
-    Registrar = 3, schema 1, crate::message::RegistrarMessage;
+    Registrar = 3, schema 2, crate::message::RegistrarMessage;
     /// To an agent.
     Agent = 4, schema 3, crate::message::AgentMessage;
     /// To an executor.

@@ -2,6 +2,7 @@
 
 use crate::agent::{Attribute, Domain};
 use crate::id::{AgentId, ExecutorId, OfferId, OperationId, RoleName};
+use crate::maintenance::Unavailability;
 use crate::resource::Resources;
 use crate::resource::operation::Operation;
 use crate::task::{ExecutorInfo, TaskInfo};
@@ -31,6 +32,25 @@ pub struct Offer {
     pub executors: Vec<ExecutorId>,
     /// Its fault domain.
     pub domain: Option<Domain>,
+    /// When the machine will be away, if that is known.
+    pub unavailability: Option<Unavailability>,
+}
+
+/// A framework is asked to leave an agent before its machine goes (`InverseOffer` of the v1 API).
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub struct InverseOffer {
+    /// Its name, of one series with those of offers.
+    pub id: OfferId,
+    /// Which agent.
+    pub agent_id: AgentId,
+    /// Name of its machine.
+    pub hostname: String,
+    /// Address of the agent's HTTP endpoint.
+    pub ip: String,
+    /// Port of the agent's HTTP endpoint.
+    pub port: u16,
+    /// When it goes.
+    pub unavailability: Unavailability,
 }
 
 /// How long not to offer the same again (`Filters.refuse_seconds`, reference 3.5).

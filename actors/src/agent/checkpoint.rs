@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! agent                              who I am, and the newest term that I saw
+//! drain                              how I am drained, while I am
 //! executor/CONTAINER                 a container that was or will be started
 //! framework/FRAMEWORK                whose tasks these are
 //! operation/UUID                     what becomes of resources, as far as its end is not acknowledged
@@ -21,6 +22,7 @@ use kaon_kernel::actor::{Record, Term};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ContainerId, ExecutorId, FrameworkId, RoleName, TaskId, Uuid};
+use kaon_kernel::maintenance::DrainConfig;
 use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::placement::Placement;
 use kaon_kernel::resource::Resources;
@@ -86,6 +88,7 @@ pub(super) struct UpdateRecord {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
     Agent(AgentRecord),
+    Drain(DrainConfig),
     Executor(ExecutorRecord),
     Framework(FrameworkInfo),
     Operation(Box<HeldOperation>),
@@ -110,6 +113,7 @@ pub(super) enum Error {
 }
 
 pub(super) const AGENT_KEY: &str = "agent";
+pub(super) const DRAIN_KEY: &str = "drain";
 pub(super) const RESOURCES_KEY: &str = "resources";
 
 pub(super) fn executor_key(container: &ContainerId) -> String {
@@ -171,6 +175,7 @@ pub(super) fn read(record: &Record) -> Result<Entry, Error> {
     let value = &record.value;
     let (entry, belongs_to) = match key.split('/').next() {
         Some("agent") => (Entry::Agent(read_value(value)?), AGENT_KEY.to_owned()),
+        Some("drain") => (Entry::Drain(read_value(value)?), DRAIN_KEY.to_owned()),
         Some("executor") => {
             let record = read_value::<ExecutorRecord>(value)?;
             let key = executor_key(&record.container_id);

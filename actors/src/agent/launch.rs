@@ -36,6 +36,8 @@ pub(super) enum Refusal {
     Unregistered,
     #[error("the agent is being shut down")]
     Leaving,
+    #[error("the agent is draining")]
+    Draining,
     #[error("the task is for agent {0}")]
     Elsewhere(String),
     #[error("the agent holds {TASKS_MAX} tasks already")]
@@ -58,6 +60,7 @@ impl Refusal {
     pub(super) fn verdict(&self) -> (TaskState, Reason) {
         match self {
             Self::Unregistered | Self::Leaving => (TaskState::Dropped, Reason::AgentDisconnected),
+            Self::Draining => (TaskState::Dropped, Reason::AgentDraining),
             Self::Full => (TaskState::Dropped, Reason::ResourcesUnknown),
             Self::Place(_) => (TaskState::Failed, Reason::ContainerLaunchFailed),
             Self::ExecutorEnding => (TaskState::Dropped, Reason::ExecutorTerminated),
@@ -196,6 +199,9 @@ impl Agent {
         }
         if self.state.is_leaving() {
             return Err(Refusal::Leaving);
+        }
+        if self.draining.is_some() {
+            return Err(Refusal::Draining);
         }
         let agent_id = self.state.agent_id().cloned().ok_or(Refusal::Unregistered)?;
         if let Some(astray) = tasks.iter().find(|task| task.agent_id != agent_id) {

@@ -9,13 +9,14 @@
 //! and `slave/task_status_update_manager.cpp` (reference 6, 8.3, 9).
 //!
 //! One file per conversation: `registration.rs` with the master, `executors.rs` with executors, `outside.rs` with those of
-//! them that speak HTTP, `look.rs` for who looks, `launch.rs` and `shutdown.rs` for orders, `queue.rs` for tasks on their
-//! way to an executor, `operations.rs` for what becomes of resources, `place.rs` for places on the machine, `container.rs`
-//! for the life of a container, `status.rs` for the streams of statuses,
+//! them that speak HTTP, `look.rs` for who looks, `launch.rs`, `shutdown.rs` and `drain.rs` for orders, `queue.rs` for
+//! tasks on their way to an executor, `operations.rs` for what becomes of resources, `place.rs` for places on the machine,
+//! `container.rs` for the life of a container, `status.rs` for the streams of statuses,
 //! `checkpoint.rs` for what is on disk. Only `state.rs` changes tables.
 
 mod checkpoint;
 mod container;
+mod drain;
 mod environment;
 mod executors;
 mod launch;
@@ -36,6 +37,7 @@ use kaon_kernel::actor::{Actor, Context, Link, LinkState, Outcome, Record, Strea
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::Uuid;
+use kaon_kernel::maintenance::DrainConfig;
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_outside::AgentEvent;
 use kaon_kernel::message::session::PeerRole;
@@ -120,6 +122,8 @@ pub struct Agent {
     registration: Registration,
     /// Names the newest wish to be registered.
     episode: Uuid,
+    /// How it is drained, while it is.
+    draining: Option<DrainConfig>,
     /// Set once it has asked to end: nothing moves it any more.
     finished: bool,
 }
@@ -128,7 +132,14 @@ impl Agent {
     /// An agent that has not begun.
     pub fn new(config: AgentConfig) -> Self {
         let state = State::new(config.info.clone(), config.machine.clone());
-        Self { config, state, registration: Registration::Held, episode: Uuid([0; 16]), finished: false }
+        Self {
+            config,
+            state,
+            registration: Registration::Held,
+            episode: Uuid([0; 16]),
+            draining: None,
+            finished: false,
+        }
     }
 
     /// Whether the leading master has it in its pool.

@@ -37,6 +37,7 @@ impl Agent {
                         self.state.name(id);
                     }
                 }
+                Ok(Entry::Drain(config)) => self.draining = Some(config),
                 Ok(Entry::Executor(executor)) => {
                     self.state.add_container(Container::recovered(executor));
                 }
@@ -160,6 +161,7 @@ impl Agent {
         }
         self.fail_stray_tasks(context);
         self.forget_idle_frameworks(context);
+        self.finish_drain(context);
         let linked = self.state.links().filter(|(_, peer)| peer.role == PeerRole::Executor);
         let linked: Vec<HostId> = linked.map(|(host, _)| host).collect();
         for host in linked {

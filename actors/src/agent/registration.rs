@@ -96,6 +96,7 @@ impl Agent {
                 self.on_scheduler_message(&framework_id, &executor_id, data, context);
             }
             ToAgent::UpdateFramework { framework } => self.on_update_framework(*framework, context),
+            ToAgent::Drain { config } => self.on_drain(config, context),
             ToAgent::Shutdown { .. } => self.on_shutdown(context),
         }
     }

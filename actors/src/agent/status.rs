@@ -245,6 +245,7 @@ impl Agent {
 
     /// Takes a status into the stream of its task, and what must be written into `batch`.
     pub(super) fn accept(&mut self, number: u64, status: TaskStatus, batch: &mut Batch) -> Result<u64, Error> {
+        let status = self.while_draining(number, status);
         let entry = self.state.task_mut(number).expect("callers have just found the task");
         let sequence = entry.stream.admit(&status, entry.task.state)?;
         entry.task.state = status.state;
@@ -432,5 +433,6 @@ impl Agent {
             let ticket = context.persist(batch);
             self.state.wait(ticket, Waiting::Noted);
         }
+        self.finish_drain(context);
     }
 }

@@ -106,6 +106,8 @@ pub struct Allocator {
     last_round: Option<Instant>,
     /// For when [`Timer::Expiry`] is armed.
     expiry_at: Option<Instant>,
+    /// Whether the next round asks frameworks to leave agents; every batch round does.
+    is_ask_due: bool,
     strays: u64,
 }
 
@@ -136,7 +138,16 @@ impl Allocator {
         if config.plant_double_grant {
             engine.plant_double_grant();
         }
-        Self { config, engine, epoch: 0, is_cycle_armed: false, last_round: None, expiry_at: None, strays: 0 }
+        Self {
+            config,
+            engine,
+            epoch: 0,
+            is_cycle_armed: false,
+            last_round: None,
+            expiry_at: None,
+            is_ask_due: false,
+            strays: 0,
+        }
     }
 
     /// The engine, for explanations, checkers and tests.
@@ -199,7 +210,11 @@ impl Allocator {
             ToAllocator::SetWhitelist { hostnames } => engine.set_whitelist(hostnames.as_deref()),
             ToAllocator::ExpectAgents { known } => engine.expect_agents(known),
             ToAllocator::SetUnavailability { agent, unavailability } => {
+                self.is_ask_due = true;
                 engine.set_unavailability(agent, unavailability)
+            }
+            ToAllocator::AnswerInverse { framework, agent, answer, refusal } => {
+                engine.answer_inverse(now, framework, agent, answer, refusal)
             }
             ToAllocator::Convert { from: Grant { framework, role, agent, resources }, to } => {
                 engine.convert(framework, &role, agent, &resources, &to)
@@ -240,6 +255,20 @@ impl Allocator {
         let master = Address::only(context.me().host, ActorKind::Master);
         for grants in messages(grants) {
             context.send(master, &MasterMessage::Allocator(ToMaster::Granted { epoch: self.epoch, grants }));
+        }
+        if core::mem::take(&mut self.is_ask_due) {
+            self.ask(context);
+        }
+    }
+
+    /// Has frameworks asked to leave agents that will not be there.
+    fn ask(&mut self, context: &mut Context<'_, Self>) {
+        let mut offers = Vec::new();
+        self.engine.inverse_offers(context.now(), &mut offers);
+        let master = Address::only(context.me().host, ActorKind::Master);
+        for offers in offers.chunks(GRANTS_MAX) {
+            let asks = offers.iter().map(|offer| (offer.framework, offer.agent)).collect();
+            context.send(master, &MasterMessage::Allocator(ToMaster::Asked { epoch: self.epoch, asks }));
         }
     }
 
@@ -351,6 +380,7 @@ impl Actor for Allocator {
                 if self.config.window >= self.config.rules.interval && self.engine.has_work() {
                     self.cycle(context);
                 }
+                self.ask(context);
                 self.record(context);
                 context.arm_at(Timer::Batch, self.engine.next_round(context.now()));
             }

@@ -14,6 +14,7 @@ use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::FrameworkId;
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::framework_master::{ToFramework, ToMaster};
+use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::scheduler;
 use kaon_kernel::message::{ArchivedFrameworkMessage, FrameworkMessage, MasterMessage};
 use kaon_kernel::time::Duration;
@@ -114,6 +115,11 @@ impl FrameworkProxy {
                     Self::tell_master(ToMaster::Call(copy(call)), context);
                 } else {
                     // The edge checks stream ids as well; this one lost a race with a newer subscription.
+                    if let scheduler::Call::UpdateFramework(update) = copy(call) {
+                        let reason = "The framework has subscribed anew".to_owned();
+                        context.emit(update.reply, &Answer::Refused { reason });
+                        context.close(update.reply);
+                    }
                     context.count("frameworks/calls_of_old_streams", 1);
                 }
             }

@@ -49,6 +49,13 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Whether every bag in it is one that our own arithmetic makes. A frame is checked for its layout, not for its sense.
+    fn is_canonical(&self) -> bool {
+        self.tasks.iter().all(|(_, task)| task.info.resources.is_canonical())
+            && self.executors.iter().all(|executor| executor.info.resources.is_canonical())
+            && self.checkpointed.is_canonical()
+    }
+
     /// What the reported tasks and executors hold together; an error when that can't be on one machine.
     fn held(&self) -> Result<Resources, ResourcesError> {
         let mut held = Resources::new();
@@ -81,6 +88,12 @@ impl Master {
         context: &mut MasterContext<'_>,
     ) {
         let Some(identity) = self.agent_identity(from.host, context) else { return };
+        if self.is_turned_away(from, &info, context) {
+            return;
+        }
+        if !info.resources.is_canonical() || !checkpointed.is_canonical() {
+            return self.refuse(from, "the agent's resources are no proper sum", context);
+        }
         if let Some(index) = self.state.agent_at(from.host) {
             if self.state.agents[&index].episode == Some(episode) {
                 return self.welcome(index, context);
@@ -123,6 +136,9 @@ impl Master {
             self.refuse(from, "a returning agent must name its id", context);
             return;
         };
+        if self.is_turned_away(from, &info, context) {
+            return;
+        }
         if self.admitting.contains(&from.host) {
             return;
         }
@@ -147,6 +163,9 @@ impl Master {
         }
         let is_new = known.is_none_or(|(words, _)| *words != info);
         let report = Report { frameworks, executors, tasks, checkpointed, operations, episode: Some(episode) };
+        if !info.resources.is_canonical() || !report.is_canonical() {
+            return self.refuse(from, &format!("resources that agent {id} reports are no proper sum"), context);
+        }
         let total = match info.resources.with_kept(&report.checkpointed) {
             Ok(total) => total,
             Err(error) => {
@@ -170,6 +189,25 @@ impl Master {
         if is_new { self.admit(admission, context) } else { self.on_admitted(admission, context) }
     }
 
+    /// Whether an agent is not taken: its domain does not fit and it is ignored, as in Mesos; or it is gone, or its machine
+    /// is down, and it is told to go.
+    fn is_turned_away(&self, from: Address, info: &AgentInfo, context: &mut MasterContext<'_>) -> bool {
+        let is_foreign = info.domain.is_some() && self.config.domain.is_none();
+        if is_foreign || (info.domain.is_none() && self.config.require_agent_domain) {
+            // Not sent away: its operator may set it right, and its tasks live on meanwhile (reference 9).
+            context.count("master/registrations_ignored", 1);
+            return true;
+        }
+        let reason = match &info.id {
+            Some(id) if self.standing.gone.contains_key(id) => super::standing::GONE,
+            _ if self.maintenance.is_down(info) => "Machine is `DOWN`",
+            _ => return false,
+        };
+        context.count("master/registrations_turned_away", 1);
+        self.shut_down_agent(from, reason, context);
+        true
+    }
+
     fn admit(&mut self, admission: Admission, context: &mut MasterContext<'_>) {
         let operation =
             RegistryOperation::AdmitAgent { info: admission.info.clone(), identity: admission.identity.clone() };
@@ -187,7 +225,9 @@ impl Master {
         context: &mut MasterContext<'_>,
     ) {
         self.admitting.swap_remove(&admission.address.host);
-        self.refuse(admission.address, reason, context);
+        if !self.is_turned_away(admission.address, &admission.info, context) {
+            self.refuse(admission.address, reason, context);
+        }
     }
 
     fn agent_identity(&self, host: HostId, context: &mut MasterContext<'_>) -> Option<String> {
@@ -217,13 +257,20 @@ impl Master {
         let Admission { address, info, identity, report, returning } = admission;
         self.admitting.swap_remove(&address.host);
         let Some(id) = info.id.clone() else { return };
+        if self.is_turned_away(address, &info, context) {
+            return;
+        }
         self.state.recovered_agents.swap_remove(&id);
         self.state.unreachable_agents.swap_remove(&id);
         let known = self.state.agent_index(id.as_str());
+        let mut has_moved = false;
         let index = match known {
             Some(index) => {
                 self.state.connect_agent(index, address);
                 let total = self.state.agents[&index].total().clone();
+                // A machine under another name may be scheduled for another time.
+                has_moved = self.maintenance.unavailability(&self.state.agents[&index].info)
+                    != self.maintenance.unavailability(&info);
                 self.state.agents[&index].info = info;
                 // As before, until its report says otherwise.
                 self.state.set_total(index, total);
@@ -245,7 +292,11 @@ impl Master {
             Some(_) => {
                 let total = self.state.agents[&index].total().clone();
                 self.allocate(&ToAllocator::UpdateAgent { agent: index, total }, context);
-                self.allocate(&ToAllocator::ActivateAgent { agent: index }, context);
+                self.offer_again(index, context);
+                if has_moved {
+                    let unavailability = self.maintenance.unavailability(&self.state.agents[&index].info);
+                    self.allocate(&ToAllocator::SetUnavailability { agent: index, unavailability }, context);
+                }
             }
             None => self.allocate_agent(index, context),
         }
@@ -253,6 +304,7 @@ impl Master {
             self.tell_state(framework, &task_id, Source::Master, Reason::AgentReregistered, context);
         }
         self.send_kills(index, context);
+        self.drain(index, context);
         context.arm(Timer::Ping(index), self.config.ping_interval);
         if !self.links.contains_key(&address.host) {
             // Its session broke while the registry wrote.
@@ -328,8 +380,17 @@ impl Master {
         if self.state.removed_frameworks.contains(&id) {
             let shutdown = ToAgent::ShutdownFramework { framework_id: id };
             context.send(self.state.agents[&agent].address, &AgentMessage::Master(shutdown));
-        } else if self.state.framework_index(id.as_str()).is_none() {
-            self.recover_framework(info, context);
+            return;
+        }
+        match self.state.framework_index(id.as_str()) {
+            None => self.recover_framework(info, context),
+            Some(index) if self.state.frameworks[&index].info != info => {
+                // It changed its words while the agent was away.
+                let framework = Box::new(self.state.frameworks[&index].info.clone());
+                let update = ToAgent::UpdateFramework { framework };
+                context.send(self.state.agents[&agent].address, &AgentMessage::Master(update));
+            }
+            Some(_) => {}
         }
     }
 

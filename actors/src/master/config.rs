@@ -1,5 +1,6 @@
 //! What a master is told when it begins.
 
+use kaon_kernel::agent::Domain;
 use kaon_kernel::id::RoleName;
 use kaon_kernel::quota::Quota;
 use kaon_kernel::time::Duration;
@@ -26,6 +27,10 @@ pub struct MasterConfig {
     pub quotas: Vec<(RoleName, Quota)>,
     /// Hostnames of the agents that may be offered; `None` is all (`--whitelist`).
     pub whitelist: Option<Vec<String>>,
+    /// The fault domain of this master (`--domain`). Agents in a domain are taken only by a master that has one.
+    pub domain: Option<Domain>,
+    /// Whether agents without a domain are ignored (`--require_agent_domain`).
+    pub require_agent_domain: bool,
     /// A test plant: each n-th status is acknowledged to its agent and told to nobody. The simulator's checkers must
     /// find it; see `sim/`.
     pub plant_drop_status: Option<u64>,
@@ -43,6 +48,8 @@ impl Default for MasterConfig {
             weights: Vec::new(),
             quotas: Vec::new(),
             whitelist: None,
+            domain: None,
+            require_agent_domain: false,
             plant_drop_status: None,
         }
     }

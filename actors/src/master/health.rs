@@ -13,7 +13,7 @@ use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::registrar::RegistryOperation;
 use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::operation::OperationState;
-use kaon_kernel::task::{Reason, TaskState, TaskStatus};
+use kaon_kernel::task::{Reason, Task, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
 
 impl Master {
@@ -42,6 +42,7 @@ impl Master {
     pub(super) fn on_agent_disconnected(&mut self, host: HostId, context: &mut MasterContext<'_>) {
         let Some(index) = self.state.agent_at(host) else { return };
         self.rescind_agent(index, context);
+        self.rescind_inverse(|asked| asked.agent == index, true, context);
         self.state.disconnect_agent(index);
         self.allocate(&ToAllocator::DeactivateAgent { agent: index }, context);
         context.disarm(Timer::Ping(index));
@@ -52,9 +53,10 @@ impl Master {
     /// The link to an agent is full, or flows again: nothing new is offered of a machine that can't take orders.
     pub(super) fn on_agent_congested(&mut self, host: HostId, congested: bool, context: &mut MasterContext<'_>) {
         if let Some(agent) = self.state.agent_at(host) {
-            let message =
-                if congested { ToAllocator::DeactivateAgent { agent } } else { ToAllocator::ActivateAgent { agent } };
-            self.allocate(&message, context);
+            match congested {
+                true => self.allocate(&ToAllocator::DeactivateAgent { agent }, context),
+                false => self.offer_again(agent, context),
+            }
         }
     }
 
@@ -75,9 +77,7 @@ impl Master {
     }
 
     fn mark_unreachable(&mut self, id: AgentId, context: &mut MasterContext<'_>) {
-        let waiting =
-            |pending: &Pending| matches!(pending, Pending::Unreachable(one) | Pending::Leave(one) if *one == id);
-        if !self.pending.values().any(waiting) {
+        if !self.is_leaving(&id) {
             let operation = RegistryOperation::MarkUnreachable { agent_id: id.clone(), since: context.wall() };
             self.register(operation, Pending::Unreachable(id), context);
         }
@@ -100,9 +100,7 @@ impl Master {
             return;
         };
         let agent = &self.state.agents[&index];
-        let waiting =
-            |pending: &Pending| matches!(pending, Pending::Unreachable(one) | Pending::Leave(one) if *one == agent.id);
-        if agent.id.as_str() == agent_id && !self.pending.values().any(waiting) {
+        if agent.id.as_str() == agent_id && !self.is_leaving(&agent.id) {
             let id = agent.id.clone();
             self.register(RegistryOperation::RemoveAgent { agent_id: id.clone() }, Pending::Leave(id), context);
         }
@@ -111,7 +109,39 @@ impl Master {
     /// The registry has forgotten an agent that left.
     pub(super) fn on_left(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
         context.count("master/slave_removals", 1);
+        self.standing.orders.swap_remove(id);
         self.drop_agent(id, Loss::Left, context);
+    }
+
+    /// Takes an agent that is gone out of the tables, and the tasks that it may still have run when it was last seen.
+    pub(super) fn lose_gone(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
+        context.count("master/slave_removals", 1);
+        self.standing.orders.swap_remove(id);
+        self.state.unreachable_agents.swap_remove(id);
+        self.drop_agent(id, Loss::Gone, context);
+        let frameworks: Vec<FrameworkIndex> = self.state.frameworks.keys().copied().collect();
+        for framework in frameworks {
+            for task in self.state.take_unreachable(framework, id) {
+                self.lose_for_good(framework, task, context);
+            }
+        }
+    }
+
+    /// A task that was out of reach is gone with its agent.
+    fn lose_for_good(&mut self, framework: FrameworkIndex, mut task: Task, context: &mut MasterContext<'_>) {
+        let status = self.lost_status(framework, &task, Loss::Gone, context);
+        task.state = TaskState::GoneByOperator;
+        let framework_id = self.state.frameworks[&framework].id.clone();
+        let (task_id, agent_id) = (task.info.task_id.clone(), task.info.agent_id);
+        let shown = ViewEvent::TaskUpdated {
+            framework_id: framework_id.clone(),
+            agent_id,
+            status: status.clone(),
+            latest: task.state,
+        };
+        context.emit(Self::VIEW, &shown);
+        context.emit(Self::VIEW, &ViewEvent::TaskCompleted { framework_id, task_id });
+        self.tell_status(framework, status, context);
     }
 
     /// Takes an agent out of the tables with all that it runs, and tells everybody.
@@ -119,10 +149,11 @@ impl Master {
         self.state.recovered_agents.swap_remove(id);
         if let Some(index) = self.state.agent_index(id.as_str()) {
             self.rescind_agent(index, context);
+            self.rescind_inverse(|asked| asked.agent == index, true, context);
             self.lose_tasks(index, loss, context);
             let fate = match loss {
                 Loss::Unreachable(_) => OperationState::Unreachable,
-                Loss::Left => OperationState::GoneByOperator,
+                Loss::Left | Loss::Gone => OperationState::GoneByOperator,
             };
             self.lose_operations(index, fate, context);
             self.allocate(&ToAllocator::RemoveAgent { agent: index }, context);
@@ -130,11 +161,16 @@ impl Master {
             context.disarm(Timer::AgentReturn(index));
             let (host, connected) = (self.state.agents[&index].address.host, self.state.agents[&index].connected);
             self.state.remove_agent(index);
-            if connected && loss != Loss::Left {
+            if connected && matches!(loss, Loss::Unreachable(_)) {
                 self.announce(host, context);
             }
+        } else if loss == Loss::Gone {
+            // Nobody was told that it is here, and whoever had tasks on it when it was lost has heard of that.
+            let removed = ViewEvent::AgentRemoved { agent_id: id.clone(), unreachable: false };
+            return context.emit(Self::VIEW, &removed);
         }
-        let removed = ViewEvent::AgentRemoved { agent_id: id.clone(), unreachable: loss != Loss::Left };
+        let removed =
+            ViewEvent::AgentRemoved { agent_id: id.clone(), unreachable: matches!(loss, Loss::Unreachable(_)) };
         context.emit(Self::VIEW, &removed);
         let frameworks: Vec<FrameworkIndex> = self.state.frameworks.keys().copied().collect();
         for framework in frameworks {
@@ -159,17 +195,8 @@ impl Master {
             let Some(mut held) = self.state.remove_task(framework, &task_id) else { continue };
             let framework_id = self.state.frameworks[&framework].id.clone();
             if !held.task.state.is_terminal() {
-                let (state, message, since) = match loss {
-                    Loss::Unreachable(since) => (TaskState::Unreachable, "Agent is unreachable", Some(since)),
-                    Loss::Left => (TaskState::Gone, "Agent was removed", None),
-                };
-                let told = self.as_told(framework, state);
-                let status = TaskStatus {
-                    agent_id: Some(agent_id.clone()),
-                    executor_id: Some(held.task.executor_id.clone()),
-                    unreachable_time: since,
-                    ..own_status(task_id.clone(), told, Reason::AgentRemoved, message.to_owned(), context)
-                };
+                let status = self.lost_status(framework, &held.task, loss, context);
+                let state = loss.verdict().0;
                 held.task.state = state;
                 held.task.remember(&status);
                 let shown = ViewEvent::TaskUpdated {
@@ -191,11 +218,53 @@ impl Master {
     }
 }
 
+impl Master {
+    /// What a framework is told of a task that is lost with its agent. Only those who know the finer states hear the finer
+    /// reason as well.
+    fn lost_status(
+        &self,
+        framework: FrameworkIndex,
+        task: &Task,
+        loss: Loss,
+        context: &mut MasterContext<'_>,
+    ) -> TaskStatus {
+        let (state, message) = loss.verdict();
+        let told = self.as_told(framework, state);
+        let reason = match told {
+            TaskState::GoneByOperator => Reason::AgentRemovedByOperator,
+            _ => Reason::AgentRemoved,
+        };
+        let unreachable_time = match loss {
+            Loss::Unreachable(since) => Some(since),
+            Loss::Left | Loss::Gone => None,
+        };
+        TaskStatus {
+            agent_id: Some(task.info.agent_id.clone()),
+            executor_id: Some(task.executor_id.clone()),
+            unreachable_time,
+            ..own_status(task.info.task_id.clone(), told, reason, message.to_owned(), context)
+        }
+    }
+}
+
 /// How an agent was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
     /// It may come back; its tasks may still run.
     Unreachable(WallTime),
-    /// It ended its tasks and left.
+    /// It ended its tasks and left, or its machine is down.
     Left,
+    /// An operator says that it never comes back.
+    Gone,
+}
+
+impl Loss {
+    /// The state of its tasks, and why. All frameworks hear TASK_LOST of an agent that left, as in Mesos.
+    const fn verdict(self) -> (TaskState, &'static str) {
+        match self {
+            Self::Unreachable(_) => (TaskState::Unreachable, "Agent is unreachable"),
+            Self::Left => (TaskState::Lost, "Agent was removed"),
+            Self::Gone => (TaskState::GoneByOperator, "Agent has been marked gone"),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::state::State;
 use super::{Master, Pending, Phase};
+use kaon_kernel::message::operator::Order;
 
 impl State {
     /// Asserts the balance of the books (L6). Cost: one walk over agents, offers and tasks.
@@ -60,9 +61,13 @@ impl State {
 pub(super) fn check_pending(master: &Master) {
     assert!(master.phase != Phase::Waiting || master.pending.is_empty(), "changes wait, but nobody leads");
     let subjects = master.pending.values().filter_map(|pending| match pending {
-        Pending::Unreachable(id) | Pending::Leave(id) => Some(id.as_str()),
+        Pending::Unreachable(id) | Pending::Leave(id) | Pending::Gone(id) => Some(id.as_str()),
         Pending::Remove(id) => Some(id.as_str()),
-        Pending::Admit(_) | Pending::Subscribe(_) | Pending::Order(..) => None,
+        Pending::Order(order, _) => match &**order {
+            Order::MarkGone { agent_id } => Some(agent_id.as_str()),
+            _ => None,
+        },
+        Pending::Admit(_) | Pending::Subscribe(_) | Pending::Update(_) | Pending::Drained(_) => None,
     });
     let mut subjects: Vec<&str> = subjects.collect();
     let all = subjects.len();

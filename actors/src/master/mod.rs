@@ -4,7 +4,9 @@
 //! [`subscription`] (frameworks in and back), [`offers`], [`accept`] and [`launch`] with [`validate`], [`operations`] (what
 //! becomes of resources; [`orders`]: at an operator's word), [`status`],
 //! [`reconcile`], [`control`] (kill, shutdown, messages), [`health`] (pings, agents out of reach), [`teardown`],
-//! [`recovery`] (the beginning of a term), [`settings`] (orders of operators). [`state`] is the only writer of the tables; [`view`] tells the read side.
+//! [`recovery`] (the beginning of a term), [`update`] (UPDATE_FRAMEWORK), orders of an [`operator`] about [`settings`],
+//! machines ([`maintenance`] with [`inverse`] offers) and agents ([`standing`]). [`state`] is the only writer of the tables
+//! of agents, frameworks, offers and tasks; [`view`] tells the read side.
 //!
 //! It leaves who gets what to the allocator, what must outlive it to the registrar, and streams to the proxies. It keeps
 //! L5 (nothing is told before the registrar has it), L6 (an offer is in one place), L7 (old terms change nothing).
@@ -17,19 +19,24 @@ mod control;
 mod group;
 mod health;
 mod invariants;
+mod inverse;
 mod launch;
+mod maintenance;
 mod offers;
 mod operations;
+mod operator;
 mod orders;
 mod reconcile;
 mod recovery;
 mod settings;
+mod standing;
 mod state;
 mod status;
 mod subscription;
 mod teardown;
 #[cfg(test)]
 mod tests;
+mod update;
 mod validate;
 mod view;
 
@@ -67,6 +74,10 @@ pub struct Master {
     conversions: Table<u64, orders::Conversion>,
     /// What operators have set, as the registry has it.
     settings: settings::Settings,
+    /// Which machines go, and who was asked to leave them.
+    maintenance: maintenance::Maintenance,
+    /// What operators have said about agents.
+    standing: standing::Standing,
     /// Counts statuses for the plant.
     statuses_seen: u64,
 }
@@ -109,8 +120,14 @@ enum Pending {
     Subscribe(Box<subscription::Subscription>),
     /// A framework is removed.
     Remove(kaon_kernel::id::FrameworkId),
-    /// An operator changes a setting, and waits on this stream.
+    /// A framework says something else of itself, and waits.
+    Update(Box<scheduler::FrameworkUpdate>),
+    /// An operator orders something, and waits on this stream.
     Order(Box<Order>, StreamId),
+    /// Nothing is on a draining agent any more.
+    Drained(kaon_kernel::id::AgentId),
+    /// A drained agent is gone.
+    Gone(kaon_kernel::id::AgentId),
 }
 
 /// What the master wakes up for.
@@ -169,6 +186,8 @@ impl Master {
             allocator: AllocatorBooks::default(),
             conversions: Table::default(),
             settings: settings::Settings::default(),
+            maintenance: maintenance::Maintenance::default(),
+            standing: standing::Standing::default(),
             statuses_seen: 0,
         }
     }
@@ -200,7 +219,10 @@ impl Master {
             Some(Pending::Leave(agent_id)) => self.on_left(&agent_id, context),
             Some(Pending::Subscribe(subscription)) => self.on_subscription_admitted(*subscription, context),
             Some(Pending::Remove(framework_id)) => self.on_framework_removed(&framework_id, context),
+            Some(Pending::Update(update)) => self.on_framework_update_written(*update, context),
             Some(Pending::Order(order, reply)) => self.on_ordered(*order, reply, context),
+            Some(Pending::Drained(agent_id)) => self.on_drained(&agent_id, context),
+            Some(Pending::Gone(agent_id)) => drop(self.on_gone(&agent_id, context)),
             // Of an earlier term of ours: what waited for it is gone.
             None => {}
         }
@@ -211,6 +233,7 @@ impl Master {
         match self.pending.swap_remove(&number) {
             Some(Pending::Admit(admission)) => self.on_admission_refused(&admission, &reason, context),
             Some(Pending::Subscribe(subscription)) => Self::turn_away(subscription.stream, &reason, context),
+            Some(Pending::Update(update)) => Self::answer(update.reply, Answer::Refused { reason }, context),
             Some(Pending::Order(_, reply)) => Self::answer(reply, Answer::Refused { reason }, context),
             Some(other) => panic!("the registrar refuses what can't be refused, {other:?}: {reason}"),
             None => {}
@@ -235,7 +258,7 @@ impl Actor for Master {
         use kaon_kernel::message::ArchivedMasterMessage as Message;
         match message {
             Message::Registrar(message) => match copy::<registrar::ToMaster, _>(message) {
-                registrar::ToMaster::Leading { term, registry } => self.on_leading(term, registry, context),
+                registrar::ToMaster::Leading { term, registry } => self.on_leading(term, *registry, context),
                 registrar::ToMaster::Following { .. } => self.on_following(context),
                 registrar::ToMaster::Applied { number } => self.on_applied(number, context),
                 registrar::ToMaster::Refused { number, reason } => self.on_refused(number, reason, context),
@@ -258,7 +281,7 @@ impl Actor for Master {
                 }
                 scheduler::ToMaster::Teardown { framework_id } => self.teardown(&framework_id, context),
                 scheduler::ToMaster::StreamClosed { stream } => self.on_stream_closed(stream, context),
-                scheduler::ToMaster::Order { order, reply } => self.on_order(order, reply, context),
+                scheduler::ToMaster::Order { order, reply } => self.on_order(*order, reply, context),
                 scheduler::ToMaster::Convert { agent_id, operation, reply } => {
                     self.on_convert(&agent_id, operation, reply, context);
                 }
@@ -267,8 +290,10 @@ impl Actor for Master {
                 allocator::ToMaster::Started => self.on_allocator_started(context),
                 allocator::ToMaster::Converted { number, is_done } => self.on_converted(number, is_done, context),
                 allocator::ToMaster::Granted { epoch, grants } => self.on_granted(epoch, grants, context),
+                allocator::ToMaster::Asked { epoch, asks } => self.on_asked(epoch, asks, context),
             },
         }
+        self.settle_drains(context);
     }
 
     fn on_timer(&mut self, timer: Timer, context: &mut MasterContext<'_>) {
@@ -366,6 +391,9 @@ impl Master {
                 self.on_accept(framework, offers, operations, refusal, context);
             }
             Call::Decline { offers, refusal } => self.on_decline(framework, offers, refusal, context),
+            Call::AnswerInverse { offers, answer, refusal } => {
+                self.on_answer_inverse(framework, offers, answer, refusal, context);
+            }
             Call::Revive { roles } => self.on_revive(framework, roles, context),
             Call::Suppress { roles } => self.on_suppress(framework, roles, context),
             Call::Kill { task_id, agent_id, grace } => self.on_kill(framework, task_id, agent_id, grace, context),
@@ -385,6 +413,7 @@ impl Master {
             }
             // A hint that the built-in allocator of Mesos ignores as well; demand is read from filters.
             Call::Request => context.count("master/messages_resource_request", 1),
+            Call::UpdateFramework(update) => self.on_update_framework(framework, update, context),
         }
     }
 }

@@ -47,7 +47,8 @@ impl Master {
                 // Its removal is under way to the allocator, and takes the grant with it.
                 continue;
             };
-            if !framework.is_connected() || !agent.connected {
+            let is_its = framework.is_connected() && framework.info.roles.contains(&grant.role);
+            if !is_its || !agent.connected || self.standing.is_deactivated(&agent.id) {
                 self.recover(grant, None, context);
                 continue;
             }
@@ -96,6 +97,7 @@ impl Master {
             attributes: agent.info.attributes.clone(),
             executors,
             domain: agent.info.domain.clone(),
+            unavailability: self.maintenance.unavailability(&agent.info),
         }
     }
 
@@ -265,7 +267,9 @@ impl Master {
             offers: framework.offer_rules.clone(),
         };
         self.allocate(&update, context);
-        self.allocate(&ToAllocator::ActivateFramework { framework: index }, context);
+        if self.state.frameworks[&index].is_connected() {
+            self.allocate(&ToAllocator::ActivateFramework { framework: index }, context);
+        }
     }
 
     pub(super) fn allocate_agent(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
@@ -304,9 +308,10 @@ impl Master {
             used: used.into_values().collect(),
         };
         self.allocate(&add, context);
-        if !agent.connected {
+        if !self.may_offer(index) {
             self.allocate(&ToAllocator::DeactivateAgent { agent: index }, context);
         }
+        self.allocate_unavailability(index, context);
     }
 
     /// The state that a framework is told of a loss: a finer word only to those who know it.

@@ -72,6 +72,9 @@ impl Master {
             Some(id) if self.state.unreachable_agents.contains_key(id) => {
                 (TaskState::Unreachable, "Task's agent is unreachable", self.state.unreachable_agents.get(id).copied())
             }
+            Some(id) if self.standing.gone.contains_key(id) => {
+                (TaskState::GoneByOperator, "Task's agent is gone", None)
+            }
             _ => (TaskState::Unknown, "Task is unknown", None),
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! The registry tells which agents and frameworks there are; agents tell what they run; frameworks subscribe again.
 
+use super::maintenance::Maintenance;
 use super::settings::Settings;
+use super::standing::Standing;
 use super::state::{Proxy, State};
 use super::{Leadership, Master, MasterContext, Phase, Timer};
 use kaon_kernel::actor::{ActorKind, Address, HostId, Term};
@@ -38,6 +40,9 @@ impl Master {
                 self.state.unreachable_agents.insert(id, since);
             }
         }
+        self.standing = Standing::new(registry.orders, registry.gone);
+        self.maintenance = Maintenance::new(registry.schedule, registry.down);
+        self.show_maintenance(context);
         for agent in registry.agents {
             self.show_recovered_agent(&agent, context);
             if let Some(id) = agent.info.id.clone() {
@@ -93,6 +98,8 @@ impl Master {
         self.pending.clear();
         self.admitting.clear();
         self.drop_conversions(context);
+        self.maintenance = Maintenance::default();
+        self.standing = Standing::default();
     }
 
     /// The allocator began, knowing nothing.
@@ -109,6 +116,8 @@ impl Master {
         self.drop_conversions(context);
         let begin = ToAllocator::Begin { epoch: self.allocator.epoch, weights: self.settings.weights() };
         self.send_allocator(&begin, context);
+        // It knows of nobody that was asked, and asks them anew.
+        self.rescind_inverse(|_| true, true, context);
         self.send_allocator(&ToAllocator::SetQuotas { quotas: self.settings.quotas() }, context);
         if let Some(hostnames) = &self.config.whitelist {
             self.send_allocator(&ToAllocator::SetWhitelist { hostnames: Some(hostnames.clone()) }, context);

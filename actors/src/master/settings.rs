@@ -1,15 +1,12 @@
-//! Orders of operators: quotas and weights of roles.
+//! Settings of operators: quotas and weights of roles.
 //!
-//! An order is checked, put into the registry, and takes effect when it is there: the allocator is told, and what lies in
-//! offers made by the old settings is taken back. Mesos: `src/master/quota_handler.cpp`, `weights_handler.cpp`;
-//! reference 7.1 (UPDATE_QUOTA, UPDATE_WEIGHTS) and 11.2.
+//! When one takes effect the allocator is told, and what lies in offers made by the old settings is taken back. Mesos: `src/master/quota_handler.cpp`,
+//! `weights_handler.cpp`; reference 7.1 (UPDATE_QUOTA, UPDATE_WEIGHTS) and 11.2.
 
-use super::{Master, MasterConfig, MasterContext, Pending};
-use kaon_kernel::actor::StreamId;
+use super::{Master, MasterConfig, MasterContext};
 use kaon_kernel::id::{OfferId, RoleName};
 use kaon_kernel::message::allocator::ToAllocator;
-use kaon_kernel::message::operator::{Answer, Order, SETTINGS_MAX};
-use kaon_kernel::message::registrar::RegistryOperation;
+use kaon_kernel::message::operator::{Answer, SETTINGS_MAX};
 use kaon_kernel::message::view::{SettingsView, ViewEvent};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::quota::Quota;
@@ -42,50 +39,31 @@ impl Settings {
         self.quotas.iter().map(|(role, quota)| (role.clone(), quota.clone())).collect()
     }
 
-    fn take(&mut self, order: &Order) {
-        match order {
-            Order::SetQuotas { quotas, .. } => {
-                for (role, quota) in quotas {
-                    match quota.is_default() {
-                        true => self.quotas.remove(role),
-                        false => self.quotas.insert(role.clone(), quota.clone()),
-                    };
-                }
-            }
-            Order::SetWeights { weights } => self.weights.extend(weights.iter().cloned()),
+    fn take_quotas(&mut self, quotas: &[(RoleName, Quota)]) {
+        for (role, quota) in quotas {
+            match quota.is_default() {
+                true => self.quotas.remove(role),
+                false => self.quotas.insert(role.clone(), quota.clone()),
+            };
         }
     }
 }
 
 impl Master {
-    /// An operator changes a setting.
-    pub(super) fn on_order(&mut self, order: Order, reply: StreamId, context: &mut MasterContext<'_>) {
-        if self.leadership().is_none() {
-            let reason = "this master does not lead (any more)".to_owned();
-            return Self::answer(reply, Answer::Unavailable { reason }, context);
-        }
-        if let Err(reason) = self.check_order(&order) {
-            context.count("master/orders_refused", 1);
-            return Self::answer(reply, Answer::Refused { reason }, context);
-        }
-        let operation = match &order {
-            Order::SetQuotas { quotas, .. } => RegistryOperation::SetQuotas { quotas: quotas.clone() },
-            Order::SetWeights { weights } => RegistryOperation::SetWeights { weights: weights.clone() },
-        };
-        if !self.register(operation, Pending::Order(Box::new(order), reply), context) {
-            let reason = "too many changes wait for the registry".to_owned();
-            Self::answer(reply, Answer::Unavailable { reason }, context);
-        }
+    /// The registry has quotas: they take effect.
+    pub(super) fn on_quotas_set(&mut self, quotas: Vec<(RoleName, Quota)>, context: &mut MasterContext<'_>) -> Answer {
+        self.settings.take_quotas(&quotas);
+        self.on_set(&ToAllocator::SetQuotas { quotas }, context)
     }
 
-    /// The registry has it: it takes effect.
-    pub(super) fn on_ordered(&mut self, order: Order, reply: StreamId, context: &mut MasterContext<'_>) {
-        self.settings.take(&order);
-        let message = match order {
-            Order::SetQuotas { quotas, .. } => ToAllocator::SetQuotas { quotas },
-            Order::SetWeights { weights } => ToAllocator::SetWeights { weights },
-        };
-        self.allocate(&message, context);
+    /// The registry has weights: they take effect.
+    pub(super) fn on_weights_set(&mut self, weights: Vec<(RoleName, u32)>, context: &mut MasterContext<'_>) -> Answer {
+        self.settings.weights.extend(weights.iter().cloned());
+        self.on_set(&ToAllocator::SetWeights { weights }, context)
+    }
+
+    fn on_set(&mut self, setting: &ToAllocator, context: &mut MasterContext<'_>) -> Answer {
+        self.allocate(setting, context);
         // Mesos takes back as many offers as the new guarantees need, and for weights all; here it is always all. The
         // allocator hands them out again at once, by the new rules.
         let offers: Vec<OfferId> = self.state.offers.keys().copied().collect();
@@ -93,7 +71,7 @@ impl Master {
             self.rescind(id, context);
         }
         self.show_settings(context);
-        Self::answer(reply, Answer::Done, context);
+        Answer::Done
     }
 
     pub(super) fn show_settings(&self, context: &mut MasterContext<'_>) {
@@ -101,17 +79,7 @@ impl Master {
         context.emit(Self::VIEW, &ViewEvent::Settings(view));
     }
 
-    /// The one event on the stream of an order.
-    pub(super) fn answer(reply: StreamId, answer: Answer, context: &mut MasterContext<'_>) {
-        context.emit(reply, &answer);
-        context.close(reply);
-    }
-
-    fn check_order(&self, order: &Order) -> Result<(), String> {
-        let roles: Vec<&RoleName> = match order {
-            Order::SetQuotas { quotas, .. } => quotas.iter().map(|(role, _)| role).collect(),
-            Order::SetWeights { weights } => weights.iter().map(|(role, _)| role).collect(),
-        };
+    fn check_roles<'a>(&self, roles: impl Iterator<Item = &'a RoleName>) -> Result<(), String> {
         let mut seen = Set::default();
         for role in roles {
             if !self.may_use(role) {
@@ -121,21 +89,26 @@ impl Master {
                 return Err(format!("role '{role}' is named twice"));
             }
         }
-        let mut after = self.settings.clone();
-        after.take(order);
-        if after.quotas.len().max(after.weights.len()) > SETTINGS_MAX {
-            return Err(format!("at most {SETTINGS_MAX} roles can have a quota or a weight"));
-        }
-        match order {
-            Order::SetQuotas { quotas, force } => self.check_quotas(quotas, *force, &after),
-            Order::SetWeights { weights } => match weights.iter().find(|(_, weight)| *weight == 0) {
-                Some((role, _)) => Err(format!("the weight of role '{role}' is not above zero")),
-                None => Ok(()),
-            },
+        Ok(())
+    }
+
+    /// Whether weights can be set.
+    pub(super) fn check_weights(&self, weights: &[(RoleName, u32)]) -> Result<(), String> {
+        self.check_roles(weights.iter().map(|(role, _)| role))?;
+        let new = weights.iter().filter(|(role, _)| !self.settings.weights.contains_key(role)).count();
+        check_room(self.settings.weights.len() + new)?;
+        match weights.iter().find(|(_, weight)| *weight == 0) {
+            Some((role, _)) => Err(format!("the weight of role '{role}' is not above zero")),
+            None => Ok(()),
         }
     }
 
-    fn check_quotas(&self, quotas: &[(RoleName, Quota)], force: bool, after: &Settings) -> Result<(), String> {
+    /// Whether quotas can be set.
+    pub(super) fn check_quotas(&self, quotas: &[(RoleName, Quota)], force: bool) -> Result<(), String> {
+        self.check_roles(quotas.iter().map(|(role, _)| role))?;
+        let mut after = self.settings.clone();
+        after.take_quotas(quotas);
+        check_room(after.quotas.len())?;
         for (role, quota) in quotas {
             if role.as_str().contains('/') {
                 return Err(format!("role '{role}' is not at the top of its tree: only those have a quota"));
@@ -151,7 +124,7 @@ impl Master {
         if force {
             return Ok(());
         }
-        self.check_capacity(after)?;
+        self.check_capacity(&after)?;
         quotas.iter().try_for_each(|(role, quota)| self.check_consumption(role, quota))
     }
 
@@ -221,5 +194,12 @@ impl Master {
             consumed.add(&agent.total().filter(|entry| entry.reservation_role().is_some_and(is_its)));
         }
         consumed
+    }
+}
+
+fn check_room(after: usize) -> Result<(), String> {
+    match after <= SETTINGS_MAX {
+        true => Ok(()),
+        false => Err(format!("at most {SETTINGS_MAX} roles can have a quota or a weight")),
     }
 }

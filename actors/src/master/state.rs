@@ -328,10 +328,15 @@ impl State {
 
     // Offers.
 
+    /// A number for an offer or an inverse offer.
+    pub(super) fn take_offer_number(&mut self) -> OfferId {
+        self.last_offer += 1;
+        OfferId(self.last_offer)
+    }
+
     /// Puts granted resources into an offer.
     pub(super) fn hold_offer(&mut self, grant: Grant) -> OfferId {
-        self.last_offer += 1;
-        let id = OfferId(self.last_offer);
+        let id = self.take_offer_number();
         let agent = &mut self.agents[&grant.agent];
         let added = agent.offered.add(&grant.resources);
         added.unwrap_or_else(|error| panic!("offer {id:?} on {}: {error}", agent.id));
@@ -430,6 +435,14 @@ impl State {
         if kept.len() > UNREACHABLE_TASKS_MAX {
             kept.shift_remove_index(0);
         }
+    }
+
+    /// Takes out the tasks that were on an agent when it fell out of reach.
+    pub(super) fn take_unreachable(&mut self, framework: FrameworkIndex, agent_id: &AgentId) -> Vec<Task> {
+        let kept = &mut self.frameworks[&framework].unreachable_tasks;
+        let there = kept.iter().filter(|(_, (_, task))| task.info.agent_id == *agent_id);
+        let there: Vec<TaskId> = there.map(|(task_id, _)| task_id.clone()).collect();
+        there.iter().filter_map(|task_id| kept.shift_remove(task_id)).map(|(_, task)| task).collect()
     }
 
     /// Enters an executor and charges its own resources.

@@ -4,7 +4,6 @@
 
 use super::state::Proxy;
 use super::{Master, MasterContext, Pending, Timer};
-use crate::constraints::Constrained;
 use kaon_kernel::actor::{ActorKind, Address, ChildSpec, StreamId};
 use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::FrameworkInfo;
@@ -40,13 +39,8 @@ impl Master {
                 context,
             );
         };
-        if let Some(role) = subscription.info.roles.iter().find(|role| !self.may_use(role)) {
-            let reason = format!("Role '{role}' is not present in the master's --roles");
+        if let Err(reason) = self.check_framework(&subscription.info, &subscription.offers) {
             return Self::turn_away(subscription.stream, &reason, context);
-        }
-        let mut constraints = subscription.offers.constraints.iter();
-        if let Some(error) = constraints.find_map(|(_, constraints)| Constrained::new(constraints).err()) {
-            return Self::turn_away(subscription.stream, &format!("Invalid offer constraints: {error}"), context);
         }
         let master_id = leadership.master_id.clone();
         let id = subscription.info.id.clone().unwrap_or_else(|| {
@@ -104,6 +98,7 @@ impl Master {
         };
         // On a failover the outstanding offers are discarded without a rescind: the new scheduler never saw them.
         self.recover_offers(index, context);
+        self.rescind_inverse(|asked| asked.framework == index, false, context);
         let proxy = Self::proxy_address(index, context);
         let framework = &mut self.state.frameworks[&index];
         if !is_new && !framework.recovered {
@@ -139,9 +134,9 @@ impl Master {
     }
 
     /// The agents that run its tasks keep a copy of its words.
-    fn tell_agents_of(&self, index: FrameworkIndex, context: &mut MasterContext<'_>) {
+    pub(super) fn tell_agents_of(&self, index: FrameworkIndex, context: &mut MasterContext<'_>) {
         let framework = &self.state.frameworks[&index];
-        let agents: kaon_kernel::table::Set<_> = framework.tasks.values().map(|held| held.agent).collect();
+        let agents = self.agents_of(index);
         for agent in agents.iter().map(|agent| &self.state.agents[agent]).filter(|agent| agent.connected) {
             let update = ToAgent::UpdateFramework { framework: Box::new(framework.info.clone()) };
             context.send(agent.address, &AgentMessage::Master(update));
@@ -183,6 +178,7 @@ impl Master {
         for offer in offers {
             self.rescind(offer, context);
         }
+        self.rescind_inverse(|asked| asked.framework == index, true, context);
     }
 
     /// The stream of a framework is gone; a newer one may stand already.
@@ -203,6 +199,7 @@ impl Master {
 
     fn disconnect_framework(&mut self, index: FrameworkIndex, context: &mut MasterContext<'_>) {
         self.recover_offers(index, context);
+        self.rescind_inverse(|asked| asked.framework == index, false, context);
         let framework = &mut self.state.frameworks[&index];
         framework.stream = None;
         let patience = framework.info.failover_timeout;

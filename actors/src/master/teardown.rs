@@ -30,6 +30,7 @@ impl Master {
     pub(super) fn on_framework_removed(&mut self, id: &FrameworkId, context: &mut MasterContext<'_>) {
         let Some(index) = self.state.framework_index(id.as_str()) else { return };
         self.recover_offers(index, context);
+        self.rescind_inverse(|asked| asked.framework == index, false, context);
         // Agents that are away learn of it when they report the framework again.
         let agents: Vec<AgentIndex> = self.agents_of(index).into_iter().collect();
         for agent in &agents {
@@ -60,7 +61,8 @@ impl Master {
         context.emit(Self::VIEW, &ViewEvent::FrameworkRemoved { framework_id: id.clone(), at: context.wall() });
     }
 
-    fn agents_of(&self, index: FrameworkIndex) -> Set<AgentIndex> {
+    /// The agents that run something of a framework. Cost: all agents, and the framework's tasks.
+    pub(super) fn agents_of(&self, index: FrameworkIndex) -> Set<AgentIndex> {
         let with_executors =
             self.state.agents.iter().filter(|(_, agent)| agent.executors.keys().any(|(owner, _)| *owner == index));
         let mut agents: Set<AgentIndex> = with_executors.map(|(agent, _)| *agent).collect();

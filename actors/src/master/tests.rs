@@ -2,6 +2,8 @@
 
 mod conversation;
 mod group;
+mod operating;
 mod operations;
 mod play;
 mod settings;
+mod update;

@@ -15,9 +15,11 @@ impl Master {
             info: agent.info.clone(),
             converted: agent.converted().map(|total| Box::new(total.clone())),
             registered: true,
-            active: agent.connected,
+            connected: agent.connected,
+            active: self.may_offer(index),
             registered_time: agent.registered_time,
             reregistered_time: agent.reregistered_time,
+            orders: self.standing.orders.get(&agent.id).cloned().map(Box::new),
         };
         context.emit(Self::VIEW, &ViewEvent::Agent(view));
     }
@@ -48,9 +50,11 @@ impl Master {
             info: agent.info.clone(),
             converted: None,
             registered: false,
+            connected: false,
             active: false,
             registered_time: context.wall(),
             reregistered_time: None,
+            orders: agent.info.id.as_ref().and_then(|id| self.standing.orders.get(id)).cloned().map(Box::new),
         };
         context.emit(Self::VIEW, &ViewEvent::Agent(view));
     }

@@ -7,17 +7,17 @@
 //! Sources: Mesos `master/registry_operations.cpp` for what admitting, marking and removing mean;
 //! `--registry_max_agent_count` and its pruning of the oldest for the bounds. Mesos keeps no frameworks; we do.
 
-use core::borrow::Borrow;
-use core::hash::Hash;
+use super::rows::Rows;
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{BODY_BYTES_MAX, RootSerialize};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, FrameworkId, RoleName};
-use kaon_kernel::message::registrar::{AdmittedAgent, REMOVED_MAX, Registry, RegistryOperation, UNREACHABLE_MAX};
+use kaon_kernel::maintenance::{AgentOrders, MachineId, Window};
+use kaon_kernel::message::registrar::{
+    AdmittedAgent, GONE_MAX, REMOVED_MAX, Registry, RegistryOperation, UNREACHABLE_MAX,
+};
 use kaon_kernel::quota::Quota;
-use kaon_kernel::table::Table;
 use kaon_kernel::time::WallTime;
-use std::collections::BTreeMap;
 
 /// The largest registry in bytes of its archive. It travels in one frame, to the master and to a registrar that lags
 /// too far behind; a 1/16 of the frame is left for what goes around it. Room for 20,000 agents of 780 bytes.
@@ -30,19 +30,25 @@ pub struct Limits {
     pub unreachable_max: usize,
     /// Removed frameworks; beyond, the oldest is forgotten.
     pub removed_max: usize,
-    /// Bytes of all tables. Beyond, the oldest agents out of reach are forgotten, then the oldest removed frameworks;
-    /// what does not fit even then is not admitted.
+    /// Agents that are gone; beyond, the oldest is forgotten.
+    pub gone_max: usize,
+    /// Bytes of all tables. Beyond, the oldest agents out of reach are forgotten, then the oldest removed frameworks,
+    /// then the oldest agents that are gone; what does not fit even then is not admitted.
     pub bytes_max: usize,
 }
 
 impl Limits {
     /// The bounds of every real group.
-    pub const DEFAULT: Self =
-        Self { unreachable_max: UNREACHABLE_MAX, removed_max: REMOVED_MAX, bytes_max: REGISTRY_BYTES_MAX };
+    pub const DEFAULT: Self = Self {
+        unreachable_max: UNREACHABLE_MAX,
+        removed_max: REMOVED_MAX,
+        gone_max: GONE_MAX,
+        bytes_max: REGISTRY_BYTES_MAX,
+    };
 }
 
 /// Why an operation changed nothing although it asked for something that does not hold. The master checks all of these
-/// first, except the last.
+/// first, except the last: one of the others is heard of only when two changes crossed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
     /// An admission without an id.
@@ -54,6 +60,15 @@ pub enum Ignored {
     /// The framework was removed and may not come back.
     #[error("the framework was removed")]
     Removed,
+    /// The agent was marked gone and may not come back.
+    #[error("the agent was marked gone")]
+    Gone,
+    /// The agent is neither in the pool nor out of reach.
+    #[error("the agent is not known")]
+    UnknownAgent,
+    /// A machine is not scheduled for maintenance.
+    #[error("a machine is not part of a maintenance schedule")]
+    Unscheduled,
     /// The registry is as large as [`Limits::bytes_max`] allows, and nothing can be forgotten.
     #[error("the registry is full")]
     Full,
@@ -64,12 +79,19 @@ pub enum Ignored {
 #[derive(Clone, Debug)]
 pub struct Book {
     limits: Limits,
-    agents: Rows<AgentId, AdmittedAgent>,
-    unreachable: Rows<AgentId, (AdmittedAgent, WallTime)>,
+    pub(super) agents: Rows<AgentId, AdmittedAgent>,
+    pub(super) unreachable: Rows<AgentId, (AdmittedAgent, WallTime)>,
     frameworks: Rows<FrameworkId, FrameworkInfo>,
     removed: Rows<FrameworkId, WallTime>,
     quotas: Rows<RoleName, Quota>,
     weights: Rows<RoleName, u32>,
+    /// Of agents in the two tables above only.
+    pub(super) orders: Rows<AgentId, AgentOrders>,
+    pub(super) gone: Rows<AgentId, WallTime>,
+    pub(super) schedule: Vec<Window>,
+    pub(super) down: Vec<MachineId>,
+    /// What the schedule and the list of machines that are down take.
+    pub(super) schedule_bytes: usize,
 }
 
 impl Book {
@@ -77,7 +99,23 @@ impl Book {
     pub fn new(limits: Limits) -> Self {
         let (agents, unreachable) = (Rows::default(), Rows::default());
         let (frameworks, removed) = (Rows::default(), Rows::default());
-        Self { limits, agents, unreachable, frameworks, removed, quotas: Rows::default(), weights: Rows::default() }
+        let (quotas, weights, orders, gone) = (Rows::default(), Rows::default(), Rows::default(), Rows::default());
+        let (schedule, down) = (Vec::new(), Vec::new());
+        let schedule_bytes = schedule_bytes(&schedule, &down);
+        Self {
+            limits,
+            agents,
+            unreachable,
+            frameworks,
+            removed,
+            quotas,
+            weights,
+            orders,
+            gone,
+            schedule,
+            down,
+            schedule_bytes,
+        }
     }
 
     /// A registry as it was written down; `None` when it could not have come from [`Book::registry`]: a row without an
@@ -107,6 +145,16 @@ impl Book {
             let bytes = setting_bytes(&role, &weight);
             book.weights.push(role, bytes, weight)?;
         }
+        for (id, orders) in registry.orders {
+            let bytes = setting_bytes(&id, &orders);
+            book.orders.push(id, bytes, orders)?;
+        }
+        for (id, since) in registry.gone {
+            let bytes = archive_bytes(&id);
+            book.gone.push(id, bytes, since)?;
+        }
+        book.schedule_bytes = schedule_bytes(&registry.schedule, &registry.down);
+        (book.schedule, book.down) = (registry.schedule, registry.down);
         Some(book)
     }
 
@@ -119,17 +167,22 @@ impl Book {
             removed: self.removed.iter().map(|(id, since)| (id.clone(), *since)).collect(),
             quotas: self.quotas.iter().map(|(role, quota)| (role.clone(), quota.clone())).collect(),
             weights: self.weights.iter().map(|(role, weight)| (role.clone(), *weight)).collect(),
+            schedule: self.schedule.clone(),
+            down: self.down.clone(),
+            orders: self.orders.iter().map(|(id, orders)| (id.clone(), orders.clone())).collect(),
+            gone: self.gone.iter().map(|(id, since)| (id.clone(), *since)).collect(),
         }
     }
 
     /// How large the registry is, in bytes of its archive; somewhat more than it will be.
     pub fn bytes(&self) -> usize {
-        self.kept_bytes() + self.unreachable.bytes + self.removed.bytes
+        self.kept_bytes() + self.unreachable.bytes + self.removed.bytes + self.gone.bytes
     }
 
     /// How large that is which is never forgotten.
     fn kept_bytes(&self) -> usize {
-        self.agents.bytes + self.frameworks.bytes + self.quotas.bytes + self.weights.bytes
+        let settings = self.quotas.bytes + self.weights.bytes + self.orders.bytes + self.schedule_bytes;
+        self.agents.bytes + self.frameworks.bytes + settings
     }
 
     /// Applies one operation. An error says that it asked for what does not hold, and that nothing has changed.
@@ -144,6 +197,7 @@ impl Book {
             RegistryOperation::RemoveAgent { agent_id } => {
                 self.agents.remove(agent_id.as_str());
                 self.unreachable.remove(agent_id.as_str());
+                self.orders.remove(agent_id.as_str());
             }
             RegistryOperation::AdmitFramework { info } => self.admit_framework(info)?,
             RegistryOperation::RemoveFramework { framework_id, since } => {
@@ -155,6 +209,16 @@ impl Book {
             }
             RegistryOperation::SetQuotas { quotas } => self.set_quotas(quotas)?,
             RegistryOperation::SetWeights { weights } => self.set_weights(weights)?,
+            RegistryOperation::SetSchedule { windows } => self.set_schedule(windows)?,
+            RegistryOperation::StartMaintenance { machines } => self.start_maintenance(machines)?,
+            RegistryOperation::StopMaintenance { machines } => self.stop_maintenance(&machines),
+            RegistryOperation::DrainAgent { agent_id, config, since } => self.drain_agent(agent_id, config, since)?,
+            RegistryOperation::MarkDrained { agent_id } => self.mark_drained(agent_id),
+            RegistryOperation::DeactivateAgent { agent_id } => self.deactivate_agent(agent_id)?,
+            RegistryOperation::ReactivateAgent { agent_id } => {
+                self.orders.remove(agent_id.as_str());
+            }
+            RegistryOperation::MarkGone { agent_id, since } => self.mark_gone(agent_id, since),
         }
         self.shed();
         Ok(())
@@ -162,6 +226,9 @@ impl Book {
 
     fn admit_agent(&mut self, info: AgentInfo, identity: String) -> Result<(), Ignored> {
         let id = info.id.clone().ok_or(Ignored::Unnamed)?;
+        if self.gone.has(id.as_str()) {
+            return Err(Ignored::Gone);
+        }
         let known = self.agents.find(id.as_str());
         let known = known.or_else(|| self.unreachable.find(id.as_str()).map(|(agent, _)| agent));
         if known.is_some_and(|agent| agent.identity != identity) {
@@ -222,29 +289,43 @@ impl Book {
     }
 
     /// Whether a row of `bytes` in place of one of `before` fits once all is forgotten that may be.
-    fn check_room(&self, bytes: usize, before: usize) -> Result<(), Ignored> {
+    pub(super) fn check_room(&self, bytes: usize, before: usize) -> Result<(), Ignored> {
         let kept = self.kept_bytes() - before;
         if kept + bytes > self.limits.bytes_max { Err(Ignored::Full) } else { Ok(()) }
     }
 
     fn shed(&mut self) {
         while self.unreachable.len() > self.limits.unreachable_max {
-            self.unreachable.pop_oldest();
+            self.forget_unreachable();
         }
         while self.removed.len() > self.limits.removed_max {
             self.removed.pop_oldest();
         }
+        while self.gone.len() > self.limits.gone_max {
+            self.gone.pop_oldest();
+        }
         while self.bytes() > self.limits.bytes_max {
-            if !self.unreachable.pop_oldest() && !self.removed.pop_oldest() {
+            if !self.forget_unreachable() && self.removed.pop_oldest().is_none() && self.gone.pop_oldest().is_none() {
                 break;
             }
         }
+    }
+
+    /// Forgets the agent that is out of reach for longest, and what was ordered about it.
+    fn forget_unreachable(&mut self) -> bool {
+        let forgotten = self.unreachable.pop_oldest();
+        if let Some(id) = &forgotten {
+            self.orders.remove(id.as_str());
+        }
+        forgotten.is_some()
     }
 
     /// Asserts the bounds and that indexes and rows agree. Constant cost.
     pub fn invariants(&self) {
         assert!(self.unreachable.len() <= self.limits.unreachable_max);
         assert!(self.removed.len() <= self.limits.removed_max);
+        assert!(self.gone.len() <= self.limits.gone_max);
+        assert!(self.orders.len() <= self.agents.len() + self.unreachable.len(), "orders about nobody");
         assert!(self.bytes() <= self.limits.bytes_max, "registry of {} bytes", self.bytes());
         self.agents.invariants();
         self.unreachable.invariants();
@@ -252,6 +333,8 @@ impl Book {
         self.removed.invariants();
         self.quotas.invariants();
         self.weights.invariants();
+        self.orders.invariants();
+        self.gone.invariants();
     }
 }
 
@@ -260,88 +343,24 @@ fn agent_bytes(info: &AgentInfo, identity: &String) -> usize {
     archive_bytes(info) + archive_bytes(identity)
 }
 
-/// What a role's setting may take in the archive.
-fn setting_bytes<T: for<'a> RootSerialize<'a>>(role: &RoleName, value: &T) -> usize {
-    archive_bytes(role) + archive_bytes(value)
+/// What a row of a key and a value may take in the archive.
+pub(super) fn setting_bytes<K, T>(key: &K, value: &T) -> usize
+where
+    K: for<'a> RootSerialize<'a>,
+    T: for<'a> RootSerialize<'a>,
+{
+    archive_bytes(key) + archive_bytes(value)
+}
+
+/// What the schedule of maintenance may take in the archive.
+pub(super) fn schedule_bytes(schedule: &Vec<Window>, down: &Vec<MachineId>) -> usize {
+    setting_bytes(schedule, down)
 }
 
 /// What a value may take inside a larger archive: its own archive, and something for padding and for its row.
-fn archive_bytes<T: for<'a> RootSerialize<'a>>(value: &T) -> usize {
+pub(super) fn archive_bytes<T: for<'a> RootSerialize<'a>>(value: &T) -> usize {
     let buffer = kaon_kernel::frame::Buffer::with_capacity(512);
     let written = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(value, buffer);
     let bytes = written.expect("writing to memory can't fail").len();
     bytes + bytes / 16 + 32
-}
-
-/// Rows in order of their coming, found by their key.
-#[derive(Clone, Debug)]
-struct Rows<K, V> {
-    places: Table<K, u64>,
-    rows: BTreeMap<u64, (K, usize, V)>,
-    next: u64,
-    bytes: usize,
-}
-
-impl<K, V> Default for Rows<K, V> {
-    fn default() -> Self {
-        Self { places: Table::default(), rows: BTreeMap::new(), next: 0, bytes: 0 }
-    }
-}
-
-impl<K: Clone + Eq + Hash + Borrow<str>, V> Rows<K, V> {
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.places.contains_key(key)
-    }
-
-    fn find(&self, key: &str) -> Option<&V> {
-        let place = self.places.get(key)?;
-        self.rows.get(place).map(|(_, _, value)| value)
-    }
-
-    fn bytes_of(&self, key: &str) -> usize {
-        let row = self.places.get(key).and_then(|place| self.rows.get(place));
-        row.map_or(0, |(_, bytes, _)| *bytes)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.rows.values().map(|(key, _, value)| (key, value))
-    }
-
-    /// Writes a row in its old place, or as the newest.
-    fn put(&mut self, key: K, bytes: usize, value: V) {
-        let place = *self.places.entry(key.clone()).or_insert(self.next);
-        self.next = self.next.max(place + 1);
-        self.bytes += bytes;
-        if let Some((_, before, _)) = self.rows.insert(place, (key, bytes, value)) {
-            self.bytes -= before;
-        }
-    }
-
-    /// Adds the newest row; `None` when the key has one already.
-    fn push(&mut self, key: K, bytes: usize, value: V) -> Option<()> {
-        (!self.has(key.borrow())).then(|| self.put(key, bytes, value))
-    }
-
-    fn remove(&mut self, key: &str) -> Option<(usize, V)> {
-        let place = self.places.swap_remove(key)?;
-        let (_, bytes, value) = self.rows.remove(&place)?;
-        self.bytes -= bytes;
-        Some((bytes, value))
-    }
-
-    fn pop_oldest(&mut self) -> bool {
-        let Some((_, (key, bytes, _))) = self.rows.pop_first() else { return false };
-        self.bytes -= bytes;
-        self.places.swap_remove(key.borrow());
-        true
-    }
-
-    fn invariants(&self) {
-        assert_eq!(self.places.len(), self.rows.len(), "index and rows");
-        assert!(self.rows.last_key_value().is_none_or(|(place, _)| *place < self.next));
-    }
 }

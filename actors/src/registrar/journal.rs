@@ -19,7 +19,7 @@ use kaon_kernel::message::registrar::{Registry, RegistryOperation};
 use rkyv::Archive;
 
 /// Version of the records' layout, also when [`RegistryOperation`] or [`Registry`] change theirs.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The largest index and term that are believed; beyond lies damage.
 pub(super) const COUNT_MAX: u64 = 1 << 60;

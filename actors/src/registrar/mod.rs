@@ -28,6 +28,8 @@ mod consensus;
 mod engine;
 mod journal;
 mod log;
+mod rows;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -316,7 +318,7 @@ impl Registrar {
         master.waiting.clear();
         master.proposed.clear();
         let word = match news {
-            Told::Leading(term) => ToMaster::Leading { term: Term(term), registry: self.book.registry() },
+            Told::Leading(term) => ToMaster::Leading { term: Term(term), registry: Box::new(self.book.registry()) },
             _ => ToMaster::Following { leader },
         };
         context.send(Address::only(context.me().host, ActorKind::Master), &MasterMessage::Registrar(word));
@@ -408,6 +410,9 @@ fn ignored_name(ignored: Ignored) -> &'static str {
         Ignored::Unnamed => "registrar/operations_ignored/unnamed",
         Ignored::Identity => "registrar/operations_ignored/identity",
         Ignored::Removed => "registrar/operations_ignored/removed",
+        Ignored::Gone => "registrar/operations_ignored/gone",
+        Ignored::UnknownAgent => "registrar/operations_ignored/unknown_agent",
+        Ignored::Unscheduled => "registrar/operations_ignored/unscheduled",
         Ignored::Full => "registrar/operations_ignored/full",
     }
 }

@@ -11,7 +11,7 @@ use raft::prelude::{ConfState, Entry, Message, MessageType, Snapshot};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the layout, also when the operations in it change theirs.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 enum Kind {

@@ -31,6 +31,7 @@ fn event() -> FrameworkEvent {
         attributes: Vec::new(),
         executors: Vec::new(),
         domain: None,
+        unavailability: None,
     });
     FrameworkEvent::Offers {
         master_id: MasterId::trusted(master),

@@ -53,6 +53,7 @@ impl World {
             hostname: "localhost".to_owned(),
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: address.port(),
+            domain: None,
             cluster: None,
             flags: Default::default(),
             metrics: Arc::new(move || {

@@ -1,7 +1,9 @@
-//! The commands of operators: `kaon explain`, `kaon quota`, `kaon weight`, `kaon contest`.
+//! The commands of operators: `kaon explain`, `kaon quota`, `kaon weight`, `kaon drain` and its siblings,
+//! `kaon maintenance`, `kaon contest`.
 
 use super::Api;
 use clap::{Args, Subcommand};
+use std::path::PathBuf;
 
 /// `kaon explain`.
 #[derive(Args, Debug, Clone)]
@@ -100,4 +102,57 @@ pub(crate) struct Contest {
     /// List the rows, and try none.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+/// `kaon deactivate`, `kaon reactivate`, `kaon gone`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct AgentOrder {
+    /// The agent's id, as `kaon agents` lists it.
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) api: Api,
+}
+
+/// `kaon drain`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Drain {
+    /// The agent's id, as `kaon agents` lists it.
+    pub(crate) id: String,
+    /// The longest time that a task has to end, in seconds; each has its own when not given.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) grace: Option<u32>,
+    /// Say that the agent is gone once nothing is on it any more.
+    #[arg(long)]
+    pub(crate) mark_gone: bool,
+    #[command(flatten)]
+    pub(crate) api: Api,
+}
+
+/// `kaon maintenance`.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Maintenance {
+    /// Show the schedule, what frameworks say to it, and which machines are down, as JSON.
+    Show(Api),
+    /// Replace the schedule by that of a file: a JSON object with `windows`, as UPDATE_MAINTENANCE_SCHEDULE takes it.
+    Set {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Take scheduled machines down: their agents are shut down and stay out.
+    Start(Machines),
+    /// Bring machines up again: their agents may come back, and they leave the schedule.
+    Stop(Machines),
+}
+
+/// `kaon maintenance start`, `kaon maintenance stop`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Machines {
+    /// The machines as the schedule names them.
+    #[arg(required = true, value_name = "HOSTNAME=IP")]
+    pub(crate) machines: Vec<String>,
+    #[command(flatten)]
+    pub(crate) api: Api,
 }

@@ -275,7 +275,7 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInf
         port: http.port(),
         resources,
         attributes,
-        domain: None,
+        domain: options.domain.as_deref().map(super::domain).transpose()?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok((info, machine))

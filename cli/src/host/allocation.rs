@@ -12,7 +12,7 @@ use kaon_kernel::resource::{ResourceName, role};
 use std::path::Path;
 
 /// What an allocator is started with.
-pub(super) fn config(options: &Allocation) -> Result<AllocatorConfig> {
+pub(super) fn config(options: &Allocation, region: Option<String>) -> Result<AllocatorConfig> {
     let interval = seconds("allocation-interval", options.allocation_interval)?;
     if interval == kaon_kernel::time::Duration::ZERO {
         bail!("--allocation-interval 0: there must be time between two looks at all agents");
@@ -25,6 +25,7 @@ pub(super) fn config(options: &Allocation) -> Result<AllocatorConfig> {
             minimums: minimums(&options.min_allocatable_resources)?,
             excluded_from_shares: excluded.map(|name| ResourceName::of(name.trim())).collect(),
             filter_gpu_resources: options.filter_gpu_resources,
+            region,
             roles_by: order(&options.role_sorter),
             frameworks_by: order(&options.framework_sorter),
             ..Rules::default()

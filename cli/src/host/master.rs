@@ -35,7 +35,9 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let registrar = RegistrarConfig::new(number, vec![me]);
     registrar.check()?;
     let id = fresh_host_id();
-    let factory = factory(config, allocation::config(&options.allocation)?, registrar);
+    let domain = config.domain.clone();
+    let region = domain.as_ref().map(|domain| domain.region.clone());
+    let factory = factory(config, allocation::config(&options.allocation, region)?, registrar);
     let mut setup = HostConfig::new(id, super::random(), MASTER_TREE, journal(&options.dir.join("journal"))?);
     setup.plants = plants(&options.plant_panic)?;
     let host = Host::prepare(setup, factory)?;
@@ -62,6 +64,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         hostname,
         ip: http_address.ip(),
         port: http_address.port(),
+        domain,
         cluster: Some(options.cluster.clone()),
         metrics: Arc::new(move || super::samples(&metrics)),
         // One voter: whoever leads is this master.
@@ -139,6 +142,8 @@ fn config(options: &Options) -> Result<MasterConfig> {
         offer_timeout,
         roles,
         weights,
+        domain: options.domain.as_deref().map(super::domain).transpose()?,
+        require_agent_domain: options.require_agent_domain,
         whitelist: options.allocation.whitelist.as_deref().map(allocation::whitelist).transpose()?,
         ..MasterConfig::default()
     })

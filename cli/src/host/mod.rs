@@ -130,6 +130,11 @@ fn samples(host: &kaon_runtime::Host) -> Vec<Sample> {
     samples
 }
 
+/// The fault domain that `--domain` names.
+fn domain(text: &str) -> Result<kaon_kernel::agent::Domain> {
+    kaon_http::convert::agent::domain_from_json(text).map_err(|error| anyhow::anyhow!("--domain {text}: {error}"))
+}
+
 /// What `/flags` shows.
 fn flags<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

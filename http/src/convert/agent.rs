@@ -1,8 +1,10 @@
-//! `AgentInfo`, attributes and domains: from the kernel to v1 only, as agents speak the kernel's own words.
+//! `AgentInfo`, attributes and domains: from the kernel to v1 only, as agents speak the kernel's own words; but for domains,
+//! which flags name in their v1 form.
 
 use kaon_kernel::agent::{AgentInfo, Attribute, AttributeValue, Domain};
 
 use super::resource::{self, Form};
+use crate::codec::{self, MediaType};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::domain_info::fault_domain::{RegionInfo, ZoneInfo};
 use crate::v1::mesos::value;
@@ -45,4 +47,14 @@ pub fn domain_to_v1(domain: &Domain) -> v1::DomainInfo {
     let region = RegionInfo { name: domain.region.clone() };
     let zone = ZoneInfo { name: domain.zone.clone() };
     v1::DomainInfo { fault_domain: Some(v1::domain_info::FaultDomain { region, zone }) }
+}
+
+/// A fault domain as the flag `--domain` names it: `DomainInfo` in JSON.
+///
+/// # Errors
+/// When it is none, or has no fault domain.
+pub fn domain_from_json(text: &str) -> Result<Domain, String> {
+    let info: v1::DomainInfo = codec::decode(MediaType::Json, text.as_bytes()).map_err(|error| error.to_string())?;
+    let fault = info.fault_domain.ok_or("a domain must have a 'fault_domain'")?;
+    Ok(Domain { region: fault.region.name, zone: fault.zone.name })
 }

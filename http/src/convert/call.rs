@@ -1,10 +1,11 @@
 //! Calls of a scheduler after SUBSCRIBE: from v1 to the kernel.
 
 use kaon_kernel::id::{AgentId, ExecutorId, IdError, OfferId, OperationId, RoleName, TaskId, Uuid};
+use kaon_kernel::maintenance::InverseAnswer;
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{OfferOperation, Refusal};
 
-use super::{duration, group, operation, task};
+use super::{duration, group, maintenance, operation, task};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::offer::operation::Type as OperationType;
 use crate::v1::scheduler as api;
@@ -102,8 +103,15 @@ pub fn validate(call: &api::Call, kind: Type) -> Result<(), Error> {
         return Err(Error::Rule(rule));
     }
     match kind {
-        Type::AcceptInverseOffers | Type::DeclineInverseOffers | Type::UpdateFramework => {
-            Err(Error::Unimplemented(kind.as_str_name()))
+        Type::UpdateFramework => {
+            let update = call.update_framework.as_ref().ok_or(Error::Missing("update_framework"))?;
+            let inner = update.framework_info.id.as_ref().map(|id| id.value.as_str());
+            match inner == Some(framework) {
+                true => Ok(()),
+                false => {
+                    Err(Error::Rule("'framework_id' differs from 'update_framework.framework_info.id'".to_owned()))
+                }
+            }
         }
         _ => Ok(()),
     }
@@ -132,6 +140,16 @@ pub fn from_v1(call: api::Call, kind: Type, master_id: &str) -> Result<Call, Err
         Type::Decline => {
             let decline = call.decline.ok_or(Error::Missing("decline"))?;
             Call::Decline { offers: offers(&decline.offer_ids, master_id), refusal: refusal(decline.filters.as_ref()) }
+        }
+        Type::AcceptInverseOffers => {
+            let accept = call.accept_inverse_offers.ok_or(Error::Missing("accept_inverse_offers"))?;
+            let answer = InverseAnswer::Accepted;
+            maintenance::answer_from_v1(&accept.inverse_offer_ids, accept.filters.as_ref(), answer, master_id)
+        }
+        Type::DeclineInverseOffers => {
+            let decline = call.decline_inverse_offers.ok_or(Error::Missing("decline_inverse_offers"))?;
+            let answer = InverseAnswer::Declined;
+            maintenance::answer_from_v1(&decline.inverse_offer_ids, decline.filters.as_ref(), answer, master_id)
         }
         Type::Revive => Call::Revive { roles: roles(call.revive.map(|revive| revive.roles)) },
         Type::Suppress => Call::Suppress { roles: roles(call.suppress.map(|suppress| suppress.roles)) },
@@ -224,7 +242,7 @@ fn one_operation(operation: v1::offer::Operation, framework: &str) -> Option<Off
     }
 }
 
-fn offers(ids: &[v1::OfferId], master_id: &str) -> Vec<ClientOffer> {
+pub(super) fn offers(ids: &[v1::OfferId], master_id: &str) -> Vec<ClientOffer> {
     let one = |id: &v1::OfferId| match OfferId::parse(&id.value, master_id) {
         Some(known) => ClientOffer::Known(known),
         None => ClientOffer::Foreign(id.value.clone()),
@@ -233,7 +251,7 @@ fn offers(ids: &[v1::OfferId], master_id: &str) -> Vec<ClientOffer> {
 }
 
 /// An absent `filters` still means the default refusal, as an absent `refuse_seconds` does.
-fn refusal(filters: Option<&v1::Filters>) -> Refusal {
+pub(super) fn refusal(filters: Option<&v1::Filters>) -> Refusal {
     Refusal::from_seconds(filters.and_then(|filters| filters.refuse_seconds))
 }
 

@@ -2,6 +2,7 @@
 
 use kaon_kernel::message::event::FrameworkEvent;
 
+use super::maintenance::inverse_offer_to_v1;
 use super::offer::{self, Reader};
 use super::resource::Form;
 use super::{operation, status};
@@ -44,6 +45,16 @@ pub fn to_v1(event: &FrameworkEvent, master: &v1::MasterInfo) -> Event {
             let value = offer_id.text(master_id.as_str());
             out.rescind = Some(event::Rescind { offer_id: v1::OfferId { value } });
             Type::Rescind
+        }
+        FrameworkEvent::InverseOffers { master_id, framework_id, offers } => {
+            let one = |offer| inverse_offer_to_v1(offer, master_id.as_str(), framework_id.as_str());
+            out.inverse_offers = Some(event::InverseOffers { inverse_offers: offers.iter().map(one).collect() });
+            Type::InverseOffers
+        }
+        FrameworkEvent::RescindInverseOffer { master_id, offer_id } => {
+            let inverse_offer_id = v1::OfferId { value: offer_id.text(master_id.as_str()) };
+            out.rescind_inverse_offer = Some(event::RescindInverseOffer { inverse_offer_id });
+            Type::RescindInverseOffer
         }
         FrameworkEvent::Update { status } => {
             out.update = Some(event::Update { status: status::to_v1(status) });

@@ -24,6 +24,7 @@ pub mod group;
 pub mod health;
 pub mod labels;
 mod limits;
+pub mod maintenance;
 pub mod offer;
 pub mod operation;
 pub mod quota;

@@ -3,6 +3,7 @@
 use kaon_kernel::offer::Offer;
 
 use super::agent;
+use super::maintenance;
 use super::resource::{self, Form};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::resource::AllocationInfo;
@@ -39,7 +40,7 @@ pub fn to_v1(offer: &Offer, reader: Reader<'_>) -> v1::Offer {
         resources,
         attributes: offer.attributes.iter().map(agent::attribute_to_v1).collect(),
         executor_ids: offer.executors.iter().map(|id| v1::ExecutorId { value: id.to_string() }).collect(),
-        unavailability: None,
+        unavailability: offer.unavailability.as_ref().map(maintenance::unavailability_to_v1),
         allocation_info: role.map(|role| AllocationInfo { role: Some(role.to_owned()) }),
     }
 }

@@ -11,13 +11,15 @@ use serde_json::{Map, Value, json};
 
 use crate::codec::{self, MediaType};
 use crate::convert::resource::{self, Form};
-use crate::convert::{executor as convert_executor, status as convert_status, task as convert_task};
+use crate::convert::{
+    executor as convert_executor, maintenance as convert_maintenance, status as convert_status, task as convert_task,
+};
 use crate::edge::pid;
 use crate::version;
 use crate::view::{Framework, Held, Snapshot};
 
 /// A message of the v1 API as JSON: what both APIs write alike.
-fn v1_json<M: codec::Message>(message: &M) -> Value {
+pub(crate) fn v1_json<M: codec::Message>(message: &M) -> Value {
     serde_json::from_slice(&codec::encode(MediaType::Json, message)).unwrap_or(Value::Null)
 }
 
@@ -154,7 +156,13 @@ pub(crate) fn agent(
     out.insert("used_resources".into(), resources(used));
     out.insert("offered_resources".into(), resources(offered));
     out.insert("active".into(), view.active.into());
-    out.insert("deactivated".into(), false.into());
+    let deactivated = view.orders.as_ref().is_some_and(|orders| orders.deactivated);
+    out.insert("deactivated".into(), deactivated.into());
+    if let Some((drain, since)) = view.orders.as_deref().and_then(convert_maintenance::drain_to_v1) {
+        out.insert("drain_info".into(), v1_json(&drain));
+        let seconds = since.nanoseconds / 1_000_000_000;
+        out.insert("estimated_drain_start_time_seconds".into(), seconds.into());
+    }
     out.insert("registered_time".into(), view.registered_time.as_seconds().into());
     if let Some(time) = view.reregistered_time {
         out.insert("reregistered_time".into(), time.as_seconds().into());

@@ -16,14 +16,14 @@ pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut V
     let mut gauge = |name: &str, value: f64| samples.push(Sample::gauge(format!("master/{name}"), value));
     gauge("uptime_secs", edge.uptime_seconds());
     gauge("elected", f64::from(u8::from(edge.is_leading())));
-    let agents = |registered: bool, active: bool| {
+    let agents = |wanted: fn(&kaon_kernel::message::view::AgentView) -> bool| {
         let all = snapshot.agents.values();
-        all.filter(|view| view.registered == registered && view.active == active).count() as f64
+        all.filter(|view| view.registered && wanted(view)).count() as f64
     };
-    gauge("slaves_connected", agents(true, true));
-    gauge("slaves_active", agents(true, true));
-    gauge("slaves_disconnected", agents(true, false));
-    gauge("slaves_inactive", agents(true, false));
+    gauge("slaves_connected", agents(|view| view.connected));
+    gauge("slaves_active", agents(|view| view.active));
+    gauge("slaves_disconnected", agents(|view| !view.connected));
+    gauge("slaves_inactive", agents(|view| !view.active));
     gauge("slaves_unreachable", snapshot.unreachable.len() as f64);
     let frameworks = |wanted: fn(&kaon_kernel::message::view::FrameworkView) -> bool| {
         snapshot.frameworks.values().filter(|framework| wanted(&framework.view)).count() as f64

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use kaon_kernel::id::AgentId;
 use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::task::Task;
 
 use super::snapshot::{
-    COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, Leadership, Offered, Snapshot,
-    UNREACHABLE_AGENTS_MAX,
+    COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, InverseOffered, Leadership, Offered,
+    Snapshot, UNREACHABLE_AGENTS_MAX,
 };
 
 impl Snapshot {
@@ -34,12 +35,15 @@ impl Snapshot {
                 if self.operations.keys().any(|(on, _)| *on == agent_id) {
                     Arc::make_mut(&mut self.operations).retain(|(on, _), _| *on != agent_id);
                 }
+                self.drop_answers(&agent_id);
                 if unreachable {
                     let all = Arc::make_mut(&mut self.unreachable);
                     all.insert(agent_id);
                     if all.len() > UNREACHABLE_AGENTS_MAX {
                         all.pop_first();
                     }
+                } else if self.unreachable.contains(&agent_id) {
+                    Arc::make_mut(&mut self.unreachable).remove(&agent_id);
                 }
             }
             ViewEvent::AgentConverted { agent_id, converted } => {
@@ -109,9 +113,28 @@ impl Snapshot {
                 self.offers.insert(offer_id, Offered { framework_id, agent_id, role, resources });
             }
             ViewEvent::Settings(settings) => self.settings = Arc::new(settings),
+            ViewEvent::Maintenance(maintenance) => self.maintenance = Arc::new(maintenance),
+            ViewEvent::InverseOffered { offer_id, framework_id, agent_id, unavailability } => {
+                let offered = InverseOffered { framework_id, agent_id, unavailability };
+                Arc::make_mut(&mut self.inverse_offers).insert(offer_id, offered);
+            }
+            ViewEvent::InverseOfferRemoved { offer_id, answer } => {
+                let Some(offered) = Arc::make_mut(&mut self.inverse_offers).remove(&offer_id) else { return };
+                if let Some(answer) = answer {
+                    let all = Arc::make_mut(&mut self.answers);
+                    all.entry(offered.agent_id).or_default().insert(offered.framework_id, answer);
+                }
+            }
+            ViewEvent::InverseAnswersDropped { agent_id } => self.drop_answers(&agent_id),
             ViewEvent::OfferRemoved { offer_id } => {
                 self.offers.remove(&offer_id);
             }
+        }
+    }
+
+    fn drop_answers(&mut self, agent_id: &AgentId) {
+        if self.answers.contains_key(agent_id) {
+            Arc::make_mut(&mut self.answers).remove(agent_id);
         }
     }
 }

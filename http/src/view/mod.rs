@@ -24,8 +24,8 @@ pub use self::roles::Role;
 pub use self::shelves::Shelves;
 pub(crate) use self::snapshot::add;
 pub use self::snapshot::{
-    COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, Leadership, Offered, Snapshot,
-    UNREACHABLE_AGENTS_MAX,
+    COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, InverseAnswers, InverseOffered,
+    Leadership, Offered, Snapshot, UNREACHABLE_AGENTS_MAX,
 };
 
 /// Events that wait to be folded in: a launch of 20,000 tasks at once.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use kaon_kernel::actor::Term;
 use kaon_kernel::id::{AgentId, ExecutorId, FrameworkId, MasterId, OfferId, RoleName, TaskId, Uuid};
+use kaon_kernel::maintenance::{InverseAnswer, Unavailability};
 use kaon_kernel::message::agent_master::RunningExecutor;
-use kaon_kernel::message::view::{AgentView, FrameworkView, SettingsView};
+use kaon_kernel::message::view::{AgentView, FrameworkView, MaintenanceView, SettingsView};
 use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{Task, TaskState};
@@ -44,6 +45,26 @@ pub struct Snapshot {
     pub operations: Arc<BTreeMap<(AgentId, Uuid), HeldOperation>>,
     /// What operators have set.
     pub settings: Arc<SettingsView>,
+    /// The schedule of maintenance.
+    pub maintenance: Arc<MaintenanceView>,
+    /// Inverse offers that are not answered.
+    pub inverse_offers: Arc<BTreeMap<OfferId, InverseOffered>>,
+    /// What frameworks answered when they were asked to leave an agent, and when.
+    pub answers: Arc<BTreeMap<AgentId, InverseAnswers>>,
+}
+
+/// The newest answer of each framework about one agent.
+pub type InverseAnswers = BTreeMap<FrameworkId, (InverseAnswer, WallTime)>;
+
+/// An inverse offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InverseOffered {
+    /// To whom.
+    pub framework_id: FrameworkId,
+    /// Which agent is to be left.
+    pub agent_id: AgentId,
+    /// When it goes.
+    pub unavailability: Unavailability,
 }
 
 /// The leadership of our master.

@@ -371,6 +371,7 @@ fn an_offer_has_the_shape_of_its_reader() {
         attributes: Vec::new(),
         executors: Vec::new(),
         domain: None,
+        unavailability: None,
     };
     let reader = |multi_role, reservation_refinement| offer::Reader {
         master_id: "m",

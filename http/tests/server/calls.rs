@@ -3,6 +3,7 @@
 use kaon_http::v1::scheduler;
 use kaon_kernel::actor::StreamId;
 use kaon_kernel::message::event::FrameworkEvent;
+use kaon_kernel::message::operator::Answer as Told;
 use kaon_kernel::message::scheduler::{Call, ToFramework, ToMaster};
 use kaon_kernel::message::view::{FrameworkView, ViewEvent};
 use kaon_kernel::time::WallTime;
@@ -135,13 +136,16 @@ async fn every_call_of_the_scheduler_reaches_the_proxy() {
         ("RECONCILE", json!({"reconcile": {"tasks": [{"task_id": task}]}})),
         ("MESSAGE", json!({"message": {"agent_id": agent, "executor_id": executor, "data": "AQI="}})),
         ("REQUEST", json!({"request": {"requests": []}})),
+        ("ACCEPT_INVERSE_OFFERS", json!({"accept_inverse_offers": {"inverse_offer_ids": [{"value": "m-O1"}]}})),
+        ("DECLINE_INVERSE_OFFERS", json!({"decline_inverse_offers": {"inverse_offer_ids": [{"value": "m-O1"}]}})),
     ] {
         let answer = rig.call(Some(&standing.uuid), &call(kind, "f", part)).await;
         assert_eq!(answer.status(), 202, "{kind}: {}", answer.text());
         let Heard::Proxy(1, ToFramework::Call { stream, call }) = rig.actors.next().await else { panic!("no {kind}") };
         assert_eq!(stream, standing.stream);
         let name = format!("{call:?}").to_ascii_uppercase();
-        assert!(name.starts_with(kind), "{kind} became {name}");
+        let expected = if kind.ends_with("INVERSE_OFFERS") { "ANSWERINVERSE" } else { kind };
+        assert!(name.starts_with(expected), "{kind} became {name}");
     }
 }
 
@@ -194,4 +198,37 @@ async fn the_newest_stream_of_a_framework_is_the_one_that_counts() {
     let Heard::Proxy(1, ToFramework::Call { stream, .. }) = rig.actors.next().await else { panic!("no call") };
     assert_eq!(stream, new.stream);
     assert_eq!(rig.actors.count(), 0, "the proxy ended the old stream itself");
+}
+
+#[tokio::test]
+async fn an_update_of_a_framework_is_answered_with_what_became_of_it() {
+    let rig = Rig::leading().await;
+    let standing = rig.subscribed(1, "f").await;
+    let update = |info: Value| call("UPDATE_FRAMEWORK", "f", json!({"update_framework": {"framework_info": info}}));
+    let words = json!({"user": "u", "name": "n", "id": {"value": "f"}});
+    for wrong in [
+        json!({"user": "u", "name": "n"}),
+        json!({"user": "u", "name": "n", "id": {"value": "g"}}),
+        json!({"user": "u", "name": "n", "id": {"value": "f"}, "roles": ["a"]}),
+    ] {
+        assert_eq!(rig.call(Some(&standing.uuid), &update(wrong)).await.status(), 400);
+    }
+    assert_eq!(rig.actors.count(), 0);
+    let refused = Told::Refused { reason: "no".to_owned() };
+    let conflict = Told::Conflict { reason: "gone".to_owned() };
+    for (told, status) in [(Told::Done, 200), (refused, 400), (conflict, 409)] {
+        let call = update(words.clone());
+        let answer = rig.call(Some(&standing.uuid), &call);
+        let actors = async {
+            let Heard::Proxy(1, ToFramework::Call { stream, call: Call::UpdateFramework(update) }) =
+                rig.actors.next().await
+            else {
+                panic!("no UPDATE_FRAMEWORK")
+            };
+            assert_eq!((stream, update.info.name.as_str()), (standing.stream, "n"));
+            rig.answer(update.reply, &told);
+        };
+        let (answer, ()) = tokio::join!(answer, actors);
+        assert_eq!(answer.status(), status);
+    }
 }

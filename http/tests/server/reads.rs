@@ -78,9 +78,11 @@ fn agent(id: &str, active: bool) -> ViewEvent {
         },
         converted: None,
         registered: true,
+        connected: active,
         active,
         registered_time: WallTime(1_000_000_000),
         reregistered_time: None,
+        orders: None,
     })
 }
 

@@ -163,6 +163,7 @@ impl Rig {
             hostname: "host.test".to_owned(),
             ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             port: 5050,
+            domain: None,
             cluster: Some("c".to_owned()),
             flags: BTreeMap::from([("quorum".to_owned(), "1".to_owned())]),
             metrics: Arc::new(|| vec![Sample::counter("runtime/events", 3)]),
@@ -209,6 +210,11 @@ impl Rig {
     /// The master itself tells a subscriber something.
     pub(super) fn tell_as_master(&self, stream: StreamId, event: &FrameworkEvent) {
         self.edge.emit(stream, Self::frame(ActorKind::Master, 0, event));
+    }
+
+    /// The master answers an order.
+    pub(super) fn answer(&self, reply: StreamId, answer: &kaon_kernel::message::operator::Answer) {
+        self.edge.emit(reply, Self::frame(ActorKind::Master, 0, answer));
     }
 
     pub(super) fn welcome(&self, proxy: u32, stream: StreamId, framework: &str) {

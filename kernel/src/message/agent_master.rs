@@ -20,6 +20,7 @@ use crate::agent::AgentInfo;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, RoleName, TaskId, Uuid};
+use crate::maintenance::DrainConfig;
 use crate::operation::HeldOperation;
 use crate::resource::Resources;
 use crate::task::{ExecutorInfo, Task, TaskInfo, TaskState, TaskStatus};
@@ -221,6 +222,11 @@ pub enum ToAgent {
     UpdateFramework {
         /// The new words.
         framework: Box<FrameworkInfo>,
+    },
+    /// End every task; what is launched after this is dropped. Said again at each registration until all are gone.
+    Drain {
+        /// How.
+        config: DrainConfig,
     },
     /// End everything and leave.
     Shutdown {

@@ -8,7 +8,7 @@ use crate::agent::{Attribute, Domain};
 use crate::constraint::OfferRules;
 use crate::framework::Capability;
 use crate::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
-use crate::maintenance::Unavailability;
+use crate::maintenance::{InverseAnswer, Unavailability};
 use crate::offer::Refusal;
 use crate::quota::Quota;
 use crate::resource::Resources;
@@ -161,6 +161,17 @@ pub enum ToAllocator {
         /// When.
         unavailability: Option<Unavailability>,
     },
+    /// An inverse offer was answered, or is over without an answer.
+    AnswerInverse {
+        /// Who was asked.
+        framework: FrameworkIndex,
+        /// To leave which agent.
+        agent: AgentIndex,
+        /// What it said, if anything.
+        answer: Option<InverseAnswer>,
+        /// How long it is not to be asked again.
+        refusal: Option<Refusal>,
+    },
     /// Granted resources became something else: reserved, made into a volume, or back.
     Convert {
         /// What they were, and who holds them.
@@ -218,6 +229,13 @@ pub enum ToMaster {
         epoch: u64,
         /// At most [`GRANTS_MAX`] a message.
         grants: Vec<Grant>,
+    },
+    /// These frameworks are to be asked to leave these agents before they go; make inverse offers.
+    Asked {
+        /// As for [`ToMaster::Granted`].
+        epoch: u64,
+        /// At most [`GRANTS_MAX`] a message.
+        asks: Vec<(FrameworkIndex, AgentIndex)>,
     },
 }
 

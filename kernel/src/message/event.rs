@@ -2,7 +2,7 @@
 
 use crate::frame::Classified;
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, OfferId};
-use crate::offer::Offer;
+use crate::offer::{InverseOffer, Offer};
 use crate::operation::OperationStatus;
 use crate::task::TaskStatus;
 use crate::time::Duration;
@@ -35,6 +35,22 @@ pub enum FrameworkEvent {
     },
     /// An offer is no more.
     Rescind {
+        /// This life of the master; the prefix of offer ids.
+        master_id: MasterId,
+        /// Which.
+        offer_id: OfferId,
+    },
+    /// Machines will be away: can you leave them in time?
+    InverseOffers {
+        /// This life of the master; the prefix of offer ids.
+        master_id: MasterId,
+        /// To whom.
+        framework_id: FrameworkId,
+        /// The inverse offers.
+        offers: Vec<InverseOffer>,
+    },
+    /// An inverse offer is no more.
+    RescindInverseOffer {
         /// This life of the master; the prefix of offer ids.
         master_id: MasterId,
         /// Which.

@@ -10,7 +10,8 @@
 //! not come says nothing: the order may have taken effect, and giving it again changes nothing more.
 
 use crate::frame::Classified;
-use crate::id::RoleName;
+use crate::id::{AgentId, RoleName};
+use crate::maintenance::{DrainConfig, MachineId, Window};
 use crate::message::explain::Explanation;
 use crate::quota::Quota;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -30,6 +31,43 @@ pub enum Order {
         /// Each role once.
         weights: Vec<(RoleName, u32)>,
     },
+    /// Replace the schedule of maintenance (UPDATE_MAINTENANCE_SCHEDULE).
+    SetSchedule {
+        /// All windows.
+        windows: Vec<Window>,
+    },
+    /// These machines go now: their agents are shut down and stay out (START_MAINTENANCE).
+    StartMaintenance {
+        /// Which; scheduled.
+        machines: Vec<MachineId>,
+    },
+    /// These machines are back: their agents may return (STOP_MAINTENANCE).
+    StopMaintenance {
+        /// Which; down.
+        machines: Vec<MachineId>,
+    },
+    /// End everything on an agent and offer nothing of it (DRAIN_AGENT).
+    Drain {
+        /// Which.
+        agent_id: AgentId,
+        /// How.
+        config: DrainConfig,
+    },
+    /// Offer nothing of an agent (DEACTIVATE_AGENT).
+    Deactivate {
+        /// Which.
+        agent_id: AgentId,
+    },
+    /// Offer of an agent again (REACTIVATE_AGENT).
+    Reactivate {
+        /// Which.
+        agent_id: AgentId,
+    },
+    /// An agent is gone for good (MARK_AGENT_GONE).
+    MarkGone {
+        /// Which.
+        agent_id: AgentId,
+    },
 }
 
 /// What became of an order or a question.
@@ -39,7 +77,7 @@ pub enum Answer {
     Done,
     /// It is under way, and will take effect.
     Accepted,
-    /// Nothing was changed: what it needs is not free.
+    /// Nothing was changed: what it needs is not free, or gone by now.
     Conflict {
         /// For people.
         reason: String,
@@ -51,6 +89,11 @@ pub enum Answer {
     },
     /// What was asked for.
     Explained(Box<Explanation>),
+    /// Nothing was changed: what the order names is not known.
+    NotFound {
+        /// For people.
+        reason: String,
+    },
     /// Nothing was changed, and it is not the order's fault: try again later.
     Unavailable {
         /// For people.

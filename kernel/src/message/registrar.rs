@@ -8,6 +8,7 @@ use crate::actor::{HostId, Term};
 use crate::agent::AgentInfo;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, FrameworkId, RoleName};
+use crate::maintenance::{AgentOrders, DrainConfig, MachineId, Window};
 use crate::quota::Quota;
 use crate::time::WallTime;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -70,6 +71,52 @@ pub enum RegistryOperation {
         /// In thousandths, above zero, each role once.
         weights: Vec<(RoleName, u32)>,
     },
+    /// The schedule of maintenance. Machines that are down stay down as long as it names them.
+    SetSchedule {
+        /// All windows.
+        windows: Vec<Window>,
+    },
+    /// Scheduled machines go down.
+    StartMaintenance {
+        /// Which.
+        machines: Vec<MachineId>,
+    },
+    /// Machines are back, and leave the schedule.
+    StopMaintenance {
+        /// Which.
+        machines: Vec<MachineId>,
+    },
+    /// Everything on an agent is to end; nothing of it is offered.
+    DrainAgent {
+        /// Which.
+        agent_id: AgentId,
+        /// How.
+        config: DrainConfig,
+        /// Since when.
+        since: WallTime,
+    },
+    /// Nothing is on a draining agent any more.
+    MarkDrained {
+        /// Which.
+        agent_id: AgentId,
+    },
+    /// Nothing of an agent is offered.
+    DeactivateAgent {
+        /// Which.
+        agent_id: AgentId,
+    },
+    /// An agent is offered again; that it was drained is forgotten.
+    ReactivateAgent {
+        /// Which.
+        agent_id: AgentId,
+    },
+    /// An agent is gone and may not come back.
+    MarkGone {
+        /// Which.
+        agent_id: AgentId,
+        /// Since when.
+        since: WallTime,
+    },
 }
 
 /// What the log adds up to.
@@ -87,6 +134,14 @@ pub struct Registry {
     pub quotas: Vec<(RoleName, Quota)>,
     /// Weights in thousandths, as for quotas.
     pub weights: Vec<(RoleName, u32)>,
+    /// The schedule of maintenance.
+    pub schedule: Vec<Window>,
+    /// The machines of the schedule that are down.
+    pub down: Vec<MachineId>,
+    /// What operators have said about agents that are in the pool or out of reach, in the order in which they did.
+    pub orders: Vec<(AgentId, AgentOrders)>,
+    /// Agents that are gone, oldest first, at most [`GONE_MAX`].
+    pub gone: Vec<(AgentId, WallTime)>,
 }
 
 /// An agent in the registry.
@@ -101,6 +156,9 @@ pub struct AdmittedAgent {
 /// How many agents out of reach are remembered (Mesos `--registry_max_agent_count`).
 pub const UNREACHABLE_MAX: usize = 102_400;
 
+/// How many agents that are gone are remembered (Mesos `--registry_max_agent_count`).
+pub const GONE_MAX: usize = 102_400;
+
 /// How many removed frameworks are remembered. Mesos remembers 50 and forgets them at failover.
 pub const REMOVED_MAX: usize = 10_000;
 
@@ -112,7 +170,7 @@ pub enum ToMaster {
         /// The term, above zero.
         term: Term,
         /// What the log adds up to.
-        registry: Registry,
+        registry: Box<Registry>,
     },
     /// You do not lead (any more); whoever leads, if known.
     Following {

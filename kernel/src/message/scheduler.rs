@@ -14,6 +14,7 @@ use crate::constraint::OfferRules;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, RoleName, TaskId, Uuid};
+use crate::maintenance::InverseAnswer;
 use crate::message::operator::Order;
 use crate::offer::{OfferOperation, Refusal};
 use crate::resource::operation::Operation;
@@ -47,7 +48,7 @@ pub enum ToMaster {
     /// An operator changes a setting.
     Order {
         /// What.
-        order: Order,
+        order: Box<Order>,
         /// Where the answer is awaited.
         reply: StreamId,
     },
@@ -99,6 +100,15 @@ pub enum Call {
         /// Which; unknown ones are ignored.
         offers: Vec<ClientOffer>,
         /// How long not to offer the same again.
+        refusal: Refusal,
+    },
+    /// Answer inverse offers.
+    AnswerInverse {
+        /// Which; unknown ones are ignored.
+        offers: Vec<ClientOffer>,
+        /// Whether it will leave in time.
+        answer: InverseAnswer,
+        /// How long not to ask again.
         refusal: Refusal,
     },
     /// Clear my filters, offer to me again.
@@ -166,6 +176,21 @@ pub enum Call {
     },
     /// I need more. A hint.
     Request,
+    /// Replace what I said of myself when I subscribed.
+    UpdateFramework(Box<FrameworkUpdate>),
+}
+
+/// What a framework says of itself anew.
+#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+pub struct FrameworkUpdate {
+    /// Its words; `id` is set.
+    pub info: FrameworkInfo,
+    /// Roles for which it wants no offers now; replaces what was suppressed before.
+    pub suppressed_roles: Vec<RoleName>,
+    /// Which offers it wants; replaces what it said before.
+    pub offers: OfferRules,
+    /// Where the answer is awaited, as that of an order is ([`super::operator::Answer`]).
+    pub reply: StreamId,
 }
 
 /// An offer id as a client wrote it.

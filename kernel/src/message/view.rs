@@ -9,6 +9,7 @@ use crate::agent::AgentInfo;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, FrameworkId, MasterId, OfferId, RoleName, TaskId, Uuid};
+use crate::maintenance::{AgentOrders, InverseAnswer, MachineId, Unavailability, Window};
 use crate::message::agent_master::RunningExecutor;
 use crate::operation::HeldOperation;
 use crate::quota::Quota;
@@ -128,6 +129,31 @@ pub enum ViewEvent {
     },
     /// What operators have set, all of it.
     Settings(SettingsView),
+    /// The schedule of maintenance, all of it.
+    Maintenance(MaintenanceView),
+    /// A framework is asked to leave an agent.
+    InverseOffered {
+        /// Its number.
+        offer_id: OfferId,
+        /// Who is asked.
+        framework_id: FrameworkId,
+        /// To leave which agent.
+        agent_id: AgentId,
+        /// When that goes.
+        unavailability: Unavailability,
+    },
+    /// An inverse offer is over.
+    InverseOfferRemoved {
+        /// Which.
+        offer_id: OfferId,
+        /// What the framework answered, and when, if it did.
+        answer: Option<(InverseAnswer, WallTime)>,
+    },
+    /// What frameworks answered about an agent does not count any more: its unavailability has changed.
+    InverseAnswersDropped {
+        /// Which.
+        agent_id: AgentId,
+    },
     /// An offer is over.
     OfferRemoved {
         /// Which.
@@ -144,6 +170,15 @@ pub struct SettingsView {
     pub weights: Vec<(RoleName, u32)>,
 }
 
+/// The schedule of maintenance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct MaintenanceView {
+    /// Its windows.
+    pub windows: Vec<Window>,
+    /// The machines of it that are down.
+    pub down: Vec<MachineId>,
+}
+
 /// An agent as the API shows it.
 #[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
 pub struct AgentView {
@@ -153,12 +188,16 @@ pub struct AgentView {
     pub converted: Option<Box<Resources>>,
     /// Whether it is registered with this master; false for one that is only known from the registry.
     pub registered: bool,
+    /// Whether its session stands.
+    pub connected: bool,
     /// Whether offers are made of it.
     pub active: bool,
     /// When it came in.
     pub registered_time: WallTime,
     /// When it came back, if it did.
     pub reregistered_time: Option<WallTime>,
+    /// What operators have said about it, if anything.
+    pub orders: Option<Box<AgentOrders>>,
 }
 
 impl AgentView {

@@ -51,6 +51,8 @@ impl Ledger {
             }
             ArchivedFrameworkEvent::Rescind { .. }
             | ArchivedFrameworkEvent::OperationUpdated { .. }
+            | ArchivedFrameworkEvent::InverseOffers { .. }
+            | ArchivedFrameworkEvent::RescindInverseOffer { .. }
             | ArchivedFrameworkEvent::Message { .. }
             | ArchivedFrameworkEvent::Failure { .. }
             | ArchivedFrameworkEvent::Error { .. }

@@ -139,7 +139,12 @@ impl View {
                 }
             }
             ViewEvent::Operation { .. } | ViewEvent::OperationRemoved { .. } => {}
-            ViewEvent::Framework(_) | ViewEvent::Settings(_) => {}
+            ViewEvent::Framework(_)
+            | ViewEvent::Settings(_)
+            | ViewEvent::Maintenance(_)
+            | ViewEvent::InverseOffered { .. }
+            | ViewEvent::InverseOfferRemoved { .. }
+            | ViewEvent::InverseAnswersDropped { .. } => {}
             ViewEvent::Task { .. } | ViewEvent::TaskUpdated { .. } | ViewEvent::TaskCompleted { .. } => {
                 unreachable!("read in place above")
             }

@@ -315,6 +315,8 @@ impl Actor for Client {
             }
             // Offers are used at once or not at all, and tasks tell of their ends themselves.
             ArchivedFrameworkEvent::Rescind { .. }
+            | ArchivedFrameworkEvent::InverseOffers { .. }
+            | ArchivedFrameworkEvent::RescindInverseOffer { .. }
             | ArchivedFrameworkEvent::Failure { .. }
             | ArchivedFrameworkEvent::Message { .. }
             | ArchivedFrameworkEvent::Heartbeat => {}

@@ -1,6 +1,7 @@
 //! A bench for the agent: the rig of `testing`, a machine that answers by hand, and boxes for what comes out.
 
 mod crash;
+mod drain;
 mod executors;
 mod operations;
 mod place;

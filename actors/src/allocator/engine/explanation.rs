@@ -2,10 +2,12 @@
 //!
 //! The reasons are those of [`Engine::explain`]; this file counts and groups them, measures what a task would lack on each
 //! agent, picks the agent that is nearest, and says what would have to change. Cost: one pass over all agents for each
-//! client in question; an agent with nothing free costs three comparisons, one like the agent before it one of its bag.
+//! client in question; where a [`Glance`] is enough an agent costs a few comparisons, else one like the agent before it one
+//! of its bag.
 
 use super::Engine;
 use super::feasible::Reason;
+use super::glance::{Glance, Wish};
 use super::sorter::Client;
 use super::tables::{Agent, Membership};
 use core::cmp::Reverse;
@@ -27,7 +29,7 @@ enum Against<'a> {
 }
 
 /// How much there is to overcome: the kind of obstacle first, then its size. Less is nearer.
-type Distance = (u8, u64);
+pub(super) type Distance = (u8, u64);
 
 impl Engine {
     /// Answers a question at `now`; `None` when its subject is not known.
@@ -83,15 +85,24 @@ impl Engine {
         let mut groups: Table<&'static str, (u32, Distance, AgentIndex)> = Table::default();
         let asked = self.agents.iter().filter(|(agent, _)| about.is_none_or(|about| about == **agent));
         let member = self.clients.find(client).and_then(|at| self.clients.get(at));
+        let wish = member.and_then(|member| Wish::new(self, member, wants));
         let mut before: Option<(&Agent, Option<(&'static str, Distance)>)> = None;
         for (&agent, found) in asked {
-            // Most agents of a cluster are like the one before: what was found there is true here as well.
-            let known = before.filter(|(other, _)| is_alike(member, other, found)).map(|(_, verdict)| verdict);
-            let verdict = known.unwrap_or_else(|| {
-                let against = self.first_against(framework, name, found, wants)?;
-                Some((against.word(), against.distance(now)))
-            });
-            before = Some((found, verdict));
+            let seen = wish.as_ref().map_or(Glance::Unclear, |wish| wish.glance(self, found));
+            let verdict = match seen {
+                Glance::Open => None,
+                Glance::Against(word, distance) => Some((word, distance)),
+                Glance::Unclear => {
+                    // Most agents of a cluster are like the one before: what was found there is true here as well.
+                    let known = before.filter(|(other, _)| is_alike(member, other, found));
+                    let verdict = match known {
+                        Some((_, verdict)) => verdict,
+                        None => self.verdict(framework, name, found, wants, now),
+                    };
+                    before = Some((found, verdict));
+                    verdict
+                }
+            };
             let Some((word, distance)) = verdict else {
                 open += 1;
                 continue;
@@ -127,6 +138,19 @@ impl Engine {
         }
     }
 
+    /// The word for the first thing against all of a wish on one agent, and how much there is to overcome.
+    pub(super) fn verdict(
+        &self,
+        framework: FrameworkIndex,
+        role: &RoleName,
+        found: &Agent,
+        wants: &Resources,
+        now: Instant,
+    ) -> Option<(&'static str, Distance)> {
+        let against = self.first_against(framework, role, found, wants)?;
+        Some((against.word(), against.distance(now)))
+    }
+
     /// The first thing against all of a wish on one agent.
     fn first_against<'a>(
         &'a self,
@@ -135,14 +159,7 @@ impl Engine {
         found: &'a Agent,
         wants: &Resources,
     ) -> Option<Against<'a>> {
-        // The first three of the chain need no draft of an offer; on a full cluster they are all that is asked.
-        let first = match () {
-            () if !found.active => Some(Reason::AgentInactive),
-            () if !found.is_listed => Some(Reason::NotListed),
-            () if found.free.is_empty() => Some(Reason::NothingFree),
-            () => self.against_agent(framework, role, found).first().copied(),
-        };
-        if let Some(reason) = first {
+        if let Some(reason) = self.against_agent(framework, role, found).first().copied() {
             return Some(Against::Offer(reason));
         }
         let usable = found.free.offerable_to(role);

@@ -74,13 +74,16 @@ impl Engine {
         self.maintenance.agents.get(&agent).map(|(when, _)| *when)
     }
 
-    /// Whom to ask to leave which agent, at `now`: each connected framework that holds something of an agent with an
-    /// unavailability, was not asked yet or answered, and whose filter is over. Offered resources count as held. Cost: the
+    /// Whom to ask to leave which agent, at `now`: each connected framework that holds something of an active agent with
+    /// an unavailability, was not asked yet or answered, and whose filter is over. Offered resources count as held. Cost: the
     /// agents with an unavailability times who holds something of them.
     pub fn inverse_offers(&mut self, now: Instant, offers: &mut Vec<InverseOffer>) {
+        if !self.is_granting() {
+            return;
+        }
         let Self { maintenance, agents, frameworks, .. } = self;
         for (&agent, (unavailability, asked)) in &mut maintenance.agents {
-            let Some(found) = agents.get(&agent) else { continue };
+            let Some(found) = agents.get(&agent).filter(|found| found.active) else { continue };
             let mut last = None;
             for framework in found.holdings.iter().map(|(client, _)| client.framework) {
                 let is_there = frameworks.get(&framework).is_some_and(|known| known.is_known && known.active);

@@ -28,6 +28,7 @@ mod explanation;
 mod feasible;
 pub mod filter;
 mod frameworks;
+mod glance;
 mod invariants;
 mod inverse;
 mod quota;

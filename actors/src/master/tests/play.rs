@@ -152,12 +152,16 @@ impl Play {
     }
 
     pub(super) fn leading_with(registry: Registry) -> Self {
-        let rig = Rig::new(Master::new(MasterConfig::default()), Address::only(HOST, ActorKind::Master));
+        Self::leading_by(MasterConfig::default(), registry)
+    }
+
+    pub(super) fn leading_by(config: MasterConfig, registry: Registry) -> Self {
+        let rig = Rig::new(Master::new(config), Address::only(HOST, ActorKind::Master));
         let mut play = Self { rig, unwritten: Vec::new(), epoch: 0, effects: Vec::new() };
         let effects = play.rig.start();
         play.note(effects);
         play.send(ActorKind::Allocator, HOST, MasterMessage::Allocator(allocator::ToMaster::Started));
-        let leading = registrar::ToMaster::Leading { term: Term(1), registry };
+        let leading = registrar::ToMaster::Leading { term: Term(1), registry: Box::new(registry) };
         play.send(ActorKind::Registrar, HOST, MasterMessage::Registrar(leading));
         play
     }

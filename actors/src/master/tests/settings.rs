@@ -17,7 +17,7 @@ use kaon_kernel::quota::Quota;
 use kaon_kernel::resource::ResourceName;
 use kaon_kernel::time::Duration;
 
-const REPLY: StreamId = StreamId(900);
+pub(super) const REPLY: StreamId = StreamId(900);
 
 fn role(name: &str) -> RoleName {
     RoleName::trusted(name)
@@ -28,8 +28,8 @@ fn cpus(guarantee: u64, limit: Option<u64>) -> Quota {
     Quota { guarantees: vec![amount(guarantee)], limits: limit.map(amount).into_iter().collect() }
 }
 
-fn order(play: &mut Play, order: Order) {
-    let message = scheduler::ToMaster::Order { order, reply: REPLY };
+pub(super) fn order(play: &mut Play, order: Order) {
+    let message = scheduler::ToMaster::Order { order: Box::new(order), reply: REPLY };
     play.send(ActorKind::Outside, HOST, MasterMessage::Outside(message));
 }
 
@@ -38,7 +38,7 @@ fn set_quota(play: &mut Play, name: &str, quota: Quota, force: bool) {
 }
 
 /// What the operator was answered last.
-fn answer(play: &Play) -> Option<Answer> {
+pub(super) fn answer(play: &Play) -> Option<Answer> {
     let answers: Vec<Answer> = play.effects.iter().filter_map(emitted).collect();
     assert!(answers.len() <= 1, "one answer for one order");
     answers.into_iter().next()
@@ -51,7 +51,7 @@ fn emitted(effect: &Effect) -> Option<Answer> {
     }
 }
 
-fn refusal(play: &Play) -> String {
+pub(super) fn refusal(play: &Play) -> String {
     match answer(play) {
         Some(Answer::Refused { reason }) => reason,
         other => panic!("not refused, but {other:?}"),

@@ -4,6 +4,7 @@ use super::*;
 use crate::registrar::apply::{Book, Ignored, Limits};
 use kaon_kernel::chance::Chance;
 use kaon_kernel::id::RoleName;
+use kaon_kernel::maintenance::{DrainConfig, MachineId, Unavailability, Window};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::quota::Quota;
 use kaon_kernel::resource::ResourceName;
@@ -108,15 +109,16 @@ fn the_measure_of_the_registry_covers_its_archive() {
 fn operations_are_idempotent_and_survive_a_snapshot() {
     for seed in 0..60 {
         let mut chance = Chance::new(seed);
-        let limits = Limits { unreachable_max: 3, removed_max: 3, bytes_max: 2_500 };
+        let limits = Limits { unreachable_max: 3, removed_max: 3, gone_max: 3, bytes_max: 4_000 };
         let mut book = Book::new(limits);
         for step in 0..200 {
             let name = format!("n{}", chance.below(8));
-            let operation = match chance.below(6) {
+            let operation = match chance.below(13) {
                 0 | 1 => admit_agent(&name, ["one", "two"][chance.below(2) as usize]),
                 2 => mark_unreachable(&name, step),
                 3 => RegistryOperation::RemoveAgent { agent_id: AgentId::trusted(name.as_str()) },
                 4 => admit_framework(&name),
+                5..=12 => standing(&mut chance, name, step),
                 _ => remove_framework(&name, step),
             };
             let before = book.registry();
@@ -174,4 +176,68 @@ fn settings_that_do_not_fit_change_nothing() {
     let weights = (0..100).map(|number| (RoleName::trusted(format!("role-{number}")), 1000)).collect();
     assert_eq!(book.apply(RegistryOperation::SetWeights { weights }), Err(Ignored::Full));
     assert_eq!(book.registry(), Default::default());
+}
+
+/// Something that an operator says about an agent or about machines.
+fn standing(chance: &mut Chance, name: String, step: u64) -> RegistryOperation {
+    let agent_id = AgentId::trusted(name.as_str());
+    let machines = vec![machine(&format!("m{}", chance.below(3)))];
+    match chance.below(8) {
+        0 => {
+            let config = DrainConfig { grace_max: None, mark_gone: chance.below(2) == 0 };
+            RegistryOperation::DrainAgent { agent_id, config, since: WallTime(step) }
+        }
+        1 => RegistryOperation::MarkDrained { agent_id },
+        2 => RegistryOperation::DeactivateAgent { agent_id },
+        3 => RegistryOperation::ReactivateAgent { agent_id },
+        4 if chance.below(4) == 0 => RegistryOperation::MarkGone { agent_id, since: WallTime(step) },
+        5 => RegistryOperation::StartMaintenance { machines },
+        6 => RegistryOperation::StopMaintenance { machines },
+        _ => RegistryOperation::SetSchedule { windows: vec![window(machines)] },
+    }
+}
+
+fn machine(name: &str) -> MachineId {
+    MachineId { hostname: name.to_owned(), ip: "10.0.0.1".to_owned() }
+}
+
+fn window(machines: Vec<MachineId>) -> Window {
+    Window { machines, unavailability: Unavailability { start: WallTime(7), duration: None } }
+}
+
+#[test]
+fn a_gone_agent_is_not_admitted_and_what_was_ordered_about_it_is_forgotten() {
+    let mut book = Book::new(Limits::DEFAULT);
+    let agent_id = AgentId::trusted("a");
+    let config = DrainConfig { grace_max: None, mark_gone: true };
+    let drain = RegistryOperation::DrainAgent { agent_id: agent_id.clone(), config, since: WallTime(1) };
+    assert_eq!(book.apply(drain.clone()), Err(Ignored::UnknownAgent));
+    book.apply(admit_agent("a", "cert")).unwrap();
+    book.apply(drain).unwrap();
+    book.apply(mark_unreachable("a", 2)).unwrap();
+    assert_eq!(book.registry().orders[0].0, agent_id, "it holds while the agent is out of reach");
+    book.apply(RegistryOperation::MarkGone { agent_id: agent_id.clone(), since: WallTime(3) }).unwrap();
+    assert_eq!(book.apply(admit_agent("a", "cert")), Err(Ignored::Gone));
+    let registry = book.registry();
+    assert_eq!((registry.agents.len(), registry.unreachable.len(), registry.orders.len()), (0, 0, 0));
+    assert_eq!(registry.gone, [(agent_id, WallTime(3))]);
+}
+
+#[test]
+fn a_machine_that_is_up_again_leaves_the_schedule_and_one_that_leaves_it_is_up() {
+    let mut book = Book::new(Limits::DEFAULT);
+    let (one, two) = (machine("one"), machine("two"));
+    let start = |machines| RegistryOperation::StartMaintenance { machines };
+    assert_eq!(book.apply(start(vec![one.clone()])), Err(Ignored::Unscheduled));
+    let windows = vec![window(vec![one.clone()]), window(vec![two.clone()])];
+    book.apply(RegistryOperation::SetSchedule { windows }).unwrap();
+    book.apply(start(vec![one.clone(), two.clone()])).unwrap();
+    assert_eq!(book.registry().down, [one.clone(), two.clone()]);
+    let upper = MachineId { hostname: "ONE".to_owned(), ..one };
+    book.apply(RegistryOperation::StopMaintenance { machines: vec![upper] }).unwrap();
+    let registry = book.registry();
+    assert_eq!((registry.schedule, registry.down), (vec![window(vec![two.clone()])], vec![two]));
+    book.apply(RegistryOperation::SetSchedule { windows: vec![] }).unwrap();
+    assert!(book.registry().down.is_empty());
+    book.invariants();
 }

@@ -26,7 +26,7 @@ fn a_lone_registrar_leads_once_its_first_entry_is_on_disk() {
     assert_eq!(persists(&effects), 1, "term, vote and first entry in one batch");
     assert_eq!(told(&attach(&mut rig, HOST)), [ToMaster::Following { leader: None }]);
     let words = told(&rig.flush());
-    assert!(matches!(&words[..], [ToMaster::Leading { term: Term(1), registry }] if *registry == Default::default()));
+    assert!(matches!(&words[..], [ToMaster::Leading { term: Term(1), registry }] if **registry == Default::default()));
     // Once for each attachment, and once for each term.
     assert_eq!(told(&rig.pass(Duration::secs(60))), []);
     assert!(matches!(told(&attach(&mut rig, HOST))[..], [ToMaster::Leading { .. }]));

@@ -99,3 +99,54 @@ fn holders_and_capacity_are_those_of_the_books() {
         assert!(ask(&play, unknown, "").is_none());
     }
 }
+
+/// What is free on an agent of the test below, by a number; some have identities or are below every minimum.
+const KINDS: [&str; 8] = [
+    "cpus:4;mem:1024",
+    "cpus:2;mem:2048;disk:100",
+    "cpus:4;mem:1024;gpus:1",
+    "cpus(web):2;mem(web):512",
+    "cpus:0.001;mem:1",
+    "cpus:1;mem:64;licences:3",
+    "cpus:8;mem:64;ports:[1-9]",
+    "cpus:1;cpus(web):3;mem:600",
+];
+
+proptest::proptest! {
+    #[test]
+    fn a_glance_says_what_the_checks_say(
+        kinds in proptest::collection::vec(0_usize..KINDS.len(), 1..12),
+        declined in proptest::collection::vec(proptest::bool::ANY, 12),
+        inactive in 0_usize..12,
+        is_opted_in in proptest::bool::ANY,
+        wish in 0_usize..6,
+    ) {
+        let wants = bag(["", "cpus:2", "cpus:2;mem:600", "disk:1", "licences:2;cpus:1", "cpus:100;mem:100000"][wish]);
+        let mut play = Play::with(Rules::default(), &[]);
+        let capabilities: &[Capability] = if is_opted_in { &[Capability::GpuResources] } else { &[] };
+        play.framework_with(1, &["web"], &[], capabilities);
+        for (agent, kind) in kinds.iter().enumerate() {
+            play.agent(agent as u32 + 1, KINDS[*kind]);
+        }
+        for grant in play.round() {
+            // Declined ones are filtered, the others are held until they come back.
+            let refusal = declined[grant.agent.0 as usize - 1].then_some(Duration::secs(60));
+            play.recover(grant, refusal);
+        }
+        let gone = kaon_kernel::id::AgentIndex(inactive as u32 + 1);
+        let _ = play.engine.set_agent_active(gone, false);
+        let engine = &play.engine;
+        let role = RoleName::trusted("web");
+        let client = engine.clients.iter().map(|(_, member)| member).next().expect("one client");
+        let ready = super::super::glance::Wish::new(engine, client, &wants).expect("amounts alone");
+        for (agent, found) in &engine.agents {
+            use super::super::glance::Glance;
+            let close = engine.verdict(FrameworkIndex(1), &role, found, &wants, play.now);
+            match ready.glance(engine, found) {
+                Glance::Open => proptest::prop_assert_eq!(close, None, "{:?}", agent),
+                Glance::Against(word, distance) => proptest::prop_assert_eq!(close, Some((word, distance)), "{:?}", agent),
+                Glance::Unclear => {}
+            }
+        }
+    }
+}
