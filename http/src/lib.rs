@@ -33,4 +33,4 @@ mod watch;
 pub use agent::{AgentConfig, AgentEdge};
 pub use edge::{Leader, MasterConfig, MasterEdge};
 pub use metric::{Kind, Sample};
-pub use server::{Limits, serve};
+pub use server::{Limits, listen, serve};

@@ -45,7 +45,7 @@ impl World {
         let server = server.expect("a runtime");
         let setup = HostConfig::new(MASTER, 7, MASTER_TREE, Box::new(MemoryJournal::fresh()));
         let host = Host::prepare(setup, Arc::new(|birth| make(birth))).expect("a host");
-        let listener = server.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let listener = server.block_on(async { kaon_http::listen((Ipv4Addr::LOCALHOST, 0).into()) }).expect("a port");
         let address = listener.local_addr().expect("an address");
         let metrics = host.clone();
         let edge = MasterEdge::new(kaon_http::MasterConfig {

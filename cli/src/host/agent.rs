@@ -35,8 +35,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let (own, cluster) = credentials(&options.credentials, PeerRole::Agent)?;
     private_directory(&options.dir)?;
     let dir = options.dir.canonicalize()?;
-    let http = tokio::net::TcpListener::bind(options.http)
-        .await
+    let http = kaon_http::listen(options.http)
         .with_context(|| format!("can't listen on {} for HTTP; --http ADDR chooses another", options.http))?;
     let http_address = http.local_addr()?;
     let (info, machine) = describe(&options, &dir, http_address)?;

@@ -25,8 +25,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let number = options.number;
     let me = Peer { number, identity: own.identity().name.clone() };
     std::fs::create_dir_all(&options.dir).with_context(|| format!("can't make {}", options.dir.display()))?;
-    let http = tokio::net::TcpListener::bind(options.http)
-        .await
+    let http = kaon_http::listen(options.http)
         .with_context(|| format!("can't listen on {} for HTTP; --http ADDR chooses another", options.http))?;
     let http_address = http.local_addr()?;
     let hostname = options.hostname.clone().unwrap_or_else(|| http_address.ip().to_string());

@@ -13,11 +13,12 @@ mod request;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -60,6 +61,22 @@ impl Default for Limits {
             grace: Duration::from_secs(1),
         }
     }
+}
+
+/// How many connections may wait to be accepted: a thousand frameworks that come back at one moment. The system's own bound
+/// (`net.core.somaxconn`) holds as well. One that finds no place tries again after a second.
+const BACKLOG: u32 = 4096;
+
+/// Listens for connections. To be called within a tokio runtime.
+///
+/// # Errors
+/// When the address can't be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // One that was just left may be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// What answers requests.
