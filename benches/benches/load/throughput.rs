@@ -15,6 +15,9 @@ const FRAMEWORKS: usize = 4;
 /// Tasks of one LAUNCH.
 const BATCH: u64 = 20;
 
+/// Processors of a task.
+const SIZE: f64 = 0.5;
+
 /// Tasks of one framework between LAUNCH and the acknowledgement of TASK_RUNNING.
 const WINDOW: u64 = 2000;
 
@@ -52,6 +55,11 @@ pub(crate) fn measure(media: MediaType) {
     world.end();
 }
 
+fn cpus(offer: &Offer) -> f64 {
+    let cpus = offer.resources.iter().filter(|resource| resource.name == "cpus");
+    cpus.filter_map(|resource| resource.scalar.as_ref()).map(|scalar| scalar.value).sum()
+}
+
 async fn drive(mut framework: Framework, running: Arc<AtomicU64>, is_over: Arc<AtomicBool>) {
     let mut offers: VecDeque<Offer> = VecDeque::new();
     let (mut open, mut next) = (0, 0_u64);
@@ -65,16 +73,22 @@ async fn drive(mut framework: Framework, running: Arc<AtomicU64>, is_over: Arc<A
         }
         if let Some(update) = event.update {
             framework.acknowledge(&update.status);
-            if update.status.state == TaskState::TaskRunning as i32 {
-                running.fetch_add(1, Ordering::Relaxed);
-                open -= 1;
+            match update.status.state {
+                state if state == TaskState::TaskRunning as i32 => {
+                    running.fetch_add(1, Ordering::Relaxed);
+                    open -= 1;
+                }
+                state if state == TaskState::TaskStarting as i32 || state == TaskState::TaskFinished as i32 => {}
+                state => panic!("a task is {state}: {:?}", update.status.message),
             }
         }
         while open + BATCH <= WINDOW
             && let Some(offer) = offers.pop_front()
         {
-            framework.launch(&offer, (next..next + BATCH).map(|number| format!("t{number}")), 0.5, 0.0);
-            (open, next) = (open + BATCH, next + BATCH);
+            // What is too little for one task goes back as it is.
+            let tasks = ((cpus(&offer) / SIZE) as u64).min(BATCH);
+            framework.launch(&offer, (next..next + tasks).map(|number| format!("t{number}")), SIZE, 0.0);
+            (open, next) = (open + tasks, next + tasks);
         }
         if !framework.has_more() {
             framework.flush().await;
