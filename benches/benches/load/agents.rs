@@ -1,6 +1,6 @@
 //! Scripted agents behind the network's port: each message is answered at once, by one thread for all.
 
-use crate::world::{MASTER, Tasks};
+use crate::world::{MASTER, PATIENCE, Tasks};
 use kaon_kernel::actor::{ActorKind, Address, HostId, Link, LinkState, Term};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{Frame, Route, copy};
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// The host of the first agent.
 const FIRST: u64 = 1000;
+
+/// How many agents are on their way in at once.
+const ADMITTED_AT_ONCE: usize = 64;
 
 /// What a task goes through.
 const STATES: [TaskState; 3] = [TaskState::Starting, TaskState::Running, TaskState::Finished];
@@ -80,9 +83,11 @@ impl Agents {
             let host = HostId(FIRST + number as u64);
             let identity = format!("agent-{number}");
             master.link(Link { host, role: PeerRole::Agent, identity, state: LinkState::Up });
-            // A master admits so many in a moment, and no more wait for its registry.
-            if number % 64 == 63 {
-                std::thread::sleep(Duration::from_millis(5));
+            // No more wait for its registry at a time: these agents ask once.
+            let deadline = Instant::now() + PATIENCE;
+            while self.registered() + ADMITTED_AT_ONCE < number {
+                assert!(Instant::now() < deadline, "{} of {} agents registered", self.registered(), self.count);
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
