@@ -7,7 +7,6 @@ use kaon_http::v1::scheduler::call::{self, Type};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -221,22 +220,5 @@ fn task(id: String, agent_id: &v1::AgentId, cpus: f64) -> v1::TaskInfo {
         resources: vec![scalar("cpus", cpus), scalar("mem", (cpus * 1024.0).floor())],
         command: Some(command),
         ..v1::TaskInfo::default()
-    }
-}
-
-/// Reads a path to its end: how long until the first byte, until the last, and how many they were.
-pub(crate) async fn read(address: SocketAddr, request: &[u8]) -> (Duration, Duration, usize) {
-    let mut stream = TcpStream::connect(address).await.expect("the master listens");
-    let began = std::time::Instant::now();
-    stream.write_all(request).await.expect("a socket");
-    let mut piece = vec![0; 256 << 10];
-    let (mut first, mut bytes) = (None, 0);
-    loop {
-        let read = stream.read(&mut piece).await.expect("a socket");
-        first.get_or_insert_with(|| began.elapsed());
-        bytes += read;
-        if read == 0 {
-            return (first.unwrap_or_default(), began.elapsed(), bytes);
-        }
     }
 }
