@@ -112,7 +112,7 @@ fn a_task_starts_with_what_it_names() {
 
 #[test]
 fn what_cannot_be_fetched_fails_its_task_with_the_reason() {
-    let bomb = packed("head -c 300000000 /dev/zero | gzip -1");
+    let bomb = packed("head -c 300000000 /dev/zero | gzip -9");
     let server = Server::new(vec![
         ("/escape.tar", packed("tar cPf - ../$(basename $PWD)/app/run")),
         ("/absolute.tar", packed("tar cPf - $PWD/app/run")),
