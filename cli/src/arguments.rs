@@ -2,6 +2,7 @@
 //! variable `KAON_<NAME>`; the order is flag, environment, file, default.
 
 mod fetcher;
+pub(crate) mod isolation;
 mod operator;
 mod sim;
 
@@ -109,6 +110,9 @@ pub(crate) struct Up {
     /// `pack:2 core:8 pu:2`.
     #[arg(long, env = "KAON_TOPOLOGY", value_name = "FILE|TEXT")]
     pub(crate) topology: Option<String>,
+    /// The isolators of each agent, as in `kaon agent --isolation`.
+    #[arg(long, env = "KAON_ISOLATION", value_name = "LIST")]
+    pub(crate) isolation: Option<String>,
     /// Print one JSON line when the cluster is up.
     #[arg(long)]
     pub(crate) json: bool,
@@ -291,6 +295,8 @@ pub(crate) struct Agent {
     /// Crash an actor on its n-th event, once, to watch its supervisor: `agent:100`. For tests.
     #[arg(long, env = "KAON_PLANT_PANIC", value_delimiter = ',', hide = true)]
     pub(crate) plant_panic: Vec<String>,
+    #[command(flatten)]
+    pub(crate) isolation: isolation::Isolation,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
 }

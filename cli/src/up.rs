@@ -112,6 +112,9 @@ fn members(options: &Up, dir: &Path) -> Result<Vec<Plan>> {
         if let Some(resources) = &options.resources {
             own.extend(["--resources".to_owned(), resources.clone()]);
         }
+        if let Some(isolation) = &options.isolation {
+            own.extend(["--isolation".to_owned(), isolation.clone()]);
+        }
         plan("agent", number, own)?;
     }
     Ok(plans)

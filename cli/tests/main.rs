@@ -17,6 +17,7 @@ mod framework;
 mod hostile;
 mod idle;
 mod impostor;
+mod isolation;
 mod operating;
 mod outside;
 mod panics;

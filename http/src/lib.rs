@@ -30,7 +30,7 @@ pub mod version;
 pub mod view;
 mod watch;
 
-pub use agent::{AgentConfig, AgentEdge};
+pub use agent::{AgentConfig, AgentEdge, ContainerFigures, ContainerSource};
 pub use edge::{Leader, MasterConfig, MasterEdge};
 pub use metric::{Kind, Sample};
 pub use server::{Limits, listen, serve};

@@ -1,22 +1,31 @@
 //! The isolators of a machine in their order: prepared and isolated from first to last, undone from last to first.
 
-use crate::isolator::{Contribution, Error, Isolator, Survivor, Watch, merge};
-use crate::posix;
+use crate::build::Settings;
+use crate::isolator::{Contribution, Error, Isolator, Limitation, Survivor, Watch, merge};
 use crate::process::Tree;
-use kaon_kernel::container::{LaunchSpec, Usage};
+use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::resource::Resources;
-use kaon_kernel::time::Duration;
+use kaon_kernel::statistics::Statistics;
 use std::fmt;
 use std::sync::Arc;
 
 /// Why a list of isolators is not a chain.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// A name that this version does not know.
-    #[error("no isolator is called '{0}'; there are posix/cpu, posix/mem and posix/rlimits")]
+    #[error("no isolator is called '{0}'; there are {names}", names = crate::build::NAMES.join(", "))]
     Unknown(String),
+    /// Of `filesystem/*` there is one.
+    #[error("of filesystem/posix, filesystem/linux and filesystem/shared only one can be chosen")]
+    TwoFilesystems,
+    /// One that works only with another.
+    #[error("isolator '{0}' needs '{1}' too")]
+    Needs(&'static str, &'static str),
+    /// One that this machine can't carry out.
+    #[error("this machine or its user can't have the isolator")]
+    Machine(#[from] Error),
     /// A name that is there twice (a mistake in Mesos too, reference 12.1).
     #[error("isolator '{0}' is named twice")]
     Twice(String),
@@ -40,16 +49,12 @@ impl Chain {
         Ok(Self(isolators.into()))
     }
 
-    /// The chain of an `--isolation` text: names with commas between (reference 12.1).
+    /// The chain of an `--isolation` text: names with commas between (reference 12.1), everything else as usual.
+    ///
+    /// # Errors
+    /// As [`Settings::chain`].
     pub fn parse(text: &str) -> Result<Self, ChainError> {
-        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let isolators = names.map(|name| match name {
-            posix::CPU => Ok(Arc::new(posix::Cpu) as Arc<dyn Isolator>),
-            posix::MEM => Ok(Arc::new(posix::Mem) as Arc<dyn Isolator>),
-            posix::RLIMITS => Ok(Arc::new(posix::Rlimits) as Arc<dyn Isolator>),
-            unknown => Err(ChainError::Unknown(unknown.to_owned())),
-        });
-        Self::new(isolators.collect::<Result<_, _>>()?)
+        Settings::usual(text).chain()
     }
 
     /// The names in order.
@@ -90,17 +95,17 @@ impl Chain {
         self.0.iter().filter_map(|isolator| isolator.watch(container)).collect()
     }
 
-    /// What a container uses: of each figure the largest that an isolator reports.
-    pub fn usage(&self, container: &ContainerId, tree: &Tree) -> Result<Usage, Error> {
-        self.0.iter().try_fold(Usage::default(), |sum, isolator| {
-            let more = isolator.usage(container, tree)?;
-            Ok(Usage {
-                user_time: Duration::max(sum.user_time, more.user_time),
-                system_time: Duration::max(sum.system_time, more.system_time),
-                memory_bytes: sum.memory_bytes.max(more.memory_bytes),
-                processes: sum.processes.max(more.processes),
-            })
-        })
+    /// Whether a limit was hit that nobody has told yet.
+    pub fn breach(&self, container: &ContainerId) -> Option<Limitation> {
+        self.0.iter().find_map(|isolator| isolator.breach(container))
+    }
+
+    /// What a container uses: each figure from the first isolator that knows it.
+    pub fn usage(&self, container: &ContainerId, tree: &Tree) -> Result<Statistics, Error> {
+        let known = self.0.iter().try_fold(Statistics::default(), |known, isolator| {
+            Ok::<_, Error>(known.or(isolator.usage(container, tree)?))
+        });
+        known
     }
 
     /// Tells all of them the new resources, in order, up to the first that refuses.

@@ -13,17 +13,16 @@
 //!
 //! All but `watch` may block: they run on blocking threads, never on the host's.
 
+pub use crate::contribution::{CapabilitySets, Contribution, HostAction, Mount, Namespaces, Rlimit, merge};
 use crate::process::Tree;
+use kaon_kernel::container::LaunchSpec;
 pub use kaon_kernel::container::Limitation;
-use kaon_kernel::container::{LaunchSpec, Usage};
 use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::resource::Resources;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use kaon_kernel::statistics::Statistics;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 
 /// Why an isolator can't do what it is asked.
@@ -58,40 +57,6 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-}
-
-/// A resource limit of `setrlimit(2)`. `None` is unlimited.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rlimit {
-    /// Its name as in the v1 API, such as `RLMT_NOFILE`.
-    pub name: String,
-    /// The soft limit, in the limit's own unit.
-    pub soft: Option<u64>,
-    /// The hard limit.
-    pub hard: Option<u64>,
-}
-
-/// Something that the container's first process does on the machine before it gives up its rights.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HostAction {
-    /// Writes a text to a file that exists, in one write: how a process joins a control group (`0` to `cgroup.procs`).
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What to write.
-        text: String,
-    },
-}
-
-/// What an isolator wants of a launch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contribution {
-    /// Environment variables; they win over what the container asked for.
-    pub environment: Vec<(String, String)>,
-    /// Resource limits.
-    pub rlimits: Vec<Rlimit>,
-    /// Actions, carried out in this order.
-    pub actions: Vec<HostAction>,
 }
 
 /// A container that an isolator is told about again after a restart of the agent.
@@ -136,10 +101,17 @@ pub trait Isolator: Send + Sync + 'static {
         None
     }
 
-    /// What the container uses, as far as this isolator knows; zero stands for "not mine to know".
-    fn usage(&self, container: &ContainerId, tree: &Tree) -> Result<Usage, Error> {
+    /// Whether a limit was hit that nobody has told yet: asked when the container has ended and before `cleanup`, since an
+    /// end may be faster than its sign.
+    fn breach(&self, container: &ContainerId) -> Option<Limitation> {
+        let _ = container;
+        None
+    }
+
+    /// What the container uses, as far as this isolator knows.
+    fn usage(&self, container: &ContainerId, tree: &Tree) -> Result<Statistics, Error> {
         let _ = (container, tree);
-        Ok(Usage::default())
+        Ok(Statistics::default())
     }
 
     /// Its resources and limits change while it runs.
@@ -154,42 +126,4 @@ pub trait Isolator: Send + Sync + 'static {
         let _ = container;
         Ok(())
     }
-}
-
-/// What all isolators together want of a launch: environment and limits by name, actions in the order of the chain.
-///
-/// # Errors
-/// When two set the same variable or limit to different values.
-pub fn merge(contributions: Vec<(&'static str, Contribution)>) -> Result<Contribution, Error> {
-    let mut environment: BTreeMap<String, (&'static str, String)> = BTreeMap::new();
-    let mut rlimits: BTreeMap<String, (&'static str, Rlimit)> = BTreeMap::new();
-    let mut merged = Contribution::default();
-    for (second, contribution) in contributions {
-        for (name, value) in contribution.environment {
-            match environment.get(&name) {
-                Some((first, other)) if *other != value => {
-                    return Err(Error::Conflict { first, second, what: format!("the variable {name}") });
-                }
-                Some(_) => {}
-                None => {
-                    merged.environment.push((name.clone(), value.clone()));
-                    environment.insert(name, (second, value));
-                }
-            }
-        }
-        for rlimit in contribution.rlimits {
-            match rlimits.get(&rlimit.name) {
-                Some((first, other)) if *other != rlimit => {
-                    return Err(Error::Conflict { first, second, what: format!("the limit {}", rlimit.name) });
-                }
-                Some(_) => {}
-                None => {
-                    merged.rlimits.push(rlimit.clone());
-                    rlimits.insert(rlimit.name.clone(), (second, rlimit));
-                }
-            }
-        }
-        merged.actions.extend(contribution.actions);
-    }
-    Ok(merged)
 }

@@ -12,11 +12,20 @@
 //! All unsafe code is in two files, `syscall.rs` and `topology/hwloc.rs`.
 #![deny(unsafe_code)]
 
+pub mod build;
+pub mod cgroups;
 pub mod chain;
 pub mod containers;
+mod contribution;
+pub mod disk;
 pub mod fetcher;
+pub mod filesystem;
+pub mod gpu;
 pub mod isolator;
 pub mod launcher;
+pub mod linux;
+pub mod namespaces;
+pub mod numa;
 mod orphans;
 pub mod posix;
 mod probe;

@@ -4,9 +4,9 @@
 
 use crate::isolator::{Contribution, Error, Isolator, Rlimit};
 use crate::process::{Process, Tree};
-use kaon_kernel::container::{LaunchSpec, Usage};
+use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::id::ContainerId;
-use kaon_kernel::time::Duration;
+use kaon_kernel::statistics::Statistics;
 use nix::sys::resource::Resource;
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -25,7 +25,7 @@ impl Isolator for Cpu {
         CPU
     }
 
-    fn usage(&self, _: &ContainerId, tree: &Tree) -> Result<Usage, Error> {
+    fn usage(&self, _: &ContainerId, tree: &Tree) -> Result<Statistics, Error> {
         // What is dead is in what its parent, or at last the launcher, has waited for; the launcher's own time is not
         // the container's.
         let sum = |of: fn(&Process) -> u64, waited: fn(&Process) -> u64| {
@@ -34,12 +34,12 @@ impl Isolator for Cpu {
             members.saturating_add(waited(&tree.launcher))
         };
         let nanos_per_tick = 1_000_000_000 / system_value(SysconfVar::CLK_TCK, 100);
-        let time = |ticks: u64| Duration::nanos(ticks.saturating_mul(nanos_per_tick));
-        Ok(Usage {
-            user_time: time(sum(|process| process.user_ticks, |process| process.waited_user_ticks)),
-            system_time: time(sum(|process| process.system_ticks, |process| process.waited_system_ticks)),
-            memory_bytes: 0,
-            processes: count(tree),
+        let nanos = |ticks: u64| Some(ticks.saturating_mul(nanos_per_tick));
+        Ok(Statistics {
+            user_nanos: nanos(sum(|process| process.user_ticks, |process| process.waited_user_ticks)),
+            system_nanos: nanos(sum(|process| process.system_ticks, |process| process.waited_system_ticks)),
+            processes: Some(count(tree)),
+            ..Statistics::default()
         })
     }
 }
@@ -52,15 +52,15 @@ impl Isolator for Mem {
         MEM
     }
 
-    fn usage(&self, _: &ContainerId, tree: &Tree) -> Result<Usage, Error> {
+    fn usage(&self, _: &ContainerId, tree: &Tree) -> Result<Statistics, Error> {
         let pages = tree.members.iter().fold(0, |sum: u64, member| sum.saturating_add(member.resident_pages));
-        let memory_bytes = pages.saturating_mul(system_value(SysconfVar::PAGE_SIZE, 4096));
-        Ok(Usage { memory_bytes, processes: count(tree), ..Usage::default() })
+        let resident = Some(pages.saturating_mul(system_value(SysconfVar::PAGE_SIZE, 4096)));
+        Ok(Statistics { resident_bytes: resident, processes: Some(count(tree)), ..Statistics::default() })
     }
 }
 
-fn count(tree: &Tree) -> u32 {
-    u32::try_from(tree.members.iter().filter(|member| member.is_alive()).count()).unwrap_or(u32::MAX)
+fn count(tree: &Tree) -> u64 {
+    tree.members.iter().filter(|member| member.is_alive()).count() as u64
 }
 
 fn system_value(variable: SysconfVar, usual: u64) -> u64 {

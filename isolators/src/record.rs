@@ -56,6 +56,9 @@ pub(crate) struct Launcher {
     pub(crate) launcher: Known,
     /// The program, leader of its own session.
     pub(crate) program: Known,
+    /// The sandbox, relative to the work directory.
+    #[serde(default)]
+    pub(crate) sandbox: String,
 }
 
 /// How a container ended.
@@ -232,7 +235,7 @@ mod tests {
         directory.create().unwrap();
         assert!(directory.create().is_err(), "a container's name is new");
         let me = Known::of(std::process::id().cast_signed()).unwrap();
-        let launcher = Launcher { boot_id: "b".into(), launcher: me, program: me };
+        let launcher = Launcher { boot_id: "b".into(), launcher: me, program: me, sandbox: "s".into() };
         directory.write_launcher(&launcher).unwrap();
         let resources = parse::resources("mem:12.5").unwrap();
         let limitation = Limitation { kind: LimitKind::Memory, message: "too much".into(), resources };

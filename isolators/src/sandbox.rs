@@ -124,6 +124,49 @@ pub fn open(work_directory: &Path, path: &str) -> Result<OwnedFd, Error> {
     components(path)?.into_iter().try_fold(open_work_directory(work_directory)?, |here, name| step(here, name, path))
 }
 
+/// Reaches a place in a sandbox step by step, following no link. What is missing on the way, the last too when `makes` says
+/// so, is made and given to `owner`: directories, and in the end an empty file when it is to be one.
+pub(crate) fn reach(
+    sandbox: OwnedFd,
+    path: &str,
+    is_file: bool,
+    makes: bool,
+    owner: Option<(Uid, Gid)>,
+) -> Result<OwnedFd, Error> {
+    let components = components(path)?;
+    let last = components.len() - 1;
+    let failed = |action| move |errno| Error::System { action, path: path.to_owned(), errno };
+    let mut here = sandbox;
+    for (position, name) in components.into_iter().enumerate() {
+        let made = match (makes, is_file && position == last) {
+            (false, _) => Err(Errno::EEXIST),
+            (true, true) => {
+                let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                openat(&here, name, flags, OUTPUT_MODE).map(drop)
+            }
+            (true, false) => mkdirat(&here, name, WAY_MODE),
+        };
+        if let Err(errno) = made
+            && errno != Errno::EEXIST
+        {
+            return Err(failed("make")(errno));
+        }
+        // A name only, so that a device or a pipe that lies there is not touched by looking.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let next = openat(&here, name, flags, Mode::empty()).map_err(failed("open"))?;
+        let kind = fstat(&next).map_err(failed("look at"))?.st_mode & libc::S_IFMT;
+        if kind == libc::S_IFLNK || (position < last && kind != libc::S_IFDIR) {
+            return Err(Error::NotADirectory { path: path.to_owned(), step: name.to_owned() });
+        }
+        if let (Ok(()), Some((user, group))) = (made, owner) {
+            let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+            nix::unistd::fchownat(&here, name, Some(user), Some(group), flags).map_err(failed("give to its user"))?;
+        }
+        here = next;
+    }
+    Ok(here)
+}
+
 fn open_work_directory(path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let failed = |errno| Error::System { action: "open work directory", path: path.display().to_string(), errno };

@@ -144,3 +144,227 @@ pub(crate) fn reset_signals() {
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, size_of::<u64>()) };
     }
 }
+
+/// The part of `union bpf_attr` that loads a program (`bpf(2)`), zero beyond what is used.
+#[repr(C)]
+struct LoadProgram {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// The part of `union bpf_attr` that attaches a program.
+#[repr(C)]
+struct AttachProgram {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+}
+
+const BPF_PROG_LOAD: i32 = 5;
+const BPF_PROG_ATTACH: i32 = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// Gives the kernel a program for the device controller of a control group; it is verified there.
+pub(crate) fn load_device_program(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let attributes = LoadProgram {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        instruction_count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads `attributes`, the instructions and the license, which all live through the call, and writes
+    // nothing of ours.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<LoadProgram>()) };
+    let number = i32::try_from(answer).ok().filter(|&number| number >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Attaches a program to a control group, beside others that may be there.
+pub(crate) fn attach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = AttachProgram {
+        target: group.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        kind: BPF_CGROUP_DEVICE,
+        flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: the kernel only reads `attributes`, which live through the call.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attributes, size_of::<AttachProgram>()) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `struct clone_args` of `clone3(2)`, its second version (Linux 5.7): with the control group to begin in.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    group: u64,
+}
+
+/// Begin in the control group of a descriptor.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// As [`fork`], into new namespaces (flags of `clone(2)`) and a control group of version 2, all in one step of the kernel.
+///
+/// # Errors
+/// As [`fork`]; and those of `clone3(2)`, such as ENOSYS before Linux 5.3, or EPERM.
+pub(crate) fn clone(namespaces: i32, group: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<i32> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("only a process with a single thread may fork"));
+    }
+    let mut arguments = CloneArguments {
+        flags: u64::from(namespaces.cast_unsigned()),
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        ..CloneArguments::default()
+    };
+    if let Some(group) = group {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.group = u64::from(group.as_raw_fd().cast_unsigned());
+    }
+    // SAFETY: no flag shares memory or asks for a stack, so the child goes on with a copy of everything, as after a fork;
+    // there is one thread (checked), so the copy is whole and no lock is held by a thread that is gone. The kernel only
+    // reads `arguments`.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let code = child();
+            // SAFETY: `_exit` only ends the process.
+            unsafe { libc::_exit(code) }
+        }
+        pid => i32::try_from(pid).map_err(io::Error::other),
+    }
+}
+
+/// Whether the kernel can fork into a control group (Linux 5.7): it refuses a descriptor that is none with EBADF, and a flag
+/// that it does not know, or a structure that it does not, with EINVAL or E2BIG. Nothing is forked.
+pub(crate) fn has_clone_into_group() -> bool {
+    let arguments = CloneArguments { flags: CLONE_INTO_CGROUP, group: u64::from(u32::MAX >> 1), ..Default::default() };
+    // SAFETY: the descriptor is none, so the call fails before anything is forked; the kernel only reads `arguments`.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+    assert!(answer < 0, "a fork into a group that is none");
+    io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+}
+
+/// `struct mount_attr` of `mount_setattr(2)`.
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    namespace: u64,
+}
+
+/// Makes a mount and all below it read-only (Linux 5.12).
+pub(crate) fn mount_read_only(path: &std::path::Path) -> io::Result<()> {
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    let attributes = MountAttributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, namespace: 0 };
+    let (here, flags) = (libc::AT_FDCWD, libc::AT_RECURSIVE);
+    // SAFETY: the kernel only reads the path and the attributes, which live through the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            here,
+            path.as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<MountAttributes>(),
+        )
+    };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The most memory nodes that a policy names: the kernel's own bound on 64-bit machines (`MAX_NUMNODES`).
+const NODES_MAX: usize = 1024;
+
+/// Lets memory of this process and its children come from these nodes alone (`set_mempolicy(2)`, `MPOL_BIND`).
+pub(crate) fn bind_memory(nodes: &[u32]) -> io::Result<()> {
+    let mut mask = [0_u64; NODES_MAX / 64];
+    for &node in nodes {
+        let node = node as usize;
+        let word = mask.get_mut(node / 64).ok_or_else(|| io::Error::other(format!("no memory node {node}")))?;
+        *word |= 1 << (node % 64);
+    }
+    // The kernel counts one bit more than there is (`set_mempolicy(2)`, notes).
+    // SAFETY: the kernel only reads the mask, which has the length that is told.
+    let answer = unsafe { libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_BIND, mask.as_ptr(), NODES_MAX + 1) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn prctl(option: i32, argument: u64, more: u64) -> io::Result<i32> {
+    // SAFETY: the options used here take integers and touch no memory.
+    let answer = unsafe { libc::prctl(option, argument, more, 0_u64, 0_u64) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+/// Root is nobody special to `execve` (`SECBIT_NOROOT`), and what is held stays through a change of user, until the next exec
+/// (`SECBIT_KEEP_CAPS`).
+const NO_ROOT_AND_KEEP: u64 = 1 | 16;
+
+/// Drops from the bounding set all capabilities that the kernel knows but these. From here on root gets none of them by an
+/// exec for being root; files with capabilities of their own still give them, within the bounding set.
+pub(crate) fn bound_capabilities(kept: u64) -> io::Result<()> {
+    for capability in 0..64 {
+        // EINVAL: the kernel knows no more.
+        let Ok(is_there) = prctl(libc::PR_CAPBSET_READ, capability, 0) else { break };
+        if is_there == 1 && kept & 1 << capability == 0 {
+            prctl(libc::PR_CAPBSET_DROP, capability, 0)?;
+        }
+    }
+    // Needs CAP_SETPCAP, so it comes before that is given up.
+    prctl(libc::PR_SET_SECUREBITS, NO_ROOT_AND_KEEP, 0).map(drop)
+}
+
+/// Holds exactly these capabilities, through every exec.
+pub(crate) fn hold_capabilities(held: u64) -> io::Result<()> {
+    /// `struct __user_cap_header_struct` and the version with 64 bits.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    let known = (0..64).take_while(|&capability| prctl(libc::PR_CAPBSET_READ, capability, 0).is_ok());
+    let known = known.fold(0_u64, |set, capability| set | 1 << capability);
+    let held = held & known;
+    let (low, high) = ((held & 0xffff_ffff) as u32, (held >> 32) as u32);
+    // Effective, permitted, inheritable of the low half, then of the high one.
+    let data = [low, low, low, high, high, high];
+    // SAFETY: the kernel reads two words of header and six of data, and writes to the header only when it does not know the
+    // version, which is why it gets a copy.
+    let mut header = HEADER;
+    let answer = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    for capability in (0..64).filter(|bit| held & 1 << bit != 0) {
+        prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability)?;
+    }
+    Ok(())
+}
+
+/// No program that this process or its children execute gains rights by it (`PR_SET_NO_NEW_PRIVS`).
+pub(crate) fn gain_no_rights() -> io::Result<()> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
+}

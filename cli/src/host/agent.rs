@@ -2,11 +2,13 @@
 
 use super::{credentials, executor, fresh_host_id, journal, plants, seconds};
 use crate::arguments::Agent as Options;
+use crate::arguments::isolation::{ISOLATION_DEFAULT, Isolation};
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
 use kaon_http::agent::token::Tokens;
 use kaon_http::convert::resource_flag;
-use kaon_http::{AgentEdge, Kind, Limits, Sample};
+use kaon_http::{AgentEdge, ContainerFigures, ContainerSource, Kind, Limits, Sample};
+use kaon_isolators::build::Settings;
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::fetcher::{Fetcher, FetcherConfig, Statistics};
@@ -38,7 +40,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let http = kaon_http::listen(options.http)
         .with_context(|| format!("can't listen on {} for HTTP; --http ADDR chooses another", options.http))?;
     let http_address = http.local_addr()?;
-    let (info, machine) = describe(&options, &dir, http_address)?;
+    let (info, machine, memory_bytes) = describe(&options, &dir, http_address)?;
 
     let id = fresh_host_id();
     let mut config = AgentConfig::new(info.clone(), http_address.to_string(), dir.display().to_string());
@@ -82,9 +84,14 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let fetcher = Fetcher::new(fetching, Executable::current()?).context("can't set up the fetcher's cache")?;
     let tokens = tokens(&options)?;
     let for_edge = tokens.clone();
+    let runtime_directory = dir.join(RUNTIME_DIRECTORY);
+    let isolators = options.isolation.settings(&dir, &runtime_directory, memory_bytes)?.chain();
+    let isolators = isolators.with_context(|| format!("--isolation {}", options.isolation.isolation))?;
+    remember_isolation(&dir, &options.isolation)?;
+    let rotation = options.isolation.rotation();
     let containers = ContainersConfig {
         work_directory: dir.clone(),
-        runtime_directory: dir.join(RUNTIME_DIRECTORY),
+        runtime_directory,
         executable: Executable::current()?,
         executor_environment: Arc::new(move |container: &ContainerId, spec: &LaunchSpec| {
             if spec.program != Program::BuiltinExecutor {
@@ -100,17 +107,22 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
                 (executor::AUTHORITY, authority_pem.clone()),
                 (executor::FETCHER, for_pods.clone()),
             ];
+            if let Some(rotation) = rotation {
+                pairs.push((executor::ROTATION, format!("{},{}", rotation.bytes_max, rotation.files_max)));
+            }
             if !for_executors.is_empty() {
                 pairs.push((executor::PLANTS, for_executors.join(",")));
             }
             Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
         }),
-        isolators: Chain::parse(ISOLATION)?,
+        isolators,
         switch_user,
         fetcher: Some(fetcher.clone()),
+        rotation,
         parent: None,
     };
-    let containers = ProcessContainers::new(containers, tokio::runtime::Handle::current())?;
+    let containers = Arc::new(ProcessContainers::new(containers, tokio::runtime::Handle::current())?);
+    let figures = containers_source(Arc::clone(&containers));
     let metrics = host.clone();
     let edge = AgentEdge::new(kaon_http::AgentConfig {
         flags: super::flags([
@@ -118,7 +130,8 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
             ("ip", http_address.ip().to_string()),
             ("port", http_address.port().to_string()),
             ("work_dir", dir.display().to_string()),
-            ("isolation", ISOLATION.to_owned()),
+            ("isolation", options.isolation.isolation.clone()),
+            ("cgroups_root", options.isolation.cgroups_root.clone()),
             ("master", options.master.join(",")),
         ]),
         work_dir: dir.clone(),
@@ -130,8 +143,9 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         }),
         host: id,
         tokens: for_edge,
+        containers: figures,
     });
-    let containers = Some(Arc::new(containers) as Arc<dyn Containers>);
+    let containers = Some(containers as Arc<dyn Containers>);
     host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers })?;
     edge.plug(Arc::new(host.clone()));
     host.begin()?;
@@ -192,8 +206,42 @@ fn token(tokens: &Tokens, container: &ContainerId, spec: &LaunchSpec) -> (String
     ("MESOS_EXECUTOR_AUTHENTICATION_TOKEN".to_owned(), tokens.issue(&framework, &executor, container))
 }
 
-/// The isolators of a machine (`--isolation` of Mesos); cgroups and namespaces are not among them yet.
-const ISOLATION: &str = "posix/cpu,posix/mem,posix/rlimits";
+/// The file that remembers which isolators an agent had: whoever ends its containers later must take down the same walls.
+const ISOLATION_FILE: &str = "isolation";
+
+fn remember_isolation(dir: &Path, isolation: &Isolation) -> Result<()> {
+    let text = format!("{}\n{}\n", isolation.isolation, isolation.cgroups_root);
+    std::fs::write(dir.join(ISOLATION_FILE), text).with_context(|| format!("can't write to {}", dir.display()))
+}
+
+/// The isolators that the agent of a directory had.
+fn remembered_isolation(dir: &Path) -> Result<Chain> {
+    let text = std::fs::read_to_string(dir.join(ISOLATION_FILE)).unwrap_or_default();
+    let mut lines = text.lines();
+    let isolation = lines.next().unwrap_or(ISOLATION_DEFAULT);
+    let usual = Settings::usual(isolation);
+    let settings = Settings {
+        work_directory: dir.to_owned(),
+        runtime_directory: dir.join(RUNTIME_DIRECTORY),
+        cgroups_root: lines.next().unwrap_or(&usual.cgroups_root).to_owned(),
+        ..usual
+    };
+    Ok(settings.chain()?)
+}
+
+/// What the containers use, for the HTTP side; called on threads that may block.
+fn containers_source(containers: Arc<ProcessContainers>) -> ContainerSource {
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move || {
+        let all = runtime.block_on(containers.all_statistics());
+        let told = all.into_iter().map(|(container, sandbox, figures)| ContainerFigures {
+            container_id: container.to_string(),
+            sandbox,
+            figures,
+        });
+        told.collect()
+    })
+}
 
 /// Where the records of containers are, below the work directory.
 const RUNTIME_DIRECTORY: &str = "run";
@@ -209,9 +257,10 @@ pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
         runtime_directory: dir.join(RUNTIME_DIRECTORY),
         executable: Executable::current()?,
         executor_environment: Arc::new(|_, _| Ok(Vec::new())),
-        isolators: Chain::parse(ISOLATION)?,
+        isolators: remembered_isolation(dir)?,
         switch_user: false,
         fetcher: None,
+        rotation: None,
         parent: None,
     };
     let containers = ProcessContainers::new(config, tokio::runtime::Handle::current())?;
@@ -249,8 +298,8 @@ fn target(master: &str) -> Result<Target> {
     Ok(Target { address, server_name, role: Some(PeerRole::Master), name: None })
 }
 
-/// What the agent says of its machine, and the machine with nothing used.
-fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInfo, Machine)> {
+/// What the agent says of its machine, the machine with nothing used, and its memory in bytes.
+fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInfo, Machine, u64)> {
     let topology = match &options.topology {
         Some(word) => apart::named(word, &Executable::current()?).with_context(|| format!("--topology {word}"))?,
         None => topology::discover()?,
@@ -277,7 +326,7 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInf
         domain: options.domain.as_deref().map(super::domain).transpose()?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok((info, machine))
+    Ok((info, machine, topology.memory_bytes()))
 }
 
 /// Variables for every executor: a JSON object of texts.

@@ -6,6 +6,7 @@ use kaon_actors::executor::{Executor, ExecutorConfig, Inherited};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::fetcher::Fetcher;
+use kaon_isolators::launcher::Rotation;
 use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
 use kaon_kernel::message::session::PeerRole;
@@ -30,6 +31,14 @@ pub(crate) const AUTHORITY: &str = "KAON_EXECUTOR_AUTHORITY";
 pub(crate) const FETCHER: &str = "KAON_EXECUTOR_FETCHER";
 /// Panics planted for tests, as in `kaon agent --plant-panic`.
 pub(crate) const PLANTS: &str = "KAON_EXECUTOR_PLANT_PANIC";
+
+/// How large the task's outputs may be: bytes of a file, number of older files.
+pub(crate) const ROTATION: &str = "KAON_EXECUTOR_LOG_ROTATION";
+
+fn rotation(text: &str) -> Option<Rotation> {
+    let (bytes, files) = text.split_once(',')?;
+    Some(Rotation { bytes_max: bytes.parse().ok().filter(|&bytes| bytes > 0)?, files_max: files.parse().ok()? })
+}
 
 /// Runs until the task has ended and the agent knows.
 pub(crate) async fn run() -> Result<i32> {
@@ -57,6 +66,7 @@ pub(crate) async fn run() -> Result<i32> {
         // A command executor runs as the user of its task already.
         switch_user: config.kind == ExecutorKind::Default,
         fetcher: Some(Fetcher::new(serde_json::from_str(&text(FETCHER)?)?, Executable::current()?)?),
+        rotation: std::env::var(ROTATION).ok().as_deref().and_then(rotation),
         // Its end must be its task's, even when both launchers are killed at once.
         parent: Some(text(kaon_isolators::launcher::MARK_VARIABLE)?),
     };

@@ -6,6 +6,7 @@ mod actors;
 mod executor;
 mod files;
 mod operator;
+mod statistics;
 pub mod token;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 
 use self::actors::{Shared, Waiting};
 use self::files::Files;
+pub use self::statistics::{ContainerFigures, ContainerSource};
 use self::token::Tokens;
 use crate::answer::{self, Answer};
 use crate::metric::{self, Sample};
@@ -52,6 +54,8 @@ pub struct AgentConfig {
     pub host: HostId,
     /// The tokens of executors; `None` when they are not given any.
     pub tokens: Option<Tokens>,
+    /// What the containers use.
+    pub containers: ContainerSource,
 }
 
 /// The HTTP edge of an agent.
@@ -129,6 +133,8 @@ impl AgentEdge {
             ["flags"] => polled::flags(&self.config.flags),
             ["state" | "state.json"] => self.state(),
             ["metrics", "snapshot"] => metric::snapshot(&self.samples()),
+            ["monitor", "statistics" | "statistics.json"] => statistics::body(&(self.config.containers)(), false),
+            ["containers"] => statistics::body(&(self.config.containers)(), true),
             ["files", "browse" | "browse.json"] => match self.files.browse(query) {
                 Ok(value) => value,
                 Err(error) => return error.answer(),

@@ -47,6 +47,7 @@ impl Agent {
             metrics: Arc::new(|| vec![Sample::gauge("slave/registered", 1.0)]),
             host: HostId(2),
             tokens: None,
+            containers: Arc::new(Vec::new),
         };
         let server = Server::start(AgentEdge::new(config), Limits::default()).await;
         Self { work, server }

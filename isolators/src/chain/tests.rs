@@ -100,8 +100,16 @@ fn disagreement_is_a_refusal_that_leaves_nothing() {
 #[test]
 fn names_are_checked() {
     assert_eq!(Chain::parse("posix/cpu, posix/mem,posix/rlimits").unwrap().names().count(), 3);
-    assert_eq!(Chain::parse("posix/cpu,posix/cpu").unwrap_err(), ChainError::Twice("posix/cpu".into()));
-    assert!(matches!(Chain::parse("cgroups/cpu").unwrap_err(), ChainError::Unknown(_)));
+    let error = |text: &str| Chain::parse(text).unwrap_err().to_string();
+    assert_eq!(error("posix/cpu,posix/cpu"), "isolator 'posix/cpu' is named twice");
+    assert!(error("cgroup/cpu").starts_with("no isolator is called 'cgroup/cpu'; there are posix/cpu, "));
+    assert!(error("filesystem/posix,filesystem/linux").contains("only one can be chosen"));
+    assert_eq!(error("gpu/nvidia"), "isolator 'gpu/nvidia' needs 'cgroups/devices' too");
+    assert_eq!(error("volume/secret"), "isolator 'volume/secret' needs 'filesystem/linux' too");
+    assert_eq!(Chain::parse("posix/disk,disk/du").unwrap_err().to_string(), "isolator 'disk/du' is named twice");
+    let all: Vec<_> = Chain::parse("filesystem/linux,posix/cpu").unwrap().names().collect();
+    let volumes = ["volume/host_path", "volume/sandbox_path"];
+    assert_eq!(all, ["filesystem/linux", volumes[0], volumes[1], "posix/cpu"], "files first, with their volumes");
 }
 
 fn contributions() -> impl Strategy<Value = Vec<(&'static str, Contribution)>> {
@@ -111,6 +119,7 @@ fn contributions() -> impl Strategy<Value = Vec<(&'static str, Contribution)>> {
         environment,
         rlimits: rlimits.into_iter().map(|(name, soft)| Rlimit { name, soft, hard: None }).collect(),
         actions: (0..actions).map(|n| HostAction::Write { path: "f".into(), text: n.to_string() }).collect(),
+        ..Contribution::default()
     });
     proptest::collection::vec(one.prop_map(|contribution| ("i", contribution)), 0..4)
 }

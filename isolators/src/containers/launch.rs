@@ -7,7 +7,7 @@ use crate::isolator::Contribution;
 use crate::launcher::description::{Description, File, Report, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
-use crate::{fetcher, orphans, posix, sandbox, volumes};
+use crate::{fetcher, filesystem, orphans, posix, sandbox, volumes};
 use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program, VolumeLinks};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::task::Uri;
@@ -34,6 +34,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 struct Started {
     pid: i32,
     description: Vec<u8>,
+    sandbox: String,
     to_launcher: OwnedFd,
     from_launcher: OwnedFd,
 }
@@ -138,7 +139,7 @@ impl Inner {
         let from = pipe::Receiver::from_owned_fd(started.from_launcher).map_err(failed("can't use the pipe"))?;
         let mut from = BufReader::new(from.take(ANSWER_BYTES_MAX));
         let known = Known::of(started.pid).ok_or("the launcher is gone")?;
-        let running = Running::of(known).map_err(failed("can't watch the launcher"))?;
+        let running = Running::of(known, started.sandbox).map_err(failed("can't watch the launcher"))?;
         let running = Arc::new(running.ok_or("the launcher is gone")?);
 
         let told = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&started.description)).await;
@@ -189,6 +190,11 @@ fn make_home(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSp
     if !spec.rlimits.is_empty() && !config.isolators.names().any(|name| name == posix::RLIMITS) {
         return Err(format!("resource limits are asked for, but the isolator {} is not enabled", posix::RLIMITS));
     }
+    if let Some(asked) = &spec.container
+        && let Some(reason) = filesystem::missing(asked, |wanted| config.isolators.names().any(|name| name == wanted))
+    {
+        return Err(reason);
+    }
     let directory = Directory::of(&config.runtime_directory, container.as_str());
     directory.create().map_err(|error| format!("can't make the runtime directory: {error}"))?;
     let owner = user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
@@ -213,7 +219,7 @@ fn begin(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec, 
         volumes::link(&config.work_directory, &links).map_err(|error| error.to_string())?;
         let wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
         let started = describe(config, container, spec, &directory, user, wanted)
-            .and_then(|description| spawn(config, container, &directory, description));
+            .and_then(|description| spawn(config, container, &directory, spec.sandbox.clone(), description));
         started.inspect_err(|_| config.isolators.cleanup(container))
     };
     made().inspect_err(|_| remove(&directory, container))
@@ -240,8 +246,9 @@ fn describe(
     spec: &LaunchSpec,
     directory: &Directory,
     user: Option<User>,
-    wanted: Contribution,
+    mut wanted: Contribution,
 ) -> Result<Vec<u8>, String> {
+    let more = std::mem::take(&mut wanted.environment);
     let text = |text: &str| text.to_owned();
     let program = match &spec.program {
         Program::Shell(command) => {
@@ -260,10 +267,11 @@ fn describe(
         work_directory: config.work_directory.clone(),
         sandbox: spec.sandbox.clone(),
         program,
-        environment: environment(config, container, spec, directory, wanted.environment)?,
+        environment: environment(config, container, spec, directory, more)?,
         user,
-        rlimits: wanted.rlimits,
-        actions: wanted.actions,
+        walls: wanted,
+        // The built-in executor's own output is a few lines; that of its task is turned over by the task's own launcher.
+        rotation: config.rotation.filter(|_| spec.program != Program::BuiltinExecutor),
     };
     description.write().map_err(|error| error.to_string())
 }
@@ -347,6 +355,7 @@ fn spawn(
     config: &ContainersConfig,
     container: &ContainerId,
     directory: &Directory,
+    sandbox: String,
     description: Vec<u8>,
 ) -> Result<Started, String> {
     let failed = |error: io::Error| format!("can't start the launcher: {error}");
@@ -362,7 +371,9 @@ fn spawn(
     let pid = child.id().cast_signed();
     match (child.stdin.take(), child.stdout.take()) {
         // The child is reaped through its pidfd: dropping the object neither kills it nor waits for it.
-        (Some(to), Some(from)) => Ok(Started { pid, description, to_launcher: to.into(), from_launcher: from.into() }),
+        (Some(to), Some(from)) => {
+            Ok(Started { pid, description, sandbox, to_launcher: to.into(), from_launcher: from.into() })
+        }
         _ => unreachable!("both were asked for"),
     }
 }

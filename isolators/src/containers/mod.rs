@@ -14,13 +14,14 @@ mod watch;
 
 use crate::chain::{Chain, chained};
 use crate::fetcher::Fetcher;
-use crate::launcher::kill_signal;
+use crate::launcher::{Rotation, kill_signal};
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
 use crate::{process, syscall, volumes};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Probe, Usage};
 use kaon_kernel::id::{self, ContainerId};
 use kaon_kernel::port::Containers;
+use kaon_kernel::statistics::Statistics;
 use kaon_kernel::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
@@ -117,6 +118,8 @@ pub struct ContainersConfig {
     pub switch_user: bool,
     /// What brings the URIs of commands into sandboxes. Without one a launch that names any is refused.
     pub fetcher: Option<Fetcher>,
+    /// How large the outputs of containers may be; without a bound, none.
+    pub rotation: Option<Rotation>,
     /// The mark of the container that this process itself is in, if any (its variable
     /// [`MARK_VARIABLE`](crate::launcher::MARK_VARIABLE)): the end of that one is theirs too.
     pub parent: Option<String>,
@@ -154,6 +157,8 @@ struct Inner {
 struct Running {
     known: Known,
     pidfd: AsyncFd<OwnedFd>,
+    /// The sandbox of its container, relative to the work directory; unknown of one that an older version started.
+    sandbox: String,
 }
 
 impl ProcessContainers {
@@ -185,6 +190,31 @@ impl ProcessContainers {
         let (table, recovering) = (Mutex::new(Table::default()), tokio::sync::Mutex::new(()));
         let inner = Inner { config, runtime, table, blocking, recovering, open };
         Ok(Self { inner: Arc::new(inner), _open: sender, _lock: lock })
+    }
+}
+
+impl ProcessContainers {
+    /// What a container uses now, figure by figure; nothing for one that does not run. For readers beside the actors.
+    pub async fn statistics(&self, container: ContainerId) -> Option<Statistics> {
+        let inner = Arc::clone(&self.inner);
+        inner.statistics(container).await
+    }
+
+    /// The containers that run, in order, each with its sandbox and what it uses. One after the other: a picture that may
+    /// be old at one end when it is taken at the other.
+    pub async fn all_statistics(&self) -> Vec<(ContainerId, String, Statistics)> {
+        let inner = Arc::clone(&self.inner);
+        let all = inner.table().all();
+        let mut told = Vec::with_capacity(all.len());
+        for container in all {
+            let running = inner.table().running(&container);
+            if let Some(running) = running
+                && let Some(figures) = inner.statistics(container.clone()).await
+            {
+                told.push((container, running.sandbox.clone(), figures));
+            }
+        }
+        told
     }
 }
 
@@ -299,7 +329,18 @@ impl Inner {
         self.runtime.spawn_blocking(work).await.map_err(|error| error.to_string())
     }
 
+    /// What a container uses, in the few figures that actors know.
     async fn usage(&self, container: ContainerId) -> Option<Usage> {
+        let figures = self.statistics(container).await?;
+        Some(Usage {
+            user_time: Duration::nanos(figures.user_nanos.unwrap_or(0)),
+            system_time: Duration::nanos(figures.system_nanos.unwrap_or(0)),
+            memory_bytes: figures.memory_bytes.or(figures.resident_bytes).unwrap_or(0),
+            processes: u32::try_from(figures.processes.unwrap_or(0)).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn statistics(&self, container: ContainerId) -> Option<Statistics> {
         let running = self.table().running(&container)?;
         let isolators = self.config.isolators.clone();
         let measured = self.block(move || {
@@ -343,7 +384,7 @@ impl Inner {
 
 impl Running {
     /// The launcher, if it is still that one. To be called within the runtime.
-    fn of(known: Known) -> io::Result<Option<Self>> {
+    fn of(known: Known, sandbox: String) -> io::Result<Option<Self>> {
         let pidfd = match syscall::pidfd_open(known.pid) {
             Ok(pidfd) => pidfd,
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
@@ -353,7 +394,7 @@ impl Running {
         if known.find().is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { known, pidfd: syscall::until_readable(pidfd)? }))
+        Ok(Some(Self { known, pidfd: syscall::until_readable(pidfd)?, sandbox }))
     }
 
     /// Asks the launcher to end its tree. A launcher that is gone has done so, or will be healed.

@@ -5,7 +5,7 @@
 //! named is looked for by its marker and counts as ended (attack 59).
 
 use super::table::Answer;
-use super::watch::settle;
+use super::watch::{note_breach, settle};
 use super::{Inner, Running};
 use crate::chain::chained;
 use crate::isolator::Survivor;
@@ -132,7 +132,7 @@ impl Inner {
     async fn look(&self, container: &ContainerId) -> Found {
         let directory = Directory::of(&self.config.runtime_directory, container.as_str());
         let name = container.clone();
-        let runtime = self.runtime.clone();
+        let (runtime, isolators) = (self.runtime.clone(), self.config.isolators.clone());
         let looked = self.block(move || {
             let record = directory.launcher();
             let boot_id = process::boot_id().unwrap_or_default();
@@ -143,7 +143,7 @@ impl Inner {
                 && record.launcher.find().is_some_and(|launcher: Process| launcher.is_alive())
             {
                 let _inside = runtime.enter();
-                match Running::of(record.launcher) {
+                match Running::of(record.launcher, record.sandbox) {
                     Ok(Some(running)) => {
                         let survivor = Survivor { container: name, pid: record.program.pid };
                         return Found::Running(Arc::new(running), survivor);
@@ -152,6 +152,7 @@ impl Inner {
                     Err(error) => tracing::error!(container = %name, %error, "the launcher can't be watched"),
                 }
             }
+            note_breach(&isolators, &name, &directory);
             let exit = settle(&name, &directory);
             launcher.into_iter().for_each(orphans::reap);
             Found::Ended(exit)

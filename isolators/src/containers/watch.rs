@@ -1,6 +1,7 @@
 //! From a running container to its end: waits for the launcher, or for a limit that ends the container.
 
 use super::{Inner, Running};
+use crate::chain::Chain;
 use crate::isolator::{Limitation, Watch};
 use crate::orphans;
 use crate::record::{Directory, Status};
@@ -61,11 +62,23 @@ impl Inner {
         let collected = self.block(move || {
             // Its zombie, if this process started it; who started it else has reaped it.
             let _ = waitid(Id::PIDFd(running.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+            note_breach(&isolators, &name, &directory);
             let exit = settle(&name, &directory);
             isolators.cleanup(&name);
             exit
         });
         collected.await.unwrap_or(super::table::UNKNOWN)
+    }
+}
+
+/// An end may be faster than the sign of the limit that brought it: the isolators are asked once more. One that was written
+/// down stays. Blocks.
+pub(super) fn note_breach(isolators: &Chain, container: &ContainerId, directory: &Directory) {
+    if directory.limitation().is_none()
+        && let Some(limitation) = isolators.breach(container)
+        && let Err(error) = directory.write_limitation(&limitation)
+    {
+        tracing::error!(%container, %error, "the limitation can't be written");
     }
 }
 

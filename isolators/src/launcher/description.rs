@@ -1,6 +1,7 @@
 //! What the agent tells a launcher, and what the launcher answers.
 
-use crate::isolator::{HostAction, Rlimit};
+use super::output::Rotation;
+use crate::isolator::Contribution;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -24,10 +25,11 @@ pub(crate) struct Description {
     pub(crate) environment: Vec<(String, String)>,
     /// Whom to become; `None` to stay.
     pub(crate) user: Option<User>,
-    /// Limits to set.
-    pub(crate) rlimits: Vec<Rlimit>,
-    /// What to do on the machine before that.
-    pub(crate) actions: Vec<HostAction>,
+    /// What stands around it; its environment is above.
+    pub(crate) walls: Contribution,
+    /// How its outputs are kept small; without, they are not.
+    #[serde(default)]
+    pub(crate) rotation: Option<Rotation>,
 }
 
 /// A program file and its arguments.
@@ -104,6 +106,7 @@ impl Description {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isolator::{HostAction, Mount, Rlimit};
 
     fn description() -> Description {
         Description {
@@ -113,8 +116,13 @@ mod tests {
             program: File::Own { arguments: vec!["kaon".into(), "executor".into()] },
             environment: vec![("A".into(), "b\n\"\u{1F600}".into())],
             user: Some(User { user_id: 1, group_id: 2, groups: vec![3] }),
-            rlimits: vec![Rlimit { name: "RLMT_CORE".into(), soft: Some(0), hard: None }],
-            actions: vec![HostAction::Write { path: "/x".into(), text: "0".into() }],
+            walls: Contribution {
+                rlimits: vec![Rlimit { name: "RLMT_CORE".into(), soft: Some(0), hard: None }],
+                actions: vec![HostAction::Write { path: "/x".into(), text: "0".into() }],
+                mounts: vec![Mount::Secret { to: "/s".into(), data: vec![0, 255] }],
+                ..Contribution::default()
+            },
+            rotation: Some(Rotation { bytes_max: 1, files_max: 2 }),
         }
     }
 

@@ -25,8 +25,10 @@
 //! Shape and pitfalls: dependencies reference 7. Nothing here knows of isolators: what they want is in the description.
 
 pub(crate) mod description;
+mod output;
 mod program;
 mod supervise;
+mod walls;
 
 use crate::record::{Directory, Known, Launcher};
 use crate::{process, sandbox, syscall};
@@ -36,9 +38,11 @@ use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stdin, dup2_stdout};
+use output::Output;
+pub use output::Rotation;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -109,24 +113,34 @@ fn run() -> io::Result<()> {
     let owner = description.user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
     let out = sandbox::open_output(&home, "stdout", owner).map_err(named)?;
     let err = sandbox::open_output(&home, "stderr", owner).map_err(named)?;
-    let plan = program::Plan::new(&description, home, out, err)?;
+    let (mut outputs, mut ends) = (Vec::new(), vec![out, err]);
+    if let Some(rotation) = description.rotation {
+        let files = std::mem::take(&mut ends);
+        for (name, file) in ["stdout", "stderr"].into_iter().zip(files) {
+            let (output, end) = Output::new(name, file, rotation, &home, owner)?;
+            outputs.push(output);
+            ends.push(end);
+        }
+    }
+    drop(home);
+    let [out, err] = <[File; 2]>::try_from(ends).map_err(|_| io::Error::other("two outputs were made"))?;
+    let plan = program::Plan::new(&description, out, err)?;
 
     let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let (error_read, error_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let mut ends = Some((go_write, error_read));
-    let child = syscall::fork(|| {
+    let child = begin(&description, plan, |plan| {
         // The child must not hold the other ends: it would wait for itself.
         drop(ends.take());
         program::start(&plan, go_read, error_write)
-    })
-    .map_err(|error| failed("can't fork", error))?;
+    })?;
     let (go_write, error_read) = ends.take().expect("only the child takes them");
     let mut child = Waiting { pid: child, is_over: false };
 
     let directory = Directory::at(description.runtime_directory.clone());
     let me = Known::of(std::process::id().cast_signed()).ok_or_else(|| io::Error::other("/proc does not show me"))?;
     let program = Known::of(child.pid).ok_or_else(|| io::Error::other("/proc does not show the program"))?;
-    let record = Launcher { boot_id: process::boot_id()?, launcher: me, program };
+    let record = Launcher { boot_id: process::boot_id()?, launcher: me, program, sandbox: description.sandbox.clone() };
     directory.write_launcher(&record).map_err(|error| failed("can't record the launch", error))?;
     report(&Report::Forked { pid: child.pid })?;
 
@@ -141,8 +155,38 @@ fn run() -> io::Result<()> {
     // From here on the agent may be gone: then nobody hears this, and that is all right.
     let _ = report(&Report::Running);
     leave_agent()?;
-    let status = supervise::until_all_is_gone(child.pid)?;
+    let status = supervise::until_all_is_gone(child.pid, &mut outputs)?;
     directory.write_status(&status).map_err(|error| failed("can't write the status", error))
+}
+
+/// Forks into the namespaces and the control group of the description: in one step where the kernel has one.
+fn begin(
+    description: &Description,
+    mut plan: program::Plan,
+    child: impl FnOnce(program::Plan) -> i32,
+) -> io::Result<i32> {
+    let failed = |error: io::Error| io::Error::other(format!("can't fork: {error}"));
+    let wanted = description.walls.namespaces;
+    let flags = [
+        (wanted.pid, libc::CLONE_NEWPID),
+        (wanted.mnt, libc::CLONE_NEWNS),
+        (wanted.ipc, libc::CLONE_NEWIPC),
+        (wanted.uts, libc::CLONE_NEWUTS),
+    ];
+    let flags = flags.into_iter().filter(|(is_wanted, _)| *is_wanted).fold(0, |flags, (_, flag)| flags | flag);
+    match &description.walls.group {
+        None if flags == 0 => syscall::fork(|| child(plan)).map_err(failed),
+        None => syscall::clone(flags, None, || child(plan)).map_err(failed),
+        Some(path) => {
+            let group = File::open(path).map_err(failed)?;
+            if syscall::has_clone_into_group() {
+                return syscall::clone(flags, Some(group.as_fd()), || child(plan)).map_err(failed);
+            }
+            // An older kernel: the child joins by itself.
+            plan.joins_late = true;
+            syscall::clone(flags, None, || child(plan)).map_err(failed)
+        }
+    }
 }
 
 /// The program before it is let go: whatever goes wrong, it does not stay behind.

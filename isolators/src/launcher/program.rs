@@ -5,9 +5,11 @@
 //! the error pipe, which closes itself, is open.
 
 use super::description::{Description, File as ProgramFile, User};
-use crate::isolator::HostAction;
-use crate::{posix, syscall};
+use super::walls::{self, Site};
+use crate::isolator::{Contribution, HostAction};
+use crate::{posix, sandbox, syscall};
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, execve, fchdir};
@@ -16,6 +18,7 @@ use std::ffi::{CString, NulError};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// The longest text by which a program says why it could not start, in bytes.
 pub(super) const ERROR_BYTES_MAX: u64 = 4096;
@@ -25,7 +28,9 @@ const CODE_NOT_STARTED: i32 = 127;
 
 /// Everything for the start, with all texts in the form that the kernel takes.
 pub(super) struct Plan {
-    sandbox: OwnedFd,
+    work_directory: PathBuf,
+    runtime_directory: PathBuf,
+    sandbox: String,
     out: File,
     err: File,
     /// Files to try, in order.
@@ -34,11 +39,13 @@ pub(super) struct Plan {
     environment: Vec<CString>,
     user: Option<User>,
     rlimits: Vec<(Resource, u64, u64)>,
-    actions: Vec<HostAction>,
+    walls: Contribution,
+    /// Whether the control group of version 2 still has to be joined.
+    pub(super) joins_late: bool,
 }
 
 impl Plan {
-    pub(super) fn new(description: &Description, sandbox: OwnedFd, out: File, err: File) -> io::Result<Self> {
+    pub(super) fn new(description: &Description, out: File, err: File) -> io::Result<Self> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let texts =
             |texts: &[String]| texts.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
@@ -48,13 +55,15 @@ impl Plan {
             ProgramFile::Own { arguments } => (vec!["/proc/self/exe".to_owned()], arguments),
             ProgramFile::Named { file, arguments } => (candidates(file, &description.environment), arguments),
         };
-        let rlimits = description.rlimits.iter().map(|limit| {
+        let rlimits = description.walls.rlimits.iter().map(|limit| {
             let resource = posix::resource(&limit.name).ok_or_else(|| invalid(format!("no limit {}", limit.name)))?;
             Ok((resource, limit.soft.unwrap_or(RLIM_INFINITY), limit.hard.unwrap_or(RLIM_INFINITY)))
         });
         let variables: Vec<_> = description.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         Ok(Self {
-            sandbox,
+            work_directory: description.work_directory.clone(),
+            runtime_directory: description.runtime_directory.clone(),
+            sandbox: description.sandbox.clone(),
             out,
             err,
             files: texts(&files).map_err(with_nul)?,
@@ -62,7 +71,8 @@ impl Plan {
             environment: texts(&variables).map_err(with_nul)?,
             user: description.user.clone(),
             rlimits: rlimits.collect::<io::Result<_>>()?,
-            actions: description.actions.clone(),
+            walls: description.walls.clone(),
+            joins_late: false,
         })
     }
 }
@@ -96,12 +106,20 @@ pub(super) fn start(plan: &Plan, go: OwnedFd, error: OwnedFd) -> i32 {
     CODE_NOT_STARTED
 }
 
-fn step(what: &str, error: impl std::fmt::Display) -> String {
+pub(super) fn step(what: &str, error: impl std::fmt::Display) -> String {
     format!("can't {what}: {error}")
 }
 
 fn become_program(plan: &Plan) -> Result<Infallible, String> {
-    for action in &plan.actions {
+    let walls = &plan.walls;
+    // The groups first: what the steps below use is already the container's.
+    let late = walls.group.iter().filter(|_| plan.joins_late);
+    walls.groups.iter().chain(late).try_for_each(|group| walls::join(group))?;
+    if walls.namespaces.cgroup {
+        // Not before the groups are joined: what the process is in now will look like the root.
+        unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| step("begin a view of control groups", errno))?;
+    }
+    for action in &walls.actions {
         let HostAction::Write { path, text } = action;
         let written = File::options().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|error| step(&format!("write '{text}' to '{}'", path.display()), error))?;
@@ -109,10 +127,28 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     for (resource, soft, hard) in &plan.rlimits {
         setrlimit(*resource, *soft, *hard).map_err(|errno| step(&format!("set {resource:?}"), errno))?;
     }
+    if let Some(hostname) = &walls.hostname {
+        nix::unistd::sethostname(hostname).map_err(|errno| step("set the host name", errno))?;
+    }
+    if walls.namespaces.mnt {
+        let site = Site {
+            work_directory: &plan.work_directory,
+            sandbox: &plan.sandbox,
+            runtime_directory: &plan.runtime_directory,
+            user: plan.user.as_ref(),
+        };
+        walls::mount_all(&site, &walls.mounts)?;
+    }
+    // Opened in the view of mounts that the program will have: through an older one it could see the machine's.
+    let home = sandbox::open(&plan.work_directory, &plan.sandbox).map_err(|error| error.to_string())?;
+    walls::settle(&walls.units, &walls.memory_nodes)?;
     let nothing = File::open("/dev/null").map_err(|error| step("open '/dev/null'", error))?;
     dup2_stdin(&nothing).map_err(|errno| step("set standard input", errno))?;
     dup2_stdout(&plan.out).map_err(|errno| step("set standard output", errno))?;
     dup2_stderr(&plan.err).map_err(|errno| step("set standard error", errno))?;
+    if let Some(sets) = &walls.capabilities {
+        walls::bound(sets)?;
+    }
     if let Some(user) = &plan.user {
         let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
         let (uid, gid) = (Uid::from_raw(user.user_id), Gid::from_raw(user.group_id));
@@ -120,7 +156,13 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
         nix::unistd::setresgid(gid, gid, gid).map_err(|errno| step("set the group", errno))?;
         nix::unistd::setresuid(uid, uid, uid).map_err(|errno| step("set the user", errno))?;
     }
-    fchdir(&plan.sandbox).map_err(|errno| step("enter the sandbox", errno))?;
+    if let Some(sets) = &walls.capabilities {
+        walls::hold(sets)?;
+    }
+    if walls.is_bound_to_its_rights {
+        syscall::gain_no_rights().map_err(|error| step("give up new rights", error))?;
+    }
+    fchdir(&home).map_err(|errno| step("enter the sandbox", errno))?;
     syscall::close_from_at_exec(3).map_err(|error| step("close what is open", error))?;
     syscall::reset_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)

@@ -4,6 +4,7 @@
 //! loses its parents becomes its child. So "no child is left" is proof that nothing of the container is left, and the
 //! walks over `/proc`, which may miss what is being forked, only have to be repeated until then.
 
+use super::output::Output;
 use super::{GRACE_DEFAULT, kill_signal};
 use crate::process::{self, Process};
 use crate::record::Status;
@@ -39,7 +40,7 @@ enum Phase {
 }
 
 /// Waits for the program and its whole tree to be gone, however that comes about.
-pub(super) fn until_all_is_gone(program: i32) -> io::Result<Status> {
+pub(super) fn until_all_is_gone(program: i32, outputs: &mut [Output]) -> io::Result<Status> {
     let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut status = Status::default();
     let mut phase = Phase::Running;
@@ -68,6 +69,7 @@ pub(super) fn until_all_is_gone(program: i32) -> io::Result<Status> {
             }
         };
         if has_ended {
+            outputs.iter_mut().for_each(Output::drain);
             return Ok(with_usage(status));
         }
         let wait = match phase {
@@ -90,10 +92,15 @@ pub(super) fn until_all_is_gone(program: i32) -> io::Result<Status> {
             let millis = wait.as_nanos().div_ceil(1_000_000);
             PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
         });
-        match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout) {
+        let descriptors = [Some(signals.as_fd())].into_iter().chain(outputs.iter().map(Output::descriptor)).flatten();
+        let mut waited: Vec<PollFd<'_>> = descriptors.map(|one| PollFd::new(one, PollFlags::POLLIN)).collect();
+        match poll(&mut waited, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+        outputs.iter_mut().for_each(|output| {
+            output.take();
+        });
     }
 }
 

@@ -7,12 +7,14 @@
 
 mod end;
 mod fetch;
+mod groups;
 mod life;
 mod probe;
 mod restart;
 mod rig;
 mod serve;
 mod topology;
+mod views;
 mod walls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,11 +31,22 @@ fn main() -> ExitCode {
         Some(kaon_isolators::fetcher::ARGUMENT) => return kaon_isolators::fetcher::main(),
         Some(kaon_isolators::topology::apart::ARGUMENT) => return kaon_isolators::topology::apart::main(),
         Some("terms") => return walls::terms(),
+        Some("hog") => return groups::hog(),
         Some("agent") => return restart::agent(&arguments[1..]),
         _ => {}
     }
-    let all: Vec<Test> =
-        [life::TESTS, walls::TESTS, end::TESTS, fetch::TESTS, restart::TESTS, topology::TESTS, probe::TESTS].concat();
+    let folders = [
+        life::TESTS,
+        walls::TESTS,
+        groups::TESTS,
+        views::TESTS,
+        end::TESTS,
+        fetch::TESTS,
+        restart::TESTS,
+        topology::TESTS,
+        probe::TESTS,
+    ];
+    let all: Vec<Test> = folders.concat();
     let (mut words, mut skipped, mut exact, mut list) = (Vec::new(), Vec::new(), false, false);
     let mut rest = arguments.into_iter();
     while let Some(argument) = rest.next() {

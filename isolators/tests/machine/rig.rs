@@ -45,6 +45,7 @@ pub(crate) fn config(directory: &Path) -> ContainersConfig {
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits").expect("known names"),
         switch_user: true,
         fetcher: Some(fetcher(directory)),
+        rotation: None,
         parent: None,
     }
 }
@@ -129,6 +130,12 @@ impl Machine {
 
     pub(crate) fn output(&self, name: &str, file: &str) -> String {
         fs::read_to_string(self.sandbox(name).join(file)).expect("output")
+    }
+
+    /// What a container uses.
+    pub(crate) fn statistics(&self, name: &str) -> kaon_kernel::statistics::Statistics {
+        let containers = self.containers.as_ref().expect("started");
+        runtime().block_on(containers.statistics(id(name))).expect("it runs")
     }
 
     pub(crate) fn record(&self, name: &str) -> PathBuf {

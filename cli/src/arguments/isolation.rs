@@ -1,0 +1,169 @@
+//! What an agent is told of the walls around its containers. Names and meanings are those of Mesos's flags (reference
+//! 12.1, 15.2), with dashes.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use kaon_isolators::build::Settings;
+use kaon_isolators::cgroups::Handles;
+use kaon_isolators::cgroups::devices::Rule;
+use kaon_isolators::disk::Watching;
+use kaon_isolators::launcher::Rotation;
+use kaon_isolators::linux::{Rights, parse_capabilities};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The isolators of an agent that is told nothing: what every user can carry out.
+pub(crate) const ISOLATION_DEFAULT: &str = "posix/cpu,posix/mem,posix/rlimits";
+
+/// The walls around containers.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Isolation")]
+pub(crate) struct Isolation {
+    /// The isolators, in order: `cgroups/all`, `namespaces/pid`, `filesystem/linux`, `numa`, .. (docs/isolation.md).
+    #[arg(long, env = "KAON_ISOLATION", default_value = ISOLATION_DEFAULT, value_name = "LIST")]
+    pub(crate) isolation: String,
+    /// The directory of all control groups of agents, below each mount point.
+    #[arg(long, env = "KAON_CGROUPS_ROOT", default_value = "kaon", value_name = "PATH")]
+    pub(crate) cgroups_root: String,
+    /// Nobody gets more processor time than it took of the offer, unless it names a limit.
+    #[arg(long, env = "KAON_CGROUPS_ENABLE_CFS")]
+    pub(crate) cgroups_enable_cfs: bool,
+    /// Limits of memory are limits of memory and swap.
+    #[arg(long, env = "KAON_CGROUPS_LIMIT_SWAP")]
+    pub(crate) cgroups_limit_swap: bool,
+    /// The most processes and threads of a container that takes no `pids`.
+    #[arg(long, env = "KAON_CGROUPS_PIDS_MAX", default_value_t = 4096, value_name = "N")]
+    pub(crate) cgroups_pids_max: u64,
+    /// The upper half of all classes of `cgroups/net_cls`, such as 0x0012.
+    #[arg(long, env = "KAON_CGROUPS_NET_CLS_PRIMARY_HANDLE", value_name = "NUMBER")]
+    pub(crate) cgroups_net_cls_primary_handle: Option<String>,
+    /// The lower halves that containers get, such as 0x0001,0xffff.
+    #[arg(long, env = "KAON_CGROUPS_NET_CLS_SECONDARY_HANDLES", value_name = "FIRST,LAST")]
+    pub(crate) cgroups_net_cls_secondary_handles: Option<String>,
+    /// Device nodes that every container may open beside the usual ones.
+    #[arg(long, env = "KAON_ALLOWED_DEVICES", value_delimiter = ',', value_name = "PATH,..")]
+    pub(crate) allowed_devices: Vec<PathBuf>,
+    /// Capabilities that containers begin with, such as CHOWN,NET_RAW.
+    #[arg(long, env = "KAON_EFFECTIVE_CAPABILITIES", value_name = "LIST")]
+    pub(crate) effective_capabilities: Option<String>,
+    /// Capabilities that containers can ever get.
+    #[arg(long, env = "KAON_BOUNDING_CAPABILITIES", value_name = "LIST")]
+    pub(crate) bounding_capabilities: Option<String>,
+    /// No container may share the agent's process numbers.
+    #[arg(long, env = "KAON_DISALLOW_SHARING_AGENT_PID_NAMESPACE")]
+    pub(crate) disallow_sharing_agent_pid_namespace: bool,
+    /// The size of a container's own /dev/shm, in MiB.
+    #[arg(long, env = "KAON_DEFAULT_CONTAINER_SHM_SIZE", value_name = "MIB")]
+    pub(crate) default_container_shm_size: Option<u32>,
+    /// Directories of the machine that a volume names are made when they are missing.
+    #[arg(long, env = "KAON_HOST_PATH_VOLUME_FORCE_CREATION")]
+    pub(crate) host_path_volume_force_creation: bool,
+    /// How often the size of each sandbox is measured, in seconds.
+    #[arg(long, env = "KAON_CONTAINER_DISK_WATCH_INTERVAL", default_value_t = 15.0, value_name = "SECONDS")]
+    pub(crate) container_disk_watch_interval: f64,
+    /// A container whose sandbox is larger than the disk it took ends.
+    #[arg(long, env = "KAON_ENFORCE_CONTAINER_DISK_QUOTA")]
+    pub(crate) enforce_container_disk_quota: bool,
+    /// The size at which `stdout` and `stderr` of a task are turned over, in bytes; zero lets them grow.
+    #[arg(long, env = "KAON_LOG_BYTES_MAX", default_value_t = 0, value_name = "BYTES")]
+    pub(crate) log_bytes_max: u64,
+    /// How many older files of each are kept.
+    #[arg(long, env = "KAON_LOG_FILES_MAX", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100), value_name = "N")]
+    pub(crate) log_files_max: u32,
+    /// Where the driver of GPUs tells of them.
+    #[arg(long, env = "KAON_NVIDIA_DRIVER_DIRECTORY", default_value = "/proc/driver/nvidia", value_name = "DIR")]
+    pub(crate) nvidia_driver_directory: PathBuf,
+    /// Where the device nodes of GPUs are.
+    #[arg(long, env = "KAON_NVIDIA_DEVICE_DIRECTORY", default_value = "/dev", value_name = "DIR")]
+    pub(crate) nvidia_device_directory: PathBuf,
+}
+
+impl Isolation {
+    /// The settings for an agent with these directories on a machine with so much memory.
+    pub(crate) fn settings(
+        &self,
+        work_directory: &Path,
+        runtime_directory: &Path,
+        machine_bytes: u64,
+    ) -> Result<Settings> {
+        let set = |text: &Option<String>, flag: &str| {
+            let parsed = text.as_deref().map(parse_capabilities).transpose();
+            parsed.map_err(|error| anyhow::anyhow!("--{flag}: {error}"))
+        };
+        let rule = |path: &PathBuf| {
+            Rule::of_node(path).map_err(|error| anyhow::anyhow!("--allowed-devices {}: {error}", path.display()))
+        };
+        let interval = self.container_disk_watch_interval;
+        if !(0.01..=86_400.0).contains(&interval) {
+            bail!("--container-disk-watch-interval {interval}: expected 0.01 to 86400 seconds");
+        }
+        let usual = Settings::usual(&self.isolation);
+        Ok(Settings {
+            work_directory: work_directory.to_owned(),
+            runtime_directory: runtime_directory.to_owned(),
+            cgroups_root: self.cgroups_root.clone(),
+            caps_cpus: self.cgroups_enable_cfs,
+            limits_swap: self.cgroups_limit_swap,
+            pids_max: self.cgroups_pids_max,
+            net_cls: self.handles()?,
+            devices: self.allowed_devices.iter().map(rule).collect::<Result<_>>()?,
+            machine_bytes,
+            gpus: kaon_isolators::gpu::Gpus {
+                driver: self.nvidia_driver_directory.clone(),
+                nodes: self.nvidia_device_directory.clone(),
+            },
+            rights: Rights {
+                effective: set(&self.effective_capabilities, "effective-capabilities")?,
+                bounding: set(&self.bounding_capabilities, "bounding-capabilities")?,
+            },
+            keeps_pids: self.disallow_sharing_agent_pid_namespace,
+            shm_mib: self.default_container_shm_size,
+            makes_host_paths: self.host_path_volume_force_creation,
+            disk: Watching {
+                interval: Duration::from_secs_f64(interval),
+                is_enforced: self.enforce_container_disk_quota,
+            },
+            ..usual
+        })
+    }
+
+    /// How large outputs may be.
+    pub(crate) fn rotation(&self) -> Option<Rotation> {
+        let rotation = Rotation { bytes_max: self.log_bytes_max, files_max: self.log_files_max };
+        (self.log_bytes_max > 0).then_some(rotation)
+    }
+
+    fn handles(&self) -> Result<Option<Handles>> {
+        let Some(primary) = &self.cgroups_net_cls_primary_handle else { return Ok(None) };
+        let primary = handle(primary)?;
+        let range = self.cgroups_net_cls_secondary_handles.as_deref().unwrap_or("0x0001,0xffff");
+        let Some((first, last)) = range.split_once(',') else {
+            bail!("--cgroups-net-cls-secondary-handles {range}: expected FIRST,LAST")
+        };
+        let (first, last) = (handle(first)?, handle(last)?);
+        if first == 0 || first > last {
+            bail!("--cgroups-net-cls-secondary-handles {range}: the first is zero or above the last");
+        }
+        Ok(Some(Handles { primary, first, last }))
+    }
+}
+
+fn handle(text: &str) -> Result<u16> {
+    let text = text.trim();
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| anyhow::anyhow!("'{text}' is no handle: expected a number of 16 bits such as 0x0012"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_numbers_of_sixteen_bits() {
+        assert_eq!((handle("0x0012").unwrap(), handle(" 7").unwrap()), (0x12, 7));
+        assert!(handle("0x10000").is_err() && handle("-1").is_err() && handle("").is_err());
+    }
+}

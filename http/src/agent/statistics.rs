@@ -1,0 +1,132 @@
+//! `/monitor/statistics` and `/containers`: what the containers of a machine use (reference 2; `ResourceStatistics`).
+//!
+//! Which framework and executor a container belongs to is in the path of its sandbox. A figure that nothing counts is left
+//! out, as in Mesos.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kaon_kernel::statistics::Statistics;
+use serde_json::{Map, Value, json};
+
+/// What one container uses.
+#[derive(Clone, Debug)]
+pub struct ContainerFigures {
+    /// Its name.
+    pub container_id: String,
+    /// Its sandbox, relative to the work directory.
+    pub sandbox: String,
+    /// Its figures.
+    pub figures: Statistics,
+}
+
+/// Reads the figures of all containers that run; may block.
+pub type ContainerSource = Arc<dyn Fn() -> Vec<ContainerFigures> + Send + Sync>;
+
+/// Seconds of a number of nanoseconds.
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+/// Figures in the words of the v1 API.
+fn words(figures: &Statistics) -> Value {
+    let mut out = Map::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    out.insert("timestamp".into(), now.into());
+    let times = [
+        ("cpus_user_time_secs", figures.user_nanos),
+        ("cpus_system_time_secs", figures.system_nanos),
+        ("cpus_throttled_time_secs", figures.throttled_nanos),
+    ];
+    out.extend(times.into_iter().filter_map(|(name, nanos)| Some((name.into(), seconds(nanos?).into()))));
+    let millis = [
+        ("cpus_limit", figures.cpus_limit_millis.or(figures.cpus_request_millis)),
+        ("cpus_soft_limit", figures.cpus_request_millis),
+    ];
+    out.extend(millis.into_iter().filter_map(|(name, millis)| Some((name.into(), (millis? as f64 / 1e3).into()))));
+    let counts = [
+        ("processes", figures.processes),
+        ("threads", figures.threads),
+        ("cpus_nr_periods", figures.periods),
+        ("cpus_nr_throttled", figures.throttled_periods),
+        ("mem_total_bytes", figures.memory_bytes),
+        ("mem_total_memsw_bytes", figures.memory_and_swap_bytes),
+        ("mem_limit_bytes", figures.memory_limit_bytes),
+        ("mem_soft_limit_bytes", figures.memory_request_bytes),
+        ("mem_rss_bytes", figures.resident_bytes),
+        ("mem_anon_bytes", figures.anonymous_bytes),
+        ("mem_file_bytes", figures.file_bytes),
+        ("mem_cache_bytes", figures.file_bytes),
+        ("mem_mapped_file_bytes", figures.mapped_file_bytes),
+        ("mem_swap_bytes", figures.swap_bytes),
+        ("mem_unevictable_bytes", figures.unevictable_bytes),
+        ("disk_limit_bytes", figures.disk_limit_bytes),
+        ("disk_used_bytes", figures.disk_used_bytes),
+    ];
+    out.extend(counts.into_iter().filter_map(|(name, count)| Some((name.into(), count?.into()))));
+    if !figures.block_devices.is_empty() {
+        let values = |read: u64, write: u64| json!([{"op": "READ", "value": read}, {"op": "WRITE", "value": write}]);
+        let devices = figures.block_devices.iter().map(|device| {
+            json!({
+                "device": {"major_number": device.major, "minor_number": device.minor},
+                "io_serviced": values(device.reads, device.writes),
+                "io_service_bytes": values(device.read_bytes, device.written_bytes),
+            })
+        });
+        out.insert("blkio_statistics".into(), json!({"throttling": devices.collect::<Vec<_>>()}));
+    }
+    out.into()
+}
+
+/// The component after `name` in a sandbox's path.
+fn after<'a>(sandbox: &'a str, name: &str) -> &'a str {
+    sandbox.split('/').skip_while(|part| *part != name).nth(1).unwrap_or_default()
+}
+
+/// What `/monitor/statistics` and `/containers` answer; the latter with the container's own id.
+pub(super) fn body(containers: &[ContainerFigures], with_containers: bool) -> Value {
+    let entries = containers.iter().map(|container| {
+        let (framework, executor) = (after(&container.sandbox, "frameworks"), after(&container.sandbox, "executors"));
+        let mut entry = json!({
+            "framework_id": framework,
+            "executor_id": executor,
+            "executor_name": executor,
+            "source": executor,
+            "statistics": words(&container.figures),
+        });
+        if with_containers {
+            entry["container_id"] = container.container_id.clone().into();
+            entry["status"] = json!({"container_id": {"value": container.container_id}});
+        }
+        entry
+    });
+    entries.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_told_in_mesos_words_and_unknown_ones_left_out() {
+        let figures = Statistics {
+            user_nanos: Some(1_500_000_000),
+            throttled_periods: Some(7),
+            cpus_request_millis: Some(500),
+            memory_limit_bytes: Some(64 << 20),
+            ..Statistics::default()
+        };
+        let sandbox = "slaves/S/frameworks/F/executors/E/runs/c".to_owned();
+        let all = body(&[ContainerFigures { container_id: "c".into(), sandbox, figures }], true);
+        let one = &all[0];
+        assert_eq!(
+            (&one["framework_id"], &one["executor_id"], &one["container_id"]),
+            (&json!("F"), &json!("E"), &json!("c"))
+        );
+        let told = &one["statistics"];
+        assert_eq!((&told["cpus_user_time_secs"], &told["cpus_nr_throttled"]), (&json!(1.5), &json!(7)));
+        assert_eq!((&told["cpus_limit"], &told["mem_limit_bytes"]), (&json!(0.5), &json!(64 << 20)));
+        assert!(told.get("mem_rss_bytes").is_none() && told.get("blkio_statistics").is_none());
+        assert_eq!(body(&[], false), json!([]));
+    }
+}

@@ -1,0 +1,250 @@
+//! From an agent's settings to the chain of its isolators. Names, order of choice and what is added without being named
+//! are Mesos's (reference 12.1, 15.2); what `numa` and the further namespaces do is ours.
+
+use crate::cgroups::devices::Rule;
+use crate::cgroups::{
+    Blkio, Cgroups, Controller, Cpu, Cpuset, Devices, Handles, Hugetlb, Isolated, Mem, NetCls, PerfEvent, Pids,
+    ROOT_DEFAULT,
+};
+use crate::chain::{Chain, ChainError};
+use crate::disk::{self, Du};
+use crate::filesystem::Filesystem;
+use crate::gpu::{self, Gpus, Nvidia};
+use crate::isolator::{Error, Isolator};
+use crate::linux::{NoNewPrivileges, Rights};
+use crate::namespaces::Namespace;
+use crate::numa::Numa;
+use crate::posix;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Every name that `--isolation` takes.
+pub const NAMES: [&str; 29] = [
+    "posix/cpu",
+    "posix/mem",
+    "posix/rlimits",
+    "posix/disk",
+    "disk/du",
+    "filesystem/posix",
+    "filesystem/linux",
+    "filesystem/shared",
+    "volume/host_path",
+    "volume/sandbox_path",
+    "volume/secret",
+    "cgroups/all",
+    "cgroups/cpu",
+    "cgroups/mem",
+    "cgroups/pids",
+    "cgroups/cpuset",
+    "cgroups/devices",
+    "cgroups/blkio",
+    "cgroups/hugetlb",
+    "cgroups/net_cls",
+    "cgroups/perf_event",
+    "namespaces/pid",
+    "namespaces/mnt",
+    "namespaces/ipc",
+    "namespaces/uts",
+    "namespaces/cgroup",
+    "linux/capabilities",
+    "linux/nnp",
+    "numa",
+];
+
+/// The further name, which stands alone for its folder.
+const GPU: &str = gpu::NVIDIA;
+
+/// All that `cgroups/all` stands for, where the machine has it.
+const ALL: [&str; 9] = [
+    "cgroups/cpu",
+    "cgroups/mem",
+    "cgroups/pids",
+    "cgroups/cpuset",
+    "cgroups/devices",
+    "cgroups/blkio",
+    "cgroups/hugetlb",
+    "cgroups/net_cls",
+    "cgroups/perf_event",
+];
+
+/// What an agent is told of its isolators.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--isolation`.
+    pub isolation: String,
+    /// The machine's work directory, absolute.
+    pub work_directory: PathBuf,
+    /// The agent's runtime directory, absolute.
+    pub runtime_directory: PathBuf,
+    /// `--cgroups-root`.
+    pub cgroups_root: String,
+    /// `--cgroups-enable-cfs`.
+    pub caps_cpus: bool,
+    /// `--cgroups-limit-swap`.
+    pub limits_swap: bool,
+    /// `--cgroups-pids-max`.
+    pub pids_max: u64,
+    /// `--cgroups-net-cls-primary-handle` and `--cgroups-net-cls-secondary-handles`.
+    pub net_cls: Option<Handles>,
+    /// `--allowed-devices`.
+    pub devices: Vec<Rule>,
+    /// All memory of the machine in bytes; zero when unknown.
+    pub machine_bytes: u64,
+    /// The driver of GPUs.
+    pub gpus: Gpus,
+    /// `--effective-capabilities` and `--bounding-capabilities`.
+    pub rights: Rights,
+    /// `--disallow-sharing-agent-pid-namespace`.
+    pub keeps_pids: bool,
+    /// `--default-container-shm-size`, in MiB.
+    pub shm_mib: Option<u32>,
+    /// `--host-path-volume-force-creation`.
+    pub makes_host_paths: bool,
+    /// `--container-disk-watch-interval` and `--enforce-container-disk-quota`.
+    pub disk: disk::Watching,
+}
+
+impl Settings {
+    /// These isolators, with everything else as usual.
+    pub fn usual(isolation: &str) -> Self {
+        Self {
+            isolation: isolation.to_owned(),
+            work_directory: "/".into(),
+            runtime_directory: "/".into(),
+            cgroups_root: ROOT_DEFAULT.to_owned(),
+            caps_cpus: false,
+            limits_swap: false,
+            pids_max: Pids::default().usual,
+            net_cls: None,
+            devices: Vec::new(),
+            machine_bytes: 0,
+            gpus: Gpus::default(),
+            rights: Rights::default(),
+            keeps_pids: false,
+            shm_mib: None,
+            makes_host_paths: false,
+            disk: disk::Watching::default(),
+        }
+    }
+
+    /// The chain of these settings.
+    ///
+    /// # Errors
+    /// A name that is none, twice, or without another that it needs; or a machine that can't carry one out.
+    pub fn chain(&self) -> Result<Chain, ChainError> {
+        let mut names = self.names()?;
+        let has = |names: &[&str], name: &str| names.contains(&name);
+        let filesystems = names.iter().filter(|name| name.starts_with("filesystem/")).count();
+        if filesystems > 1 {
+            return Err(ChainError::TwoFilesystems);
+        }
+        for (name, needed) in
+            [(GPU, "cgroups/devices"), ("volume/secret", "filesystem/linux"), ("volume/host_path", "filesystem/linux")]
+        {
+            if has(&names, name) && !has(&names, needed) {
+                return Err(ChainError::Needs(name, needed));
+            }
+        }
+        if has(&names, "filesystem/linux") {
+            for volume in ["volume/host_path", "volume/sandbox_path"] {
+                if !has(&names, volume) {
+                    names.push(volume);
+                }
+            }
+        }
+        // What files are shown comes first: everything else lies within. Otherwise the order is the operator's.
+        names.sort_by_key(|name| match name.split('/').next() {
+            Some("filesystem") => 0,
+            Some("volume") => 1,
+            _ => 2,
+        });
+        let uses_groups = names.iter().any(|name| name.starts_with("cgroups/") || *name == crate::numa::NUMA);
+        let cgroups = uses_groups.then(|| Cgroups::new(&self.cgroups_root, &self.runtime_directory).map(Arc::new));
+        let failed = |source| Error::Io { isolator: "cgroups", action: "find the control groups".into(), source };
+        let cgroups = cgroups.transpose().map_err(failed)?;
+        let isolators = names.iter().map(|name| self.isolator(name, cgroups.as_ref(), has(&names, GPU)));
+        Chain::new(isolators.collect::<Result<_, _>>()?)
+    }
+
+    /// The names, each known, `cgroups/all` resolved.
+    fn names(&self) -> Result<Vec<&'static str>, ChainError> {
+        let mut names: Vec<&'static str> = Vec::new();
+        for said in self.isolation.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let known = NAMES.iter().chain([&GPU]).find(|name| **name == said);
+            let known = *known.ok_or_else(|| ChainError::Unknown(said.to_owned()))?;
+            // An older name.
+            let known = if known == "posix/disk" { disk::DU } else { known };
+            if names.contains(&known) {
+                return Err(ChainError::Twice(known.to_owned()));
+            }
+            names.push(known);
+        }
+        if let Some(at) = names.iter().position(|name| *name == "cgroups/all") {
+            // It stands for all of them, whichever are named beside it.
+            let found = crate::cgroups::Hierarchies::discover().unwrap_or_default();
+            let is_there = |name: &&&str| found.of(controller_of(name)).is_some();
+            names.retain(|name| !name.starts_with("cgroups/"));
+            let at = at.min(names.len());
+            names.splice(at..at, ALL.iter().filter(is_there).copied());
+        }
+        Ok(names)
+    }
+
+    fn isolator(
+        &self,
+        name: &'static str,
+        cgroups: Option<&Arc<Cgroups>>,
+        has_gpus: bool,
+    ) -> Result<Arc<dyn Isolator>, ChainError> {
+        let work_directory = || self.work_directory.clone();
+        let gpus = || Arc::new(self.gpus.clone());
+        let group = || cgroups.cloned().ok_or_else(|| ChainError::Unknown(name.to_owned()));
+        Ok(match name {
+            posix::CPU => Arc::new(posix::Cpu),
+            posix::MEM => Arc::new(posix::Mem),
+            posix::RLIMITS => Arc::new(posix::Rlimits),
+            disk::DU => Arc::new(Du::new(self.disk, &self.work_directory, &self.runtime_directory)),
+            "filesystem/posix" => Arc::new(Filesystem::Posix),
+            "filesystem/linux" => Arc::new(Filesystem::Linux),
+            "filesystem/shared" => Arc::new(Filesystem::Shared { work_directory: work_directory() }),
+            "volume/host_path" => {
+                Arc::new(Filesystem::HostPath { work_directory: work_directory(), is_made: self.makes_host_paths })
+            }
+            "volume/sandbox_path" => Arc::new(Filesystem::SandboxPath { work_directory: work_directory() }),
+            "volume/secret" => Arc::new(Filesystem::Secret { work_directory: work_directory() }),
+            "namespaces/pid" => Arc::new(Namespace::Pid { is_kept: self.keeps_pids }),
+            "namespaces/mnt" => Arc::new(Namespace::Mnt),
+            "namespaces/ipc" => Arc::new(Namespace::Ipc { shm_mib: self.shm_mib }),
+            "namespaces/uts" => Arc::new(Namespace::Uts),
+            "namespaces/cgroup" => Arc::new(Namespace::Cgroup),
+            crate::linux::CAPABILITIES => Arc::new(self.rights),
+            crate::linux::NNP => Arc::new(NoNewPrivileges),
+            crate::numa::NUMA => Arc::new(Numa::new(group()?)?),
+            GPU => Arc::new(Nvidia(gpus())),
+            "cgroups/cpu" => grouped(group()?, Cpu { is_capped: self.caps_cpus })?,
+            "cgroups/mem" => {
+                grouped(group()?, Mem { limits_swap: self.limits_swap, machine_bytes: self.machine_bytes })?
+            }
+            "cgroups/pids" => grouped(group()?, Pids { usual: self.pids_max })?,
+            "cgroups/cpuset" => grouped(group()?, Cpuset { name: "cgroups/cpuset" })?,
+            "cgroups/devices" => grouped(group()?, Devices { more: self.devices.clone(), gpus: has_gpus.then(gpus) })?,
+            "cgroups/blkio" => grouped(group()?, Blkio)?,
+            "cgroups/hugetlb" => grouped(group()?, Hugetlb)?,
+            "cgroups/net_cls" => grouped(group()?, NetCls::new(self.net_cls))?,
+            "cgroups/perf_event" => grouped(group()?, PerfEvent)?,
+            unknown => return Err(ChainError::Unknown(unknown.to_owned())),
+        })
+    }
+}
+
+fn grouped(cgroups: Arc<Cgroups>, controller: impl Controller) -> Result<Arc<dyn Isolator>, ChainError> {
+    Ok(Arc::new(Isolated::new(cgroups, controller)?))
+}
+
+/// The kernel's name of an isolator's controller.
+fn controller_of(name: &str) -> &str {
+    match name.strip_prefix("cgroups/").unwrap_or(name) {
+        "mem" => "memory",
+        same => same,
+    }
+}

@@ -1,0 +1,204 @@
+//! What of the machine's files a container sees: `filesystem/posix` (the machine's own), `filesystem/linux` (in a view of
+//! its own, with volumes), `filesystem/shared` (private directories over shared ones), and the volumes `volume/host_path`,
+//! `volume/sandbox_path` and `volume/secret` (reference 12.1). The mounts themselves are made by the launcher.
+
+use crate::isolator::{Contribution, Error, Isolator, Mount};
+use crate::sandbox;
+use kaon_kernel::container::LaunchSpec;
+use kaon_kernel::container_info::{ContainerInfo, Propagation, Volume, VolumeSource};
+use kaon_kernel::id::ContainerId;
+use std::path::{Component, Path, PathBuf};
+
+/// The largest secret in bytes, as an environment variable may be long.
+const SECRET_BYTES_MAX: usize = 128 * 1024;
+
+/// How files are shown, and the volumes of each kind, as isolators.
+#[derive(Clone, Debug)]
+pub enum Filesystem {
+    /// `filesystem/posix`: as the machine has them.
+    Posix,
+    /// `filesystem/linux`: in a view of the container's own.
+    Linux,
+    /// `filesystem/shared`: as the machine has them, with directories of the sandbox over some.
+    Shared {
+        /// The machine's work directory.
+        work_directory: PathBuf,
+    },
+    /// `volume/host_path`.
+    HostPath {
+        /// The machine's work directory.
+        work_directory: PathBuf,
+        /// Whether a missing directory is made (`--host-path-volume-force-creation`).
+        is_made: bool,
+    },
+    /// `volume/sandbox_path`.
+    SandboxPath {
+        /// The machine's work directory.
+        work_directory: PathBuf,
+    },
+    /// `volume/secret`.
+    Secret {
+        /// The machine's work directory.
+        work_directory: PathBuf,
+    },
+}
+
+impl Filesystem {
+    fn refuse(&self, reason: String) -> Error {
+        Error::Refused { isolator: self.name(), reason }
+    }
+
+    fn volume(&self, home: &Path, volume: &Volume) -> Result<Option<Mount>, Error> {
+        let to = || place(home, &volume.container_path).map_err(|reason| self.refuse(reason));
+        match (self, &volume.source) {
+            (Self::HostPath { is_made, .. }, VolumeSource::Host { path, propagation }) if path.starts_with('/') => {
+                let from = PathBuf::from(path);
+                if *propagation == Propagation::Bidirectional {
+                    let reason = "mounts of a container are never shown to the machine (BIDIRECTIONAL)".to_owned();
+                    return Err(self.refuse(reason));
+                }
+                if !from.exists() && *is_made {
+                    let made = std::fs::create_dir_all(&from);
+                    made.map_err(|error| self.refuse(format!("can't make '{path}': {error}")))?;
+                }
+                if !from.exists() {
+                    return Err(self.refuse(format!("there is no '{path}' on this machine")));
+                }
+                let follows = *propagation == Propagation::HostToContainer;
+                Ok(Some(Mount::Bind { from, to: to()?, is_read_only: volume.is_read_only, follows }))
+            }
+            (Self::Shared { .. }, VolumeSource::Host { path, .. }) if !path.starts_with('/') => {
+                let from = below(home, path).map_err(|reason| self.refuse(reason))?;
+                let to = PathBuf::from(&volume.container_path);
+                if !to.is_absolute() || !to.is_dir() {
+                    return Err(self.refuse(format!("'{}' is no directory of this machine", volume.container_path)));
+                }
+                Ok(Some(Mount::Bind { from, to, is_read_only: volume.is_read_only, follows: false }))
+            }
+            (Self::SandboxPath { .. }, VolumeSource::Sandbox { is_parents, path }) => {
+                if *is_parents {
+                    return Err(self.refuse("this container has no other around it".to_owned()));
+                }
+                let from = below(home, path).map_err(|reason| self.refuse(reason))?;
+                Ok(Some(Mount::Bind { from, to: to()?, is_read_only: volume.is_read_only, follows: false }))
+            }
+            (Self::Secret { .. }, VolumeSource::Secret(data)) => {
+                if data.len() > SECRET_BYTES_MAX {
+                    let reason = format!("a secret of {} bytes, at most {SECRET_BYTES_MAX} go", data.len());
+                    return Err(self.refuse(reason));
+                }
+                if volume.container_path.starts_with('/') {
+                    return Err(self.refuse("a secret can only be shown in the sandbox".to_owned()));
+                }
+                Ok(Some(Mount::Secret { to: to()?, data: data.clone() }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Isolator for Filesystem {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Posix => "filesystem/posix",
+            Self::Linux => "filesystem/linux",
+            Self::Shared { .. } => "filesystem/shared",
+            Self::HostPath { .. } => "volume/host_path",
+            Self::SandboxPath { .. } => "volume/sandbox_path",
+            Self::Secret { .. } => "volume/secret",
+        }
+    }
+
+    fn prepare(&self, _: &ContainerId, spec: &LaunchSpec) -> Result<Contribution, Error> {
+        let mut wanted = Contribution::default();
+        let work_directory = match self {
+            Self::Posix => return Ok(wanted),
+            Self::Linux => {
+                wanted.namespaces.mnt = true;
+                return Ok(wanted);
+            }
+            Self::Shared { work_directory }
+            | Self::HostPath { work_directory, .. }
+            | Self::SandboxPath { work_directory }
+            | Self::Secret { work_directory } => work_directory,
+        };
+        let Some(container) = &spec.container else { return Ok(wanted) };
+        let home = work_directory.join(&spec.sandbox);
+        for volume in &container.volumes {
+            wanted.mounts.extend(self.volume(&home, volume)?);
+        }
+        wanted.namespaces.mnt = !wanted.mounts.is_empty();
+        Ok(wanted)
+    }
+}
+
+/// Which isolator a volume needs.
+fn needed(volume: &Volume) -> &'static str {
+    match &volume.source {
+        VolumeSource::Host { path, .. } if path.starts_with('/') => "volume/host_path",
+        VolumeSource::Host { .. } => "filesystem/shared",
+        VolumeSource::Sandbox { .. } => "volume/sandbox_path",
+        VolumeSource::Secret(_) => "volume/secret",
+    }
+}
+
+/// What a container asks for and none of the isolators would carry out: it is refused rather than run without.
+pub(crate) fn missing(asked: &ContainerInfo, has: impl Fn(&str) -> bool) -> Option<String> {
+    let linux = &asked.linux;
+    let mut needs: Vec<(&str, &str)> = asked.volumes.iter().map(|volume| ("a volume", needed(volume))).collect();
+    needs.extend(asked.hostname.as_ref().map(|_| ("a host name", "namespaces/uts")));
+    needs.extend(linux.effective.or(linux.bounding).map(|_| ("capabilities", crate::linux::CAPABILITIES)));
+    needs.extend(linux.seccomp.as_ref().map(|_| ("a seccomp profile", "linux/seccomp")));
+    needs.extend(linux.ipc.map(|_| ("an IPC mode", "namespaces/ipc")));
+    let own_pids = linux.share_pid_namespace == Some(false);
+    needs.extend(own_pids.then_some(("process numbers of its own", "namespaces/pid")));
+    let (what, isolator) = needs.into_iter().find(|(_, isolator)| !has(isolator))?;
+    Some(format!("{what} is asked for, but the isolator {isolator} is not enabled"))
+}
+
+/// Where a volume shows: an absolute place of the machine, or one in the sandbox, made when missing.
+fn place(home: &Path, path: &str) -> Result<PathBuf, String> {
+    match path.starts_with('/') {
+        true if Path::new(path).exists() => Ok(PathBuf::from(path)),
+        true => Err(format!("'{path}' is not there to be mounted upon")),
+        false => inside(path).map(|clean| home.join(clean)),
+    }
+}
+
+/// A directory in the sandbox.
+fn below(home: &Path, path: &str) -> Result<PathBuf, String> {
+    inside(path).map(|clean| home.join(clean))
+}
+
+/// A path that stays where it is put: no `..`, nothing absolute.
+fn inside(path: &str) -> Result<PathBuf, String> {
+    let clean: PathBuf = Path::new(path).components().filter(|part| *part != Component::CurDir).collect();
+    let is_inside = clean.components().all(|part| matches!(part, Component::Normal(_)));
+    let text = clean.to_str().filter(|text| is_inside && sandbox::components(text).is_ok());
+    text.map(PathBuf::from).ok_or_else(|| format!("'{path}' is no path in the sandbox"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_volumes_stay_in_the_sandbox() {
+        for bad in ["", "..", "a/../../b", "/etc", "a/..", "."] {
+            assert!(inside(bad).is_err(), "{bad}");
+        }
+        assert_eq!(inside("./a/b").unwrap(), PathBuf::from("a/b"));
+        assert!(place(Path::new("/s"), "/no/such/place").is_err());
+    }
+
+    #[test]
+    fn what_no_isolator_carries_out_is_refused_by_name() {
+        let volume = |source| Volume { container_path: "v".into(), is_read_only: false, source };
+        let host = VolumeSource::Host { path: "/srv".into(), propagation: Propagation::Private };
+        let mut asked = ContainerInfo { volumes: vec![volume(host)], ..ContainerInfo::default() };
+        assert!(missing(&asked, |_| false).unwrap().contains("volume/host_path is not enabled"));
+        assert_eq!(missing(&asked, |name| name == "volume/host_path"), None);
+        asked.hostname = Some("h".into());
+        assert!(missing(&asked, |name| name == "volume/host_path").unwrap().contains("namespaces/uts"));
+    }
+}

@@ -1,0 +1,185 @@
+//! What the container's first process builds around itself, in views that are its own already: nothing here is seen by
+//! the rest of the machine. All of it fails closed: a wall that can't be built is the end of the launch.
+
+use super::description::User;
+use super::program::step;
+use crate::isolator::{CapabilitySets, Mount};
+use crate::{sandbox, syscall};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// No filesystem type, source or data.
+const NONE: Option<&str> = None;
+
+/// What must hold for every file system of ours.
+const BARE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+
+/// Where the walls are built.
+pub(super) struct Site<'a> {
+    /// The machine's work directory.
+    pub(super) work_directory: &'a Path,
+    /// The sandbox, relative to it.
+    pub(super) sandbox: &'a str,
+    /// The container's runtime directory: nobody else looks at it.
+    pub(super) runtime_directory: &'a Path,
+    /// Whose the sandbox is.
+    pub(super) user: Option<&'a User>,
+}
+
+/// Joins a control group: the writer itself, whatever its number is in which namespace.
+pub(super) fn join(group: &Path) -> Result<(), String> {
+    let file = group.join("cgroup.procs");
+    let written = File::options().write(true).open(&file).and_then(|mut file| file.write_all(b"0"));
+    written.map_err(|error| step(&format!("join '{}'", group.display()), error))
+}
+
+/// Cuts this view of mounts off from the machine's, which still shows its own changes here, and makes the mounts.
+pub(super) fn mount_all(site: &Site<'_>, mounts: &[Mount]) -> Result<(), String> {
+    let cut = mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE);
+    cut.map_err(|errno| step("cut off the view of mounts", errno))?;
+    mounts.iter().try_for_each(|mount| mount_one(site, mount))
+}
+
+fn mount_one(site: &Site<'_>, what: &Mount) -> Result<(), String> {
+    match what {
+        Mount::Proc => {
+            let made = mount(Some("proc"), "/proc", Some("proc"), BARE, NONE);
+            made.map_err(|errno| step("mount '/proc'", errno))
+        }
+        Mount::MessageQueues => match fs::exists("/dev/mqueue") {
+            Ok(true) => {
+                let made = mount(Some("mqueue"), "/dev/mqueue", Some("mqueue"), BARE, NONE);
+                made.map_err(|errno| step("mount '/dev/mqueue'", errno))
+            }
+            _ => Ok(()),
+        },
+        Mount::Memory { to, bytes } => {
+            let size = bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+            let data = format!("mode=1777{size}");
+            let made = mount(Some("tmpfs"), to.as_path(), Some("tmpfs"), BARE, Some(data.as_str()));
+            made.map_err(|errno| step(&format!("mount memory on '{}'", to.display()), errno))
+        }
+        Mount::Bind { from, to, is_read_only, follows } => {
+            let source = Place::find(site, from, Kind::Directory)?;
+            let kind = if source.is_directory() { Kind::Directory } else { Kind::File };
+            bind(site, &source, to, kind)?;
+            let target = Place::find(site, to, Kind::There)?;
+            if !follows {
+                let alone = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+                let cut = mount(NONE, &target.path(), NONE, alone, NONE);
+                cut.map_err(|errno| step(&format!("cut off '{}'", to.display()), errno))?;
+            }
+            match is_read_only {
+                true => make_read_only(&target, to),
+                false => Ok(()),
+            }
+        }
+        Mount::Secret { to, data } => secret(site, to, data),
+    }
+}
+
+fn make_read_only(target: &Place, to: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| step(&format!("make '{}' read-only", to.display()), error);
+    syscall::mount_read_only(&target.path()).map_err(failed)
+}
+
+fn bind(site: &Site<'_>, source: &Place, to: &Path, kind: Kind) -> Result<(), String> {
+    let target = Place::find(site, to, kind)?;
+    let bound = mount(Some(&source.path()), &target.path(), NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE);
+    bound.map_err(|errno| step(&format!("mount upon '{}'", to.display()), errno))
+}
+
+/// A file in memory. It is made in a file system that only this process sees, and which is gone when the file is shown.
+fn secret(site: &Site<'_>, to: &Path, data: &[u8]) -> Result<(), String> {
+    let failed =
+        |what: &str, error: &dyn std::fmt::Display| step(&format!("{what} the secret '{}'", to.display()), error);
+    let hidden = site.runtime_directory;
+    let made = mount(Some("tmpfs"), hidden, Some("tmpfs"), BARE, Some("mode=700"));
+    made.map_err(|errno| failed("make", &errno))?;
+    let path = hidden.join("secret");
+    let shown = (|| {
+        let opened = File::options().write(true).create_new(true).mode(0o400).open(&path);
+        let mut file = opened.map_err(|error| failed("make", &error))?;
+        file.write_all(data).map_err(|error| failed("write", &error))?;
+        if let Some(user) = site.user {
+            let given = fchown(&file, Some(user.user_id), Some(user.group_id));
+            given.map_err(|error| failed("give its user", &error))?;
+        }
+        drop(file);
+        bind(site, &Place::Path(path.clone()), to, Kind::File)?;
+        make_read_only(&Place::find(site, to, Kind::There)?, to)
+    })();
+    let gone = umount2(hidden, MntFlags::MNT_DETACH);
+    shown.and(gone.map_err(|errno| failed("hide", &errno)))
+}
+
+/// What a place should be when it is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    File,
+    /// It is there.
+    There,
+}
+
+/// A place to mount from or upon. In the sandbox, which others may write, no link is ever followed: the place is held
+/// open. Elsewhere it is the operator's path.
+enum Place {
+    Held(OwnedFd),
+    Path(PathBuf),
+}
+
+impl Place {
+    fn find(site: &Site<'_>, path: &Path, kind: Kind) -> Result<Self, String> {
+        let home = site.work_directory.join(site.sandbox);
+        let Ok(inside) = path.strip_prefix(&home) else { return Ok(Self::Path(path.to_owned())) };
+        let named = |error: sandbox::Error| error.to_string();
+        let base = sandbox::open(site.work_directory, site.sandbox).map_err(named)?;
+        let Some(inside) = inside.to_str().filter(|inside| !inside.is_empty()) else { return Ok(Self::Held(base)) };
+        let owner = site.user.map(|user| (user.user_id.into(), user.group_id.into()));
+        let held = sandbox::reach(base, inside, kind == Kind::File, kind != Kind::There, owner);
+        held.map(Self::Held).map_err(named)
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Held(descriptor) => format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into(),
+            Self::Path(path) => path.clone(),
+        }
+    }
+
+    fn is_directory(&self) -> bool {
+        self.path().is_dir()
+    }
+}
+
+/// Begins on these processing units, with memory of these nodes alone.
+pub(super) fn settle(units: &[u32], memory_nodes: &[u32]) -> Result<(), String> {
+    if !units.is_empty() {
+        let mut set = CpuSet::new();
+        for &unit in units {
+            set.set(unit as usize).map_err(|errno| step(&format!("name the processing unit {unit}"), errno))?;
+        }
+        sched_setaffinity(Pid::from_raw(0), &set).map_err(|errno| step("begin on its processing units", errno))?;
+    }
+    if memory_nodes.is_empty() {
+        return Ok(());
+    }
+    syscall::bind_memory(memory_nodes).map_err(|error| step("bind its memory to its nodes", error))
+}
+
+/// Takes capabilities for ever out of reach; while there are still rights to do so.
+pub(super) fn bound(sets: &CapabilitySets) -> Result<(), String> {
+    syscall::bound_capabilities(sets.bounding).map_err(|error| step("bound the capabilities", error))
+}
+
+/// Has exactly these capabilities from now on, as whoever the process is by now.
+pub(super) fn hold(sets: &CapabilitySets) -> Result<(), String> {
+    syscall::hold_capabilities(sets.effective).map_err(|error| step("set the capabilities", error))
+}

@@ -1,0 +1,221 @@
+//! Namespaces, rights, volumes and the size of sandboxes, as a container sees them and as the machine does not.
+
+use crate::Test;
+use crate::groups::isolated;
+use crate::rig::{Machine, is_alive, root_or_skip, shell};
+use kaon_isolators::disk::Watching;
+use kaon_isolators::linux::parse_capabilities;
+use kaon_kernel::container::{ExitStatus, LaunchSpec, LimitKind};
+use kaon_kernel::container_info::{ContainerInfo, IpcMode, LinuxInfo, Propagation, Volume, VolumeSource};
+use kaon_kernel::resource::parse;
+use kaon_kernel::time::Duration as Length;
+use std::fs;
+use std::time::Duration;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("views::each_namespace_is_its_own", each_namespace_is_its_own),
+    ("views::process_numbers_begin_anew", process_numbers_begin_anew),
+    ("views::rights_are_bounded", rights_are_bounded),
+    ("views::volumes_show_inside_only", volumes_show_inside_only),
+    ("views::links_lead_no_volume_out", links_lead_no_volume_out),
+    ("views::what_is_asked_for_in_vain_is_refused", what_is_asked_for_in_vain_is_refused),
+    ("views::a_flood_of_output_has_a_bound", a_flood_of_output_has_a_bound),
+    ("views::a_sandbox_too_large_ends_its_container", a_sandbox_too_large_ends_its_container),
+];
+
+const ALL: &str = "namespaces/pid,namespaces/mnt,namespaces/ipc,namespaces/uts,namespaces/cgroup";
+
+fn asking(spec: LaunchSpec, container: ContainerInfo) -> LaunchSpec {
+    LaunchSpec { container: Some(Box::new(container)), ..spec }
+}
+
+fn namespaces_of(pid: &str) -> Vec<String> {
+    let name = |kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string();
+    ["pid", "mnt", "ipc", "uts", "cgroup"].map(name).to_vec()
+}
+
+fn each_namespace_is_its_own() {
+    let Some(machine) = isolated(ALL, |_| {}) else { return };
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let spec = asking(
+        shell("c", "hostname; sleep 60"),
+        ContainerInfo { hostname: Some("inside".to_owned()), ..ContainerInfo::default() },
+    );
+    let pid = machine.launch("c", spec);
+    crate::rig::eventually("it has told its name", || machine.output("c", "stdout") == "inside\n");
+    let (ours, theirs) = (namespaces_of("self"), namespaces_of(&pid.to_string()));
+    for (one, two) in ours.iter().zip(&theirs) {
+        assert_ne!(one, two, "{ours:?} {theirs:?}");
+    }
+    let launcher = namespaces_of(&machine.launcher_of(pid).to_string());
+    assert_eq!(launcher, ours, "the launcher stays outside");
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before, "the machine sees no mount of it");
+    machine.kill("c", Length::ZERO);
+    assert_eq!(machine.wait("c").status, Some(ExitStatus::Signal(9)));
+    // What may be shared is shared when it is asked for.
+    let linux = LinuxInfo { share_pid_namespace: Some(true), ipc: Some(IpcMode::ShareParent), ..LinuxInfo::default() };
+    let shared = asking(shell("d", "sleep 60"), ContainerInfo { linux, ..ContainerInfo::default() });
+    let pid = machine.launch("d", shared);
+    let theirs = namespaces_of(&pid.to_string());
+    assert_eq!((&theirs[0], &theirs[2]), (&ours[0], &ours[2]));
+    machine.kill("d", Length::ZERO);
+    machine.wait("d");
+    let Some(strict) = isolated("namespaces/pid", |settings| settings.keeps_pids = true) else { return };
+    let linux = LinuxInfo { share_pid_namespace: Some(true), ..LinuxInfo::default() };
+    let refused =
+        strict.try_launch("e", asking(shell("e", "true"), ContainerInfo { linux, ..ContainerInfo::default() }));
+    assert!(refused.unwrap_err().contains("is not allowed"));
+}
+
+fn process_numbers_begin_anew() {
+    let Some(machine) = isolated("namespaces/pid,namespaces/ipc", |_| {}) else { return };
+    let text = "echo $$; ls -d /proc/[0-9]* | wc -l; df -k /dev/shm | tail -n 1; sleep 300 & sleep 300";
+    let linux = LinuxInfo { ipc: Some(IpcMode::Private), shm_mib: Some(4), ..LinuxInfo::default() };
+    let pid = machine.launch("c", asking(shell("c", text), ContainerInfo { linux, ..ContainerInfo::default() }));
+    crate::rig::eventually("it has looked around", || machine.output("c", "stdout").lines().count() == 3);
+    let out = machine.output("c", "stdout");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "1", "{out}");
+    assert!(lines[1].trim().parse::<u32>().unwrap() < 6, "only its own processes: {out}");
+    assert!(lines[2].contains("4096"), "its own /dev/shm of 4 MiB: {out}");
+    // The kernel takes all of them down with the first.
+    machine.kill("c", Length::ZERO);
+    machine.wait("c");
+    assert!(!is_alive(pid));
+}
+
+fn rights_are_bounded() {
+    let chown = parse_capabilities("CHOWN,NET_RAW").unwrap();
+    let Some(machine) = isolated("linux/capabilities,linux/nnp", |settings| settings.rights.bounding = Some(chown))
+    else {
+        return;
+    };
+    let text = "grep -E 'Cap(Eff|Bnd|Prm)|NoNewPrivs' /proc/self/status";
+    let effective = Some(parse_capabilities("CHOWN").unwrap());
+    let linux = LinuxInfo { effective, ..LinuxInfo::default() };
+    let asked = ContainerInfo { linux, ..ContainerInfo::default() };
+    let (_, out) = machine.run("c", asking(shell("c", text), asked.clone()));
+    let value = |out: &str, name: &str| {
+        let line = out.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+        line.and_then(|line| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok()).expect("a number")
+    };
+    assert_eq!([value(&out, "CapEff"), value(&out, "CapPrm"), value(&out, "CapBnd")], [1, 1, 1 | 1 << 13], "{out}");
+    assert_eq!(value(&out, "NoNewPrivs"), 1, "{out}");
+    // Another user keeps exactly what it was given.
+    let nobody = LaunchSpec { user: Some("nobody".to_owned()), ..asking(shell("d", text), asked) };
+    if nix::unistd::User::from_name("nobody").is_ok_and(|user| user.is_some()) {
+        let (_, out) = machine.run("d", nobody);
+        assert_eq!([value(&out, "CapEff"), value(&out, "CapBnd")], [1, 1 | 1 << 13], "{out}");
+    }
+    let effective = Some(parse_capabilities("SYS_ADMIN").unwrap());
+    let linux = LinuxInfo { effective, ..LinuxInfo::default() };
+    let refused =
+        machine.try_launch("e", asking(shell("e", "true"), ContainerInfo { linux, ..ContainerInfo::default() }));
+    assert!(refused.unwrap_err().contains("not among the bounding ones"));
+}
+
+fn volume(container_path: &str, is_read_only: bool, source: VolumeSource) -> Volume {
+    Volume { container_path: container_path.to_owned(), is_read_only, source }
+}
+
+fn volumes_show_inside_only() {
+    let Some(machine) = isolated("filesystem/linux,volume/secret", |_| {}) else { return };
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("f"), "of the host").unwrap();
+    let path = outside.path().display().to_string();
+    let host = || VolumeSource::Host { path: path.clone(), propagation: Propagation::Private };
+    let volumes = vec![
+        volume("shown", true, host()),
+        volume("a/b/open", false, host()),
+        volume("again", false, VolumeSource::Sandbox { is_parents: false, path: "data".to_owned() }),
+        volume("key", true, VolumeSource::Secret(b"s3cret".to_vec())),
+    ];
+    let text = "cat shown/f key; touch shown/g; echo new > a/b/open/h; echo x > again/y; cat data/y; echo z > key; stat -f -c %T key";
+    let (_, out) = machine.run("c", asking(shell("c", text), ContainerInfo { volumes, ..ContainerInfo::default() }));
+    assert!(out.starts_with("of the hosts3cretx\n"), "{out}");
+    assert!(out.trim_end().ends_with("tmpfs"), "the secret is in memory: {out}");
+    let refused = machine.output("c", "stderr");
+    assert_eq!(refused.matches("Read-only file system").count(), 2, "{refused}");
+    assert_eq!(fs::read_to_string(outside.path().join("h")).unwrap(), "new\n");
+    assert!(!outside.path().join("g").exists());
+    let sandbox = machine.sandbox("c");
+    assert_eq!(fs::read(sandbox.join("key")).unwrap(), b"", "the secret is on no disk");
+    assert_eq!(fs::read_dir(sandbox.join("shown")).unwrap().count(), 0, "the machine sees an empty place");
+    assert_eq!(fs::read_to_string(sandbox.join("data/y")).unwrap(), "x\n");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(sandbox.to_str().unwrap()));
+
+    let bidirectional = VolumeSource::Host { path: path.clone(), propagation: Propagation::Bidirectional };
+    for (source, words) in [
+        (bidirectional, "never shown to the machine"),
+        (VolumeSource::Host { path: "/no/such".into(), propagation: Propagation::Private }, "there is no '/no/such'"),
+        (VolumeSource::Sandbox { is_parents: false, path: "../x".to_owned() }, "is no path in the sandbox"),
+    ] {
+        let asked = ContainerInfo { volumes: vec![volume("v", false, source)], ..ContainerInfo::default() };
+        let refused = machine.try_launch("d", asking(shell("d", "true"), asked)).unwrap_err();
+        assert!(refused.contains(words), "{refused}");
+        fs::remove_dir_all(machine.sandbox("d")).unwrap();
+    }
+}
+
+/// What a task can put into its sandbox leads no mount of a later container elsewhere (attack 46).
+fn links_lead_no_volume_out() {
+    let Some(machine) = isolated("filesystem/linux", |_| {}) else { return };
+    let target = tempfile::tempdir().unwrap();
+    machine.run("c", shell("c", &format!("ln -s {} data; ln -s /etc v", target.path().display())));
+    let source = VolumeSource::Sandbox { is_parents: false, path: "data".to_owned() };
+    let asked = ContainerInfo { volumes: vec![volume("w", false, source)], ..ContainerInfo::default() };
+    let joined = |text: &str| LaunchSpec { join: true, sandbox: crate::rig::sandbox("c"), ..shell("c", text) };
+    let refused = machine.try_launch("d", asking(joined("touch w/f"), asked)).unwrap_err();
+    assert!(refused.contains("is a link or not a directory"), "{refused}");
+    let source = VolumeSource::Sandbox { is_parents: false, path: "fresh".to_owned() };
+    let asked = ContainerInfo { volumes: vec![volume("v", false, source)], ..ContainerInfo::default() };
+    let refused = machine.try_launch("e", asking(joined("touch v/f"), asked)).unwrap_err();
+    assert!(refused.contains("is a link or not a directory"), "{refused}");
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+fn what_is_asked_for_in_vain_is_refused() {
+    let machine = Machine::new();
+    let asked = ContainerInfo { hostname: Some("h".to_owned()), ..ContainerInfo::default() };
+    let refused = machine.try_launch("c", asking(shell("c", "true"), asked)).unwrap_err();
+    assert!(refused.contains("a host name is asked for, but the isolator namespaces/uts is not enabled"), "{refused}");
+    assert!(!machine.record("c").exists() && !machine.sandbox("c").exists());
+}
+
+fn a_sandbox_too_large_ends_its_container() {
+    let watching = Watching { interval: Duration::from_millis(50), is_enforced: true };
+    if !root_or_skip("disk/du") {
+        return;
+    }
+    let Some(mut machine) = isolated("posix/disk", |settings| settings.disk = watching) else { return };
+    let spec =
+        |name: &str, text: &str| LaunchSpec { resources: parse::resources("disk:2").unwrap(), ..shell(name, text) };
+    machine.launch("c", spec("c", "dd if=/dev/zero of=f bs=1M count=4 2>/dev/null; sleep 60"));
+    let limitation = machine.wait("c").limitation.expect("a limit ended it");
+    assert_eq!(limitation.kind, LimitKind::Disk);
+    assert_eq!(limitation.message, "Disk usage (5 MB) exceeds quota (2 MB)");
+    // One that was there before this agent is watched as well.
+    machine.launch("d", spec("d", "sleep 1; dd if=/dev/zero of=f bs=1M count=4 2>/dev/null; sleep 60"));
+    machine.stop();
+    machine.start();
+    assert_eq!(machine.recover(&["d"]), ["d"]);
+    assert!(machine.statistics("d").disk_limit_bytes == Some(2 << 20));
+    assert_eq!(machine.wait("d").limitation.expect("a limit ended it").kind, LimitKind::Disk);
+}
+
+/// Attack 53: a log flood.
+fn a_flood_of_output_has_a_bound() {
+    let rotation = kaon_isolators::launcher::Rotation { bytes_max: 10_000, files_max: 2 };
+    let machine = Machine::with(|config| config.rotation = Some(rotation));
+    let text = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo over >&2";
+    let (exit, last) = machine.run("c", shell("c", text));
+    assert_eq!(exit.status, Some(ExitStatus::Code(0)));
+    assert!(last.ends_with("line 19999\n"), "{last}");
+    assert_eq!(machine.output("c", "stderr"), "over\n");
+    let sizes = ["stdout", "stdout.1", "stdout.2"].map(|name| machine.output("c", name).len());
+    assert!(sizes[0] <= 10_000 && sizes[1..] == [10_000, 10_000], "{sizes:?}");
+    assert!(!machine.sandbox("c").join("stdout.3").exists());
+    let whole = ["stdout.2", "stdout.1", "stdout"].map(|name| machine.output("c", name)).concat();
+    assert!(whole.contains("line 19000\nline 19001\n"), "nothing is lost in between");
+}
