@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh Debian machine with Rust: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo up test check fix bench results clean
+.PHONY: help setup build demo up test guest check fix bench results clean
 
 KAON := target/release/kaon
 SEEDS ?= 200
@@ -24,9 +24,14 @@ up: build ## a cluster on this machine, until Ctrl-C
 
 test: check ## everything CI runs
 	cargo test --workspace
+	@$(MAKE) --no-print-directory guest
 	cargo build --release -p kaon-cli
 	@echo "test: $(SEEDS) seeds with faults"
 	$(KAON) sim run --agents 12 --frameworks 3 --tasks 120 --faults --seed 1 --seeds $(SEEDS)
+
+guest: ## the tests of the real kernel in a QEMU guest: control groups of version 2, two NUMA nodes
+	@tools/setup guest
+	tools/guest "$$(cargo test -p kaon-isolators --test machine --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$$/\1/p')"
 
 check: setup ## format, lints, docs, dependency and tidiness rules; never writes
 	cargo fmt --all --check

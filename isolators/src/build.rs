@@ -228,7 +228,7 @@ impl Settings {
             "cgroups/pids" => grouped(group()?, Pids { usual: self.pids_max })?,
             "cgroups/cpuset" => grouped(group()?, Cpuset { name: "cgroups/cpuset" })?,
             "cgroups/devices" => grouped(group()?, Devices { more: self.devices.clone(), gpus: has_gpus.then(gpus) })?,
-            "cgroups/blkio" => grouped(group()?, Blkio)?,
+            "cgroups/blkio" => grouped(group()?, Blkio::default())?,
             "cgroups/hugetlb" => grouped(group()?, Hugetlb)?,
             "cgroups/net_cls" => grouped(group()?, NetCls::new(self.net_cls))?,
             "cgroups/perf_event" => grouped(group()?, PerfEvent)?,

@@ -1,13 +1,19 @@
 //! `cgroups/blkio`: what a container reads from and writes to block devices; it is counted, not limited, as in Mesos.
 
 use super::hierarchy::Version;
-use super::{Controller, Groups};
+use super::{Controller, Groups, Wish};
 use kaon_kernel::statistics::{BlockDevice, Statistics};
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::sync::Once;
 
 /// The controller.
-#[derive(Clone, Copy, Debug)]
-pub struct Blkio;
+#[derive(Debug, Default)]
+pub struct Blkio {
+    /// Whether the kernel has been told to count.
+    counting: Once,
+}
 
 impl Controller for Blkio {
     fn name(&self) -> &'static str {
@@ -16,6 +22,19 @@ impl Controller for Blkio {
 
     fn controllers(&self) -> &'static [&'static str] {
         &["blkio"]
+    }
+
+    fn set(&self, groups: &Groups, wish: &Wish<'_>) -> io::Result<()> {
+        let group = groups.main()?;
+        if group.version == Version::V1 && wish.is_launch {
+            // Version 1 counts for a device from the first rule on that any group has for it; this one is no limit.
+            self.counting.call_once(|| {
+                for device in block_devices() {
+                    let _ = group.write("blkio.throttle.write_bps_device", format_args!("{device} 0"));
+                }
+            });
+        }
+        Ok(())
     }
 
     fn read(&self, groups: &Groups, figures: &mut Statistics) {
@@ -28,6 +47,17 @@ impl Controller for Blkio {
             Version::V2 => second(&text("io.stat")),
         };
     }
+}
+
+/// The numbers of the machine's block devices that hold something.
+fn block_devices() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/block") else { return Vec::new() };
+    let read = |entry: &fs::DirEntry, name: &str| fs::read_to_string(entry.path().join(name)).ok();
+    let numbers = entries.flatten().filter_map(|entry| {
+        let is_there = read(&entry, "size").is_some_and(|size| size.trim() != "0");
+        read(&entry, "dev").filter(|_| is_there).map(|number| number.trim().to_owned())
+    });
+    numbers.collect()
 }
 
 type Devices = BTreeMap<(u64, u64), BlockDevice>;
