@@ -102,10 +102,7 @@ impl Chain {
 
     /// What a container uses: each figure from the first isolator that knows it.
     pub fn usage(&self, container: &ContainerId, tree: &Tree) -> Result<Statistics, Error> {
-        let known = self.0.iter().try_fold(Statistics::default(), |known, isolator| {
-            Ok::<_, Error>(known.or(isolator.usage(container, tree)?))
-        });
-        known
+        self.0.iter().try_fold(Statistics::default(), |known, isolator| Ok(known.or(isolator.usage(container, tree)?)))
     }
 
     /// Tells all of them the new resources, in order, up to the first that refuses.

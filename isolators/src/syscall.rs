@@ -311,8 +311,8 @@ pub(crate) fn bind_memory(nodes: &[u32]) -> io::Result<()> {
         let word = mask.get_mut(node / 64).ok_or_else(|| io::Error::other(format!("no memory node {node}")))?;
         *word |= 1 << (node % 64);
     }
-    // The kernel counts one bit more than there is (`set_mempolicy(2)`, notes).
-    // SAFETY: the kernel only reads the mask, which has the length that is told.
+    // SAFETY: the kernel only reads the mask. It takes one bit less than it is told (`set_mempolicy(2)`, notes), so the length
+    // is that of the mask.
     let answer = unsafe { libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_BIND, mask.as_ptr(), NODES_MAX + 1) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -351,9 +351,9 @@ pub(crate) fn hold_capabilities(held: u64) -> io::Result<()> {
     let (low, high) = ((held & 0xffff_ffff) as u32, (held >> 32) as u32);
     // Effective, permitted, inheritable of the low half, then of the high one.
     let data = [low, low, low, high, high, high];
+    let mut header = HEADER;
     // SAFETY: the kernel reads two words of header and six of data, and writes to the header only when it does not know the
     // version, which is why it gets a copy.
-    let mut header = HEADER;
     let answer = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) };
     if answer < 0 {
         return Err(io::Error::last_os_error());

@@ -266,7 +266,7 @@ impl Agent {
             container: executor.container.clone(),
             placement: None,
             volumes,
-            rlimits: Vec::new(),
+            rlimits: executor.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone()),
             uris: own.map(|command| command.uris.clone()).unwrap_or_default(),
         };
         let (info, role) = (executor.clone(), task.role.clone());

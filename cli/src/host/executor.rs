@@ -3,10 +3,13 @@
 use super::fresh_host_id;
 use anyhow::{Context, Result};
 use kaon_actors::executor::{Executor, ExecutorConfig, Inherited};
+use kaon_isolators::cgroups::{GROUP_VARIABLE, Observed};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::fetcher::Fetcher;
+use kaon_isolators::isolator::Isolator;
 use kaon_isolators::launcher::Rotation;
+use kaon_isolators::posix;
 use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
 use kaon_kernel::message::session::PeerRole;
@@ -35,6 +38,15 @@ pub(crate) const PLANTS: &str = "KAON_EXECUTOR_PLANT_PANIC";
 /// How large the task's outputs may be: bytes of a file, number of older files.
 pub(crate) const ROTATION: &str = "KAON_EXECUTOR_LOG_ROTATION";
 
+/// Measures and sets limits; what stands around is the agent's. One that shares a group for memory with its tasks looks there.
+fn isolators() -> Result<Chain> {
+    let mut all: Vec<Arc<dyn Isolator>> = vec![Arc::new(posix::Cpu), Arc::new(posix::Mem), Arc::new(posix::Rlimits)];
+    if let Some(observed) = std::env::var(GROUP_VARIABLE).ok().as_deref().and_then(Observed::parse) {
+        all.push(Arc::new(observed));
+    }
+    Ok(Chain::new(all)?)
+}
+
 fn rotation(text: &str) -> Option<Rotation> {
     let (bytes, files) = text.split_once(',')?;
     Some(Rotation { bytes_max: bytes.parse().ok().filter(|&bytes| bytes > 0)?, files_max: files.parse().ok()? })
@@ -62,7 +74,7 @@ pub(crate) async fn run() -> Result<i32> {
         runtime_directory: sandbox.join(".executor"),
         executable: Executable::current()?,
         executor_environment: Arc::new(|_, _| Ok(Vec::new())),
-        isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits")?,
+        isolators: isolators()?,
         // A command executor runs as the user of its task already.
         switch_user: config.kind == ExecutorKind::Default,
         fetcher: Some(Fetcher::new(serde_json::from_str(&text(FETCHER)?)?, Executable::current()?)?),

@@ -86,6 +86,7 @@ impl Stage {
             metrics: Arc::new(Vec::new),
             host: HOST,
             tokens,
+            containers: Arc::new(Vec::new),
         };
         let edge = AgentEdge::new(config);
         let actors = Arc::new(Actors::default());

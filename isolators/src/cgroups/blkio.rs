@@ -6,13 +6,13 @@ use kaon_kernel::statistics::{BlockDevice, Statistics};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::sync::Once;
+use std::sync::OnceLock;
 
 /// The controller.
 #[derive(Debug, Default)]
 pub struct Blkio {
     /// Whether the kernel has been told to count.
-    counting: Once,
+    counting: OnceLock<()>,
 }
 
 impl Controller for Blkio {
@@ -28,7 +28,7 @@ impl Controller for Blkio {
         let group = groups.main()?;
         if group.version == Version::V1 && wish.is_launch {
             // Version 1 counts for a device from the first rule on that any group has for it; this one is no limit.
-            self.counting.call_once(|| {
+            self.counting.get_or_init(|| {
                 for device in block_devices() {
                     let _ = group.write("blkio.throttle.write_bps_device", format_args!("{device} 0"));
                 }

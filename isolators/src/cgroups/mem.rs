@@ -6,9 +6,10 @@
 use super::event::Event;
 use super::group::Group;
 use super::hierarchy::Version;
+use super::observed::{GROUP_VARIABLE, Observed};
 use super::{Controller, Groups, Wish};
 use crate::isolator::{Contribution, HostAction, Limitation, Watch};
-use kaon_kernel::container::{LaunchSpec, LimitKind};
+use kaon_kernel::container::{LaunchSpec, LimitKind, Program};
 use kaon_kernel::container_info::{Limit, Limits};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Resource, ResourceName, Resources};
@@ -88,18 +89,23 @@ impl Controller for Mem {
         }
     }
 
-    fn contribution(&self, _: &Groups, spec: &LaunchSpec) -> Contribution {
+    fn contribution(&self, groups: &Groups, spec: &LaunchSpec) -> Contribution {
+        let mut wanted = Contribution::default();
+        if let (Program::BuiltinExecutor, Ok(group)) = (&spec.program, groups.main()) {
+            wanted.environment = vec![(GROUP_VARIABLE.to_owned(), Observed::value(group))];
+        }
         let request = bytes(spec.resources.scalar(&ResourceName::Mem));
         let goes_beyond =
             limit_bytes(&spec.resources, &spec.limits).is_none_or(|limit| limit > request.max(LIMIT_MIN_BYTES));
         if !goes_beyond || self.machine_bytes == 0 {
-            return Contribution::default();
+            return wanted;
         }
         // The more it has for sure, the less likely it is to go first when the machine itself has no memory left.
         let share = (request / MIB).saturating_mul(SCORE_MAX) / (self.machine_bytes / MIB).max(1);
         let score = SCORE_MAX.saturating_sub(share).clamp(2, SCORE_MAX - 1);
         let action = HostAction::Write { path: "/proc/self/oom_score_adj".into(), text: score.to_string() };
-        Contribution { actions: vec![action], ..Contribution::default() }
+        wanted.actions = vec![action];
+        wanted
     }
 
     fn read(&self, groups: &Groups, figures: &mut Statistics) {
@@ -161,9 +167,13 @@ impl Controller for Mem {
     }
 
     fn breach(&self, groups: &Groups) -> Option<Limitation> {
-        let group = groups.main().ok()?;
-        oom_kills(group).filter(|&kills| kills > 0).map(|_| limitation(group))
+        breach(groups.main().ok()?)
     }
+}
+
+/// Whether the kernel has killed something in a group for want of memory.
+pub(super) fn breach(group: &Group) -> Option<Limitation> {
+    oom_kills(group).filter(|&kills| kills > 0).map(|_| limitation(group))
 }
 
 fn oom_kills(group: &Group) -> Option<u64> {

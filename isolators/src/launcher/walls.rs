@@ -20,6 +20,9 @@ const NONE: Option<&str> = None;
 /// What must hold for every file system of ours.
 const BARE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
+/// A mount follows what happens to the one that it is a copy of, and not the other way about (`MS_SLAVE` of `mount(2)`).
+const FOLLOWS: MsFlags = MsFlags::from_bits_retain(1 << 19);
+
 /// Where the walls are built.
 pub(super) struct Site<'a> {
     /// The machine's work directory.
@@ -41,7 +44,7 @@ pub(super) fn join(group: &Path) -> Result<(), String> {
 
 /// Cuts this view of mounts off from the machine's, which still shows its own changes here, and makes the mounts.
 pub(super) fn mount_all(site: &Site<'_>, mounts: &[Mount]) -> Result<(), String> {
-    let cut = mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE);
+    let cut = mount(NONE, "/", NONE, MsFlags::MS_REC | FOLLOWS, NONE);
     cut.map_err(|errno| step("cut off the view of mounts", errno))?;
     mounts.iter().try_for_each(|mount| mount_one(site, mount))
 }
