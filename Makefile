@@ -31,7 +31,7 @@ test: check ## everything CI runs
 
 guest: ## the tests of the real kernel in a QEMU guest: control groups of version 2, two NUMA nodes
 	@tools/setup guest
-	tools/guest "$$(cargo test -p kaon-isolators --test machine --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$$/\1/p')"
+	tools/guest "$$(cargo test --workspace --test machine --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$$/\1/p')"
 
 check: setup ## format, lints, docs, dependency and tidiness rules; never writes
 	cargo fmt --all --check

@@ -4,7 +4,7 @@
 use crate::client::{Answer, Connection, Next, Stream, exchange, get, post};
 use crate::cluster::Cluster;
 use crate::deadline::{SOON, wait_for};
-use crate::framework::{Framework, amount, info, scalar, task};
+use crate::framework::{Framework, amount, info, task};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -207,39 +207,6 @@ fn calls_without_a_subscription_or_its_stream_id_are_refused() {
     let call = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": id}}});
     assert_eq!(post(api, "/api/v1", &call).status, 200);
     other.teardown();
-    still_works(&cluster);
-}
-
-#[test]
-fn calls_and_operations_that_are_not_there_yet_answer_501_with_their_name() {
-    let cluster = Cluster::start(1);
-    let mut framework = Framework::subscribe(&cluster.api, info("ahead"));
-    let offer = framework.offer();
-    let ids = json!({"inverse_offer_ids": [offer["id"]]});
-    for (kind, body) in [
-        ("UPDATE_FRAMEWORK", json!({"framework_info": info("ahead")})),
-        ("ACCEPT_INVERSE_OFFERS", ids.clone()),
-        ("DECLINE_INVERSE_OFFERS", ids),
-        ("RECONCILE_OPERATIONS", json!({"operations": []})),
-    ] {
-        let answer = framework.call(kind, body).expect("an answer");
-        assert_eq!(answer.status, 501, "{kind}: {}", answer.text());
-        assert!(answer.text().contains(kind), "{kind}: {}", answer.text());
-    }
-    let reserve = json!({"type": "RESERVE", "reserve": {"resources": [scalar("cpus", 0.1)]}});
-    let answer =
-        framework.call("ACCEPT", json!({"offer_ids": [offer["id"]], "operations": [reserve]})).expect("an answer");
-    assert!(answer.status == 501 && answer.text().contains("RESERVE"), "{} {}", answer.status, answer.text());
-    for kind in ["GET_OPERATIONS", "RESERVE_RESOURCES", "UPDATE_QUOTA", "DRAIN_AGENT", "SUBSCRIBE"] {
-        let answer = post(&cluster.api, "/api/v1", &json!({"type": kind}));
-        // A call whose object is missing may be told so first.
-        let named = matches!(answer.status, 400 | 501) && answer.text().to_ascii_uppercase().contains(kind);
-        assert!(named, "{kind}: {} {}", answer.status, answer.text());
-    }
-    framework.accept(&[&offer], vec![task("after", "true")], 0.1);
-    framework
-        .until("the refused operation took nothing", |framework| framework.latest("after") == Some("TASK_FINISHED"));
-    framework.teardown();
     still_works(&cluster);
 }
 

@@ -7,7 +7,7 @@ use crate::agent::environment::{self, Names};
 use crate::agent::operations::volume_links;
 use crate::agent::queue;
 use crate::agent::registration::Registration;
-use crate::agent::state::{Delivery, FRAMEWORKS_MAX, REFUSED_TASKS_MAX, TASKS_MAX, TaskEntry, Waiting};
+use crate::agent::state::{Delivery, FRAMEWORKS_MAX, Parked, REFUSED_TASKS_MAX, TASKS_MAX, TaskEntry, Waiting};
 use crate::agent::status::Stream;
 use crate::agent::{Agent, metric};
 use kaon_kernel::actor::{Batch, Context};
@@ -89,7 +89,14 @@ impl Agent {
         let has_no_room = self.state.task_count() + tasks.len() > TASKS_MAX + REFUSED_TASKS_MAX
             || (known.is_none() && self.state.frameworks().count() >= FRAMEWORKS_MAX);
         let is_ending = known.is_some_and(|framework| framework.is_ending);
-        let is_known = tasks.iter().any(|task| self.state.task_named(&framework_id, &task.task_id).is_some());
+        let known_tasks = tasks.iter().filter_map(|task| self.state.task_named(&framework_id, &task.task_id));
+        let known_tasks: Vec<u64> = known_tasks.collect();
+        let is_known = !known_tasks.is_empty();
+        let mut entries = known_tasks.iter().filter_map(|number| self.state.task(*number));
+        if is_known && entries.all(|entry| entry.stream.is_closing()) && self.state.has_room_to_park() {
+            // The names are free for the master already, and will be here once that is on disk.
+            return self.state.park(Parked { framework, tasks, group, starts_executor });
+        }
         let is_nothing = tasks.is_empty() || self.state.agent_id().is_none();
         if is_nameless || has_no_room || is_ending || is_known || is_nothing {
             return context.count(metric::IGNORED, 1);
@@ -122,6 +129,13 @@ impl Agent {
                 self.state.wait(ticket, Waiting::Queued(entered));
             }
             Err(refusal) => self.refuse(&framework_id, tasks, starts_executor, &refusal, batch, context),
+        }
+    }
+
+    /// Names have come free: what waits for them is run, or waits on.
+    pub(super) fn run_parked(&mut self, context: &mut Context<'_, Self>) {
+        for Parked { framework, tasks, group, starts_executor } in self.state.take_parked() {
+            self.on_run(framework, tasks, group, starts_executor, context);
         }
     }
 

@@ -12,7 +12,7 @@ use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::placement::{Demand, Machine, Placement, PlacementRequest, Reason};
 use kaon_kernel::resource::Resources;
-use kaon_kernel::task::Task;
+use kaon_kernel::task::{Task, TaskInfo};
 use kaon_kernel::time::Duration;
 use std::collections::BTreeMap;
 
@@ -22,6 +22,9 @@ pub(super) const TASKS_MAX: usize = 10_000;
 
 /// How many tasks beyond [`TASKS_MAX`] it holds only to say why it refused them.
 pub(super) const REFUSED_TASKS_MAX: usize = 1_000;
+
+/// How many launches wait for a task id that is about to come free.
+const PARKED_MAX: usize = 1_000;
 
 /// How many frameworks may have something on one agent.
 pub(super) const FRAMEWORKS_MAX: usize = 1_000;
@@ -84,6 +87,15 @@ pub(super) struct TaskEntry {
     pub(super) stream: Stream,
 }
 
+/// A launch that waits until a task of the same name is forgotten.
+#[derive(Clone, Debug)]
+pub(super) struct Parked {
+    pub(super) framework: FrameworkInfo,
+    pub(super) tasks: Vec<TaskInfo>,
+    pub(super) group: Option<Uuid>,
+    pub(super) starts_executor: bool,
+}
+
 /// What follows when an effect comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
@@ -137,6 +149,7 @@ pub(super) struct State {
     operations: BTreeMap<u64, Box<OperationEntry>>,
     links: BTreeMap<HostId, Peer>,
     waiting: BTreeMap<Ticket, Waiting>,
+    parked: Vec<Parked>,
     last_number: u64,
     ping_timeout: Duration,
     leaving: bool,
@@ -159,6 +172,7 @@ impl State {
             operations: BTreeMap::new(),
             links: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            parked: Vec::new(),
             last_number: 0,
             ping_timeout: Duration::MAX,
             leaving: false,
@@ -371,6 +385,18 @@ impl State {
     }
     pub(super) fn remove_operation(&mut self, number: u64) {
         self.operations.remove(&number);
+    }
+
+    pub(super) fn has_room_to_park(&self) -> bool {
+        self.parked.len() < PARKED_MAX
+    }
+    /// Lets a launch wait for its names.
+    pub(super) fn park(&mut self, launch: Parked) {
+        self.parked.push(launch);
+    }
+    /// Takes out all launches that wait, in their order.
+    pub(super) fn take_parked(&mut self) -> Vec<Parked> {
+        core::mem::take(&mut self.parked)
     }
 
     pub(super) fn machine(&self) -> Option<&Machine> {

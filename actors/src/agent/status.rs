@@ -127,6 +127,10 @@ impl Stream {
     pub(super) fn head(&self) -> Option<&TaskStatus> {
         self.pending.front().filter(|oldest| oldest.is_stored && !self.is_settling).map(|oldest| &oldest.status)
     }
+    /// Whether the last status of all is acknowledged, and only that has to be written down.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_settling && self.pending.front().is_some_and(|oldest| oldest.status.state.is_terminal())
+    }
     /// Whether a status waits to be written.
     pub(super) fn is_unwritten(&self, uuid: Uuid) -> bool {
         self.pending.iter().any(|one| one.status.uuid == Some(uuid) && !one.is_stored)
@@ -407,6 +411,7 @@ impl Agent {
         if settled.is_some_and(TaskState::is_terminal) {
             if let Some(entry) = self.state.remove_task(number) {
                 self.forget_idle_framework(&entry.framework_id, context);
+                self.run_parked(context);
             }
         } else {
             self.forward(number, context);

@@ -139,6 +139,8 @@ pub(crate) struct Framework {
     pub(crate) wanted: usize,
     /// Of which agent alone; of any when not set.
     pub(crate) only: Option<Value>,
+    /// Whether it declines what others have left too little of.
+    needs_room: bool,
     has_declined: bool,
 }
 
@@ -200,6 +202,7 @@ impl Framework {
             acknowledges: true,
             wanted: 0,
             only: None,
+            needs_room: false,
             has_declined: false,
         })
     }
@@ -295,7 +298,8 @@ impl Framework {
         match event["type"].as_str() {
             Some("OFFERS") => {
                 for offer in items(&event["offers"]["offers"]) {
-                    let is_wanted = self.only.as_ref().is_none_or(|agent| *agent == offer["agent_id"]);
+                    let is_wanted = self.only.as_ref().is_none_or(|agent| *agent == offer["agent_id"])
+                        && (!self.needs_room || has_room(offer));
                     if is_wanted && self.offers.len() < self.wanted {
                         self.offers.push(offer.clone());
                     } else {
@@ -333,15 +337,16 @@ impl Framework {
         self.must("DECLINE", json!({"offer_ids": [offer["id"]], "filters": filters})).await
     }
 
-    /// The next offer; what is offered beside it is declined.
+    /// The next offer with room for small tasks, a port and a little disk; what is offered beside it is declined. Rows run
+    /// side by side, and an offer may be what another has left.
     pub(crate) async fn offer(&mut self) -> Result<Value> {
         if std::mem::take(&mut self.has_declined) {
             self.must("REVIVE", Value::Null).await?;
         }
-        self.wanted = 1;
+        (self.wanted, self.needs_room) = (1, true);
         let offer = self.until("an offer", |framework| framework.offers.first().cloned()).await?;
         self.offers.clear();
-        self.wanted = 0;
+        (self.wanted, self.needs_room) = (0, false);
         Ok(offer)
     }
 
@@ -427,4 +432,11 @@ pub(crate) fn scalar(name: &str, value: f64) -> Value {
 pub(crate) fn amount(offer: &Value, name: &str) -> f64 {
     let named = items(&offer["resources"]).iter().filter(|resource| resource["name"] == name);
     named.filter_map(|resource| resource["scalar"]["value"].as_f64()).sum()
+}
+
+/// Whether an offer has room for what a row launches: some small tasks, a port, a little disk.
+fn has_room(offer: &Value) -> bool {
+    let least = [("cpus", 0.3), ("mem", 96.0), ("disk", 32.0)];
+    let has_ports = items(&offer["resources"]).iter().any(|resource| resource["name"] == "ports");
+    has_ports && least.iter().all(|(name, least)| amount(offer, name) >= *least)
 }

@@ -138,7 +138,8 @@ impl<H: Handler> Connection<H> {
             async move {
                 let answer = match request.refusal() {
                     Some(refusal) => refusal,
-                    None => handler.handle(request).await,
+                    // In a box of its own: a connection without a request does not carry what the longest answer needs.
+                    None => Box::pin(handler.handle(request)).await,
                 };
                 Ok::<Answer, std::convert::Infallible>(answer.map(|body| Answered { body, progress }.boxed_unsync()))
             }

@@ -18,11 +18,11 @@ fn drain(bench: &mut Bench, mark_gone: bool) {
 
 /// Grace of the kill that the executor was told.
 fn grace(bench: &Bench) -> Option<Duration> {
-    let kills = bench.to_executors.iter().filter_map(|(_, message)| match message {
+    let mut kills = bench.to_executors.iter().filter_map(|(_, message)| match message {
         ToExecutor::Kill { grace, .. } => Some(*grace),
         _ => None,
     });
-    kills.last().expect("a kill was told")
+    kills.next_back().expect("a kill was told")
 }
 
 #[test]

@@ -422,3 +422,20 @@ fn who_looks_sees_everything_without_the_frameworks_bytes() {
     }
     assert_eq!((executors, tasks, shown.last()), (1, 1, Some(&AgentEvent::End)), "{shown:?}");
 }
+
+#[test]
+fn a_name_that_is_about_to_come_free_is_waited_for() {
+    let mut bench = Bench::registered(config());
+    bench.running("t", HOST);
+    bench.update(HOST, "t", TaskState::Finished, 1);
+    bench.flush();
+    bench.acknowledge("t", uuid(1));
+    bench.run(task("t"));
+    let is_launch = |(_, request): &(Ticket, ContainerRequest)| matches!(request, ContainerRequest::Launch { .. });
+    assert!(!bench.asked.iter().any(is_launch), "the first is not forgotten yet");
+    bench.flush();
+    assert!(bench.asked.iter().any(is_launch), "and then it is run");
+    bench.run(task("t"));
+    bench.flush();
+    assert_eq!(bench.asked.iter().filter(|one| is_launch(one)).count(), 1, "one that lives is not run twice");
+}
