@@ -194,8 +194,10 @@ fn bodies_that_are_bombs_are_refused_and_cost_nothing() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{{\"type\":\"SUBSCRIBE\",\"x\":{}1{}}}", open.repeat(300_000), close.repeat(300_000));
         refused(api, &[JSON], deep.as_bytes(), 400);
+        // A field that nobody knows is passed over, as Mesos does, however deep it is.
+        let deep = deep.replacen("SUBSCRIBE", "GET_HEALTH", 1);
         let answer = exchange(api, "POST", "/api/v1", &[JSON], deep.as_bytes()).expect("an answer");
-        assert!(matches!(answer.status, 400 | 501), "{}", answer.status);
+        assert!(answer.status == 200 && answer.text().contains("healthy"), "{}", answer.status);
     }
     for text in [
         r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"\ud800","name":"x"}}}"#,

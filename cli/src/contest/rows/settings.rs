@@ -112,10 +112,10 @@ fn quotas() -> Vec<Row> {
     };
     let limited = |arena: Arena| async move {
         let role = arena.name("limited");
-        arena.order(&update(vec![quota(&role, &[], &[("cpus", 0.25), ("mem", 96.0)])], false)).await?;
+        arena.order(&update(vec![quota(&role, &[], &[("cpus", 0.5), ("mem", 128.0)])], false)).await?;
         let mut framework = Framework::subscribe(&arena, arena.info_with(json!({"roles": [role]}))).await?;
         let offer = framework.offer().await?;
-        ensure!(amount(&offer, "cpus") <= 0.25 && amount(&offer, "mem") <= 96.0, "{offer}");
+        ensure!(amount(&offer, "cpus") <= 0.5 && amount(&offer, "mem") <= 128.0, "{offer}");
         framework.teardown().await?;
         arena.order(&update(vec![quota(&role, &[], &[])], false)).await
     };
