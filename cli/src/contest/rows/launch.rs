@@ -193,8 +193,6 @@ pub(super) fn rows() -> Vec<Row> {
         framework.status(&id, "TASK_FINISHED").await?;
         let listed = || crate::contest::story::shown(&arena, "completed_tasks", &id);
         arena.eventually("the completed task", listed).await?;
-        // The agent hears of the last acknowledgement after the master has completed the task.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         framework.updates.clear();
         let next = framework.offer().await?;
         let mut task = task;
