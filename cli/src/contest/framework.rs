@@ -5,6 +5,7 @@ use super::arena::{Arena, SCHEDULER, SCHEDULER_CALL, items};
 use super::wire::{Answer, Connection};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long something that must come may take on a busy machine.
@@ -367,7 +368,7 @@ impl Framework {
         self.offer_of(agent).await
     }
 
-    /// Whether what was refused is offered again soon. A strictly larger offer of the same agent may come, since tasks of
+    /// Whether what was refused is offered again soon. An offer of the same agent with more of something, or with other ports, may come, since tasks of
     /// others end; what else is offered is declined.
     pub(crate) async fn is_offered(&mut self, refused: &Value) -> Result<bool> {
         (self.only, self.wanted) = (Some(refused["agent_id"].clone()), usize::MAX);
@@ -375,7 +376,8 @@ impl Framework {
         (self.only, self.wanted) = (None, 0);
         let is_larger = |offer: &Value| {
             let more = |name: &&str| amount(offer, name) > amount(refused, name) + 1e-6;
-            ["cpus", "mem", "disk", "gpus"].iter().any(more)
+            let has_new_port = ports(offer).into_iter().any(|port| !ports(refused).contains(&port));
+            has_new_port || ["cpus", "mem", "disk", "gpus"].iter().any(more)
         };
         Ok(!std::mem::take(&mut self.offers).iter().all(is_larger))
     }
@@ -432,6 +434,14 @@ pub(crate) fn scalar(name: &str, value: f64) -> Value {
 pub(crate) fn amount(offer: &Value, name: &str) -> f64 {
     let named = items(&offer["resources"]).iter().filter(|resource| resource["name"] == name);
     named.filter_map(|resource| resource["scalar"]["value"].as_f64()).sum()
+}
+
+/// Every port of an offer.
+fn ports(offer: &Value) -> BTreeSet<u64> {
+    let resources = items(&offer["resources"]).iter().filter(|resource| resource["name"] == "ports");
+    let ranges = resources.flat_map(|resource| items(&resource["ranges"]["range"]));
+    let bound = |range: &Value, key: &str| range[key].as_u64().or_else(|| range[key].as_str()?.parse().ok());
+    ranges.filter_map(|range| Some(bound(range, "begin")?..=bound(range, "end")?)).flatten().collect()
 }
 
 /// Whether an offer has room for what a row launches: some small tasks, a port, a little disk.

@@ -195,10 +195,8 @@ fn kills() -> Vec<Row> {
     let stubborn = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
         let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "trap '' TERM; echo ready; while true; do sleep 0.1; done");
-        framework.launch(&offer, vec![task]).await?;
-        framework.status(&id, "TASK_RUNNING").await?;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (id, task) = framework.task(&offer, "trap '' TERM; touch ready; while true; do sleep 0.1; done");
+        launch_until_ready(&mut framework, &offer, &id, task).await?;
         let policy = json!({"grace_period": {"nanoseconds": 200_000_000}});
         let begin = std::time::Instant::now();
         framework.must("KILL", json!({"task_id": {"value": id}, "kill_policy": policy})).await?;
@@ -210,10 +208,8 @@ fn kills() -> Vec<Row> {
     let clean = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
         let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "trap 'exit 0' TERM; echo ready; while true; do sleep 0.1; done");
-        framework.launch(&offer, vec![task]).await?;
-        framework.status(&id, "TASK_RUNNING").await?;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (id, task) = framework.task(&offer, "trap 'exit 0' TERM; touch ready; while true; do sleep 0.1; done");
+        launch_until_ready(&mut framework, &offer, &id, task).await?;
         framework.must("KILL", json!({"task_id": {"value": id}})).await?;
         framework.status(&id, "TASK_KILLED").await?;
         framework.teardown().await
@@ -447,4 +443,13 @@ fn frameworks() -> Vec<Row> {
         row("3.1", "SUBSCRIBE", "a failover while a task runs", "the task goes on", survives).within(60),
         row("8.3", "SUBSCRIBE", "a failover while a status is not acknowledged", "it is told again", missed).within(60),
     ]
+}
+
+/// Launches a task that makes a file `ready` when its signals are set, and waits until a health check has found it.
+async fn launch_until_ready(framework: &mut Framework, offer: &Value, id: &str, mut task: Value) -> Result<()> {
+    task["health_check"] = json!({"type": "COMMAND", "command": {"value": "test -e ready"}, "delay_seconds": 0.0,
+        "interval_seconds": 0.1, "grace_period_seconds": 60.0});
+    framework.launch(offer, vec![task]).await?;
+    let is_ready = |status: &Value| status["task_id"]["value"] == id && status["healthy"] == true;
+    framework.until("a healthy task", |framework| framework.updates.iter().any(is_ready).then_some(())).await
 }
