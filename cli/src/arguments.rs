@@ -113,6 +113,9 @@ pub(crate) struct Up {
     /// The isolators of each agent, as in `kaon agent --isolation`.
     #[arg(long, env = "KAON_ISOLATION", value_name = "LIST")]
     pub(crate) isolation: Option<String>,
+    /// How long executors may take to come back to an agent that was started again, in seconds.
+    #[arg(long, env = "KAON_EXECUTOR_REREGISTRATION_TIMEOUT", default_value_t = 2.0, value_name = "SECONDS")]
+    pub(crate) executor_reregistration_timeout: f64,
     /// Print one JSON line when the cluster is up.
     #[arg(long)]
     pub(crate) json: bool,

@@ -115,6 +115,8 @@ fn members(options: &Up, dir: &Path) -> Result<Vec<Plan>> {
         if let Some(isolation) = &options.isolation {
             own.extend(["--isolation".to_owned(), isolation.clone()]);
         }
+        let timeout = options.executor_reregistration_timeout.to_string();
+        own.extend(["--executor-reregistration-timeout".to_owned(), timeout]);
         plan("agent", number, own)?;
     }
     Ok(plans)

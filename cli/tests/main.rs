@@ -18,6 +18,7 @@ mod hostile;
 mod idle;
 mod impostor;
 mod isolation;
+mod mesos_go;
 mod operating;
 mod outside;
 mod panics;

@@ -96,3 +96,16 @@ fn pymesos_runs_three_tasks_on_one_executor_of_its_own_with_messages_both_ways()
     assert_eq!((&around["token"], &around["private"]), (&false.into(), &serde_json::json!([])), "{report}");
     assert_eq!(cluster.tasks("custom_executor.py").len(), 0, "nothing of it is left");
 }
+
+#[test]
+fn pymesos_executors_come_back_to_an_agent_that_was_killed() {
+    let Some(python) = python() else { return };
+    // pymesos waits for two seconds and more before it tries again.
+    let cluster = Cluster::start_with(1, &["--executor-reregistration-timeout", "15"]);
+    let agent = cluster.pid("agent-1").expect("it runs").to_string();
+    let report = run(&python, "custom.py", &[&cluster.api, &agent]);
+    assert_eq!(report["processes"], 1, "the executor outlived its agent: {report}");
+    assert_eq!(report["states"]["asked"], serde_json::json!(["TASK_RUNNING", "TASK_FAILED"]), "{report}");
+    assert_eq!(found(&report, "late")["times"], 2, "it subscribed twice: {report}");
+    assert_eq!(report["lost"], serde_json::json!([["own", 7 << 8]]), "{report}");
+}

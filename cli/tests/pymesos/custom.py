@@ -1,13 +1,15 @@
 """A pymesos framework with an executor of its own (`custom_executor.py`): several tasks on one executor, messages both
 ways, a kill, a task that the executor itself ends, and the end of the executor.
 
-    custom.py HOST:PORT
+    custom.py HOST:PORT [AGENT_PID]
 
-The last line is a JSON report."""
+With the process id of the agent it is killed while a task runs; whoever watches it starts it again, and the executor is
+expected to come back to it with the task. The last line is a JSON report."""
 
 import getpass
 import json
 import os
+import signal
 import sys
 import threading
 
@@ -50,6 +52,10 @@ class Custom(Scheduler):
     def statusUpdate(self, driver, status):
         def note():
             name = status["task_id"]["value"]
+            if status["state"] == "TASK_LOST" and name == "late":
+                # Launched out of an offer that the agent's end made void.
+                self.waiting.append(name)
+                return
             self.states[name].append(status["state"])
             if status.get("data"):
                 told = json.loads(decode_data(status["data"]))
@@ -90,8 +96,16 @@ def main():
     own.wait("an echo", lambda: "olleh" in own.answers)
     driver.killTask(dict(value="held"))
     own.wait("the kill", lambda: "TASK_KILLED" in own.states["held"])
+    if len(sys.argv) > 2:
+        os.kill(int(sys.argv[2]), signal.SIGKILL)
     own.note(lambda: own.waiting.append("late"))
     own.wait("a task after the others", lambda: "TASK_RUNNING" in own.states["late"])
+    if len(sys.argv) > 2:
+        # What went out while the agent was away is lost; nobody promises messages.
+        while "tsrif" not in own.answers:
+            own.tell(driver, "first")
+            with own.changed:
+                own.changed.wait(0.5)
     own.tell(driver, "fail asked")
     own.wait("its end", lambda: "TASK_FAILED" in own.states["asked"])
     own.tell(driver, "leave")

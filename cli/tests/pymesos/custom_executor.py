@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 from pymesos import Executor, MesosExecutorDriver, decode_data, encode_data
 
@@ -33,10 +34,20 @@ class Own(Executor):
                     pid_text=os.environ["MESOS_SLAVE_PID"] == "slave(1)@" + os.environ["MESOS_AGENT_ENDPOINT"],
                     token="MESOS_EXECUTOR_AUTHENTICATION_TOKEN" in os.environ,
                     private=[name for name in os.environ if name.startswith("KAON_EXECUTOR")])
-        driver.sendStatusUpdate(dict(task_id=dict(value=name), state="TASK_RUNNING",
-                                     data=encode_data(json.dumps(told).encode())))
+        self.say(driver, dict(task_id=dict(value=name), state="TASK_RUNNING",
+                              data=encode_data(json.dumps(told).encode())))
         end.wait()
-        driver.sendStatusUpdate(dict(task_id=dict(value=name), state=end.state))
+        self.say(driver, dict(task_id=dict(value=name), state=end.state))
+
+    def say(self, driver, status):
+        """Tells a state until the agent has taken it. The driver keeps no updates: while its agent is away, or goes away
+        before it has answered, it raises; the uuid that it has put into the status makes a second telling harmless."""
+        while True:
+            try:
+                return driver.sendStatusUpdate(status)
+            except Exception as error:  # RuntimeError, OSError, HTTPException, or a driver that lost its connection
+                print("told again:", status["state"], repr(error), file=sys.stderr)
+                time.sleep(0.2)
 
     def finish(self, name, state):
         self.ends[name].state = state
