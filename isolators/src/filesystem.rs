@@ -139,6 +139,7 @@ fn needed(volume: &Volume) -> &'static str {
         VolumeSource::Host { .. } => "filesystem/shared",
         VolumeSource::Sandbox { .. } => "volume/sandbox_path",
         VolumeSource::Secret(_) => "volume/secret",
+        VolumeSource::Image(_) => "volume/image",
     }
 }
 
@@ -152,6 +153,10 @@ pub(crate) fn missing(asked: &ContainerInfo, has: impl Fn(&str) -> bool) -> Opti
     needs.extend(linux.ipc.map(|_| ("an IPC mode", "namespaces/ipc")));
     let own_pids = linux.share_pid_namespace == Some(false);
     needs.extend(own_pids.then_some(("process numbers of its own", "namespaces/pid")));
+    if asked.image.is_some() {
+        needs.extend([("an image", "filesystem/linux"), ("an image", "docker/runtime")]);
+    }
+    needs.extend(asked.docker.as_ref().map(|_| ("a Docker container", "the containerizer docker")));
     let (what, isolator) = needs.into_iter().find(|(_, isolator)| !has(isolator))?;
     Some(format!("{what} is asked for, but the isolator {isolator} is not enabled"))
 }

@@ -147,7 +147,7 @@ pub enum Program {
     Shell(String),
     /// A file, by path or looked up in `PATH`, and all its arguments beginning with the zeroth.
     Exec {
-        /// The file.
+        /// The file; empty for what the container's image starts.
         file: String,
         /// Argument vector.
         arguments: Vec<String>,

@@ -57,6 +57,77 @@ pub struct ContainerInfo {
     pub rlimits: Vec<(String, Option<u64>, Option<u64>)>,
     /// What only Linux has.
     pub linux: LinuxInfo,
+    /// The image that its files come from; the machine's own without.
+    pub image: Option<Image>,
+    /// What a Docker engine is to run it with; `None` when Kaon's own containers do.
+    pub docker: Option<Box<Docker>>,
+}
+
+impl ContainerInfo {
+    /// Whether its files, and perhaps its program, are those of an image.
+    pub fn has_image(&self) -> bool {
+        self.image.is_some() || self.docker.is_some()
+    }
+}
+
+/// An image in a registry (`Image` of the v1 API, type DOCKER).
+#[derive(Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Image {
+    /// Its name, such as `busybox`, `registry:5000/team/app:2` or `app@sha256:..`.
+    pub name: String,
+    /// Whether one that the machine has already will do.
+    pub is_cached: bool,
+    /// Who may fetch it: a configuration as `docker login` writes it, in JSON.
+    pub credentials: Option<Vec<u8>>,
+}
+
+/// Without the credentials.
+impl core::fmt::Debug for Image {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut debug = formatter.debug_struct("Image");
+        debug.field("name", &self.name).field("is_cached", &self.is_cached).finish_non_exhaustive()
+    }
+}
+
+/// What a Docker engine is asked for (`ContainerInfo.DockerInfo` of the v1 API).
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Docker {
+    /// The image.
+    pub image: String,
+    /// Whose network it has.
+    pub network: DockerNetwork,
+    /// Which of its ports are the machine's too.
+    pub ports: Vec<PortMapping>,
+    /// Whether it has all rights.
+    pub is_privileged: bool,
+    /// Options as Docker's command line has them, without the dashes: name and value.
+    pub parameters: Vec<(String, String)>,
+    /// Whether the image is asked for anew even if the machine has it.
+    pub pulls: bool,
+}
+
+/// Whose network a container of Docker has.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum DockerNetwork {
+    /// The machine's.
+    Host,
+    /// Docker's own bridge.
+    Bridge,
+    /// None but loopback.
+    None,
+    /// One that its users made, by its name.
+    User(String),
+}
+
+/// A port of the machine that leads into a container.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// On the machine.
+    pub host: u16,
+    /// In the container.
+    pub container: u16,
+    /// Whether it is UDP rather than TCP.
+    pub is_udp: bool,
 }
 
 /// What a container asks of Linux (`LinuxInfo` of the v1 API).
@@ -128,6 +199,8 @@ pub enum VolumeSource {
     },
     /// A secret, shown as a file in memory.
     Secret(Vec<u8>),
+    /// The files of an image.
+    Image(Image),
 }
 
 /// Which mounts that are made later show where.

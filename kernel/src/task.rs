@@ -297,6 +297,15 @@ impl CommandInfo {
             false => Program::Exec { file: value, arguments: self.arguments.clone() },
         })
     }
+
+    /// What is started in a container; one with an image may leave the program to that (reference 12.1).
+    pub fn program_in(&self, container: Option<&ContainerInfo>) -> Option<Program> {
+        let has_image = container.is_some_and(ContainerInfo::has_image);
+        match self.value.is_none() && !self.shell && has_image {
+            true => Some(Program::Exec { file: String::new(), arguments: self.arguments.clone() }),
+            false => self.program(),
+        }
+    }
 }
 
 /// Something to fetch into a sandbox (`CommandInfo.URI` of the v1 API, reference 12.4).

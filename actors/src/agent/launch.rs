@@ -251,7 +251,10 @@ impl Agent {
             queue::needs(executor, tasks.iter()).map_err(|error| Refusal::Resources(error.to_string()))?;
         let (program, own) = match (executor.kind, &executor.command) {
             (ExecutorKind::Default, None) => (Program::BuiltinExecutor, None),
-            (ExecutorKind::Custom, Some(command)) => (command.program().ok_or(Refusal::NoValue)?, Some(command)),
+            (ExecutorKind::Custom, Some(command)) => {
+                let program = command.program_in(executor.container.as_deref()).ok_or(Refusal::NoValue)?;
+                (program, Some(command))
+            }
             _ => return Err(Refusal::Empty),
         };
         // The last that can go wrong: from here on the places are the tasks'.
@@ -297,7 +300,7 @@ impl Agent {
         command: &CommandInfo,
         context: &mut Context<'_, Self>,
     ) -> Result<(Container, Option<Placement>), Refusal> {
-        if command.value.is_none() {
+        if command.program_in(task.container.as_deref()).is_none() {
             return Err(Refusal::NoValue);
         }
         if self.state.framework(framework_id).is_none() {

@@ -72,7 +72,8 @@ impl Executor {
             // One before it in the group could not be started.
             return self.settle(number, End::before_the_start(), context);
         }
-        let Some(program) = run.task.command.as_ref().and_then(CommandInfo::program) else {
+        let asked = run.task.container.as_deref();
+        let Some(program) = run.task.command.as_ref().and_then(|command| command.program_in(asked)) else {
             let end = End::new(TaskState::Failed, None, "The task has no command to run");
             return self.settle(number, end, context);
         };
@@ -125,8 +126,8 @@ impl Executor {
             user: user.or_else(|| self.user.clone()).filter(|_| self.is_for_groups()),
             resources: Resources::new(),
             limits: Limits::default(),
-            // The walls stand around this executor already.
-            container: None,
+            // The walls stand around this executor already; an image is the task's alone.
+            container: run.task.container.clone().filter(|container| container.has_image()),
             placement: None,
             volumes: Vec::new(),
             rlimits: Vec::new(),

@@ -1,11 +1,11 @@
 //! `ContainerInfo`: the rules of reference 5.1 number 8, and what this version can do of it.
 //!
 //! What the kernel has a type for is converted, and the isolators of the agent carry it out or refuse it. A `ContainerInfo`
-//! that asks for more (images, networks, terminals, Docker) is refused by the name of what it asks for, rather than run
-//! without it.
+//! that asks for more (networks, terminals) is refused by the name of what it asks for, rather than run without it.
 
 use kaon_kernel::container_info::{
-    Capabilities, ContainerInfo, IpcMode, LinuxInfo, Propagation, Seccomp, Volume, VolumeSource,
+    Capabilities, ContainerInfo, Docker, DockerNetwork, Image, IpcMode, LinuxInfo, PortMapping, Propagation, Seccomp,
+    Volume, VolumeSource,
 };
 
 use super::Error;
@@ -29,9 +29,7 @@ pub fn judge(container: &v1::ContainerInfo) -> Result<(), Error> {
         }
     }
     let asked = [
-        (docker, "A container of type DOCKER"),
-        (container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()), "A container image"),
-        (!container.network_infos.is_empty(), "ContainerInfo.network_infos"),
+        (!docker && !container.network_infos.is_empty(), "ContainerInfo.network_infos"),
         (container.tty_info.is_some(), "ContainerInfo.tty_info"),
     ];
     match asked.into_iter().find(|(is_asked, _)| *is_asked) {
@@ -71,14 +69,94 @@ fn judge_volume(volume: &v1::Volume) -> Result<(), Error> {
 /// The first rule that it breaks, or the first thing that it asks for and can't have.
 pub fn from_v1(container: &v1::ContainerInfo) -> Result<Option<Box<ContainerInfo>>, Error> {
     judge(container)?;
+    let is_docker = container.r#type == Type::Docker as i32;
+    let own_image = container.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()).filter(|_| !is_docker);
     let rlimits = container.rlimit_info.iter().flat_map(|info| &info.rlimits).map(rlimit);
     let typed = ContainerInfo {
         hostname: container.hostname.clone().filter(|name| !name.is_empty()),
         volumes: container.volumes.iter().map(volume).collect::<Result<_, _>>()?,
         rlimits: rlimits.collect::<Result<_, _>>()?,
         linux: container.linux_info.as_ref().map_or_else(|| Ok(LinuxInfo::default()), linux)?,
+        image: own_image.map(image).transpose()?,
+        docker: match &container.docker {
+            Some(info) if is_docker => Some(Box::new(docker(info, &container.network_infos)?)),
+            _ => None,
+        },
     };
     Ok((typed != ContainerInfo::default()).then(|| Box::new(typed)))
+}
+
+/// The longest name of an image in bytes: a registry, a path of 255 characters, a tag and a digest.
+const IMAGE_NAME_BYTES_MAX: usize = 1024;
+
+/// The most mapped ports, and the most parameters of a Docker container.
+const DOCKER_LIST_MAX: usize = 1024;
+
+fn image_name(name: &str) -> Result<String, Error> {
+    match name.is_empty() || name.len() > IMAGE_NAME_BYTES_MAX || name.contains(|one: char| one <= ' ') {
+        true => Err(Error::Rule("The name of an image is empty, too long, or holds a space".to_owned())),
+        false => Ok(name.to_owned()),
+    }
+}
+
+fn image(image: &v1::Image) -> Result<Image, Error> {
+    use v1::image::Type;
+    if image.r#type != Type::Docker as i32 {
+        return Err(Error::Unsupported("An image of type APPC"));
+    }
+    let Some(docker) = &image.docker else {
+        return Err(Error::Rule("'docker' is not set for an image of type DOCKER".to_owned()));
+    };
+    let credentials = match &docker.config {
+        Some(secret) => match &secret.value {
+            Some(value) => Some(value.data.clone()),
+            None => return Err(Error::Unsupported("A secret by reference")),
+        },
+        None => None,
+    };
+    Ok(Image { name: image_name(&docker.name)?, is_cached: image.cached.unwrap_or(true), credentials })
+}
+
+fn docker(info: &v1::container_info::DockerInfo, networks: &[v1::NetworkInfo]) -> Result<Docker, Error> {
+    use v1::container_info::docker_info::Network;
+    let text = |text: &str| Err(Error::Rule(text.to_owned()));
+    let named = networks.iter().find_map(|network| network.name.clone());
+    let network = match info.network.map_or(Ok(Network::Host), Network::try_from) {
+        Ok(Network::Host) => DockerNetwork::Host,
+        Ok(Network::Bridge) => DockerNetwork::Bridge,
+        Ok(Network::None) => DockerNetwork::None,
+        Ok(Network::User) => match named.filter(|name| !name.is_empty()) {
+            Some(name) => DockerNetwork::User(name),
+            None => return text("Docker network 'USER' needs a name in 'network_infos'"),
+        },
+        Err(_) => return text("Unknown Docker network"),
+    };
+    if !info.port_mappings.is_empty() && matches!(network, DockerNetwork::Host | DockerNetwork::None) {
+        return text("Port mappings are only supported for bridge and user-defined networks");
+    }
+    if info.port_mappings.len() > DOCKER_LIST_MAX || info.parameters.len() > DOCKER_LIST_MAX {
+        return text("DockerInfo has too many port mappings or parameters");
+    }
+    let ports = info.port_mappings.iter().map(|mapping| {
+        let port = |number: u32| u16::try_from(number).ok().filter(|port| *port > 0);
+        let is_udp = match mapping.protocol.as_deref() {
+            None | Some("tcp") => false,
+            Some("udp") => true,
+            Some(_) => return Err(Error::Rule("The protocol of a port mapping is neither tcp nor udp".to_owned())),
+        };
+        match (port(mapping.host_port), port(mapping.container_port)) {
+            (Some(host), Some(container)) => Ok(PortMapping { host, container, is_udp }),
+            _ => Err(Error::Rule("A port mapping names a port that is none".to_owned())),
+        }
+    });
+    Ok(Docker {
+        image: image_name(&info.image)?,
+        network,
+        ports: ports.collect::<Result<_, _>>()?,
+        is_privileged: info.privileged.unwrap_or(false),
+        parameters: info.parameters.iter().map(|one| (one.key.clone(), one.value.clone())).collect(),
+        pulls: info.force_pull_image.unwrap_or(false),
+    })
 }
 
 fn rlimit(limit: &v1::r_limit_info::RLimit) -> Result<(String, Option<u64>, Option<u64>), Error> {
@@ -153,7 +231,10 @@ fn volume(volume: &v1::Volume) -> Result<Volume, Error> {
     if let Some(path) = &volume.host_path {
         return made(VolumeSource::Host { path: path.clone(), propagation: Propagation::Private });
     }
-    let Some(source) = &volume.source else { return Err(Error::Unsupported("An image volume")) };
+    if let Some(asked) = &volume.image {
+        return made(VolumeSource::Image(image(asked)?));
+    }
+    let Some(source) = &volume.source else { return Err(Error::Rule("A volume without a source".to_owned())) };
     if let Some(host) = &source.host_path {
         use v1::mount_propagation::Mode;
         let mode = host.mount_propagation.as_ref().and_then(|propagation| propagation.mode).map(Mode::try_from);

@@ -252,6 +252,64 @@ fn limits_and_containers_are_read_and_their_rules_kept() {
 }
 
 #[test]
+fn images_and_docker_containers_are_typed_or_named() {
+    use kaon_kernel::container_info::{DockerNetwork, PortMapping};
+    let with = |container: api::ContainerInfo| changed(|task| task.container = Some(container));
+    let docker = |name: &str| api::image::Docker { name: name.to_owned(), ..Default::default() };
+    let image = |name: &str| api::Image { r#type: 2, docker: Some(docker(name)), ..Default::default() };
+    let mesos = |image| api::ContainerInfo {
+        r#type: 2,
+        mesos: Some(api::container_info::MesosInfo { image: Some(image) }),
+        ..Default::default()
+    };
+    let typed = with(mesos(image("team/app:2"))).container.expect("typed");
+    let typed = typed.image.expect("an image");
+    assert_eq!((typed.name.as_str(), typed.is_cached, typed.credentials), ("team/app:2", true, None));
+    for (bad, words) in [
+        (api::Image { r#type: 1, ..image("a") }, "type APPC is not supported"),
+        (api::Image { docker: None, ..image("a") }, "'docker' is not set for an image"),
+        (image(""), "The name of an image"),
+        (image("a b"), "The name of an image"),
+    ] {
+        let defect = with(mesos(bad)).defect.expect("a defect");
+        assert!(defect.contains(words), "{defect}");
+    }
+    let asked = |change: &dyn Fn(&mut api::container_info::DockerInfo)| {
+        let mut info = api::container_info::DockerInfo { image: "app".to_owned(), ..Default::default() };
+        change(&mut info);
+        with(api::ContainerInfo { r#type: 1, docker: Some(info), ..Default::default() })
+    };
+    let port = |host_port, container_port, protocol: &str| api::container_info::docker_info::PortMapping {
+        host_port,
+        container_port,
+        protocol: Some(protocol.to_owned()),
+    };
+    let plain = asked(&|_| {}).container.expect("typed").docker.expect("of Docker");
+    assert_eq!((plain.network, plain.is_privileged, plain.pulls), (DockerNetwork::Host, false, false));
+    let bridged = asked(&|info| {
+        info.network = Some(2);
+        info.port_mappings = vec![port(31_000, 80, "udp")];
+    });
+    let bridged = bridged.container.expect("typed").docker.expect("of Docker");
+    assert_eq!(bridged.ports, [PortMapping { host: 31_000, container: 80, is_udp: true }]);
+    for (network, ports, words) in [
+        (1, vec![port(1, 1, "tcp")], "only supported for bridge"),
+        (2, vec![port(1, 0, "tcp")], "a port that is none"),
+        (2, vec![port(65_536, 1, "tcp")], "a port that is none"),
+        (2, vec![port(1, 1, "sctp")], "neither tcp nor udp"),
+        (4, Vec::new(), "needs a name in 'network_infos'"),
+        (9, Vec::new(), "Unknown Docker network"),
+    ] {
+        let defect = asked(&|info| {
+            info.network = Some(network);
+            info.port_mappings.clone_from(&ports);
+        });
+        let defect = defect.defect.expect("a defect");
+        assert!(defect.contains(words), "{defect}");
+    }
+}
+
+#[test]
 fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
     assert_eq!(defect(|_| {}), None);
     let assert_told = |defect: Option<String>, words: &str| {
