@@ -439,6 +439,9 @@ pub(crate) struct Scenario {
     /// Policies in place of the scenario's.
     #[arg(long, value_name = "NAME,..")]
     pub(crate) policy: Option<String>,
+    /// Count bad rows of the inputs and go on, in place of stopping at the first: `workload.lenient=true`.
+    #[arg(long)]
+    pub(crate) lenient: bool,
     /// Runs at a time; as many as the machine has threads when not given.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub(crate) jobs: usize,

@@ -45,6 +45,7 @@ mod report;
 mod shrink;
 mod story;
 pub mod study;
+mod table;
 #[cfg(test)]
 mod tests;
 pub mod theory;

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 /// `kaon sim convert`.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Convert {
-    /// What the file is; `kaon sim list` names the formats that scenarios read.
-    #[arg(value_name = "FORMAT", value_parser = kaon_sim::workload::convert::FORMATS.map(|(name, _)| name))]
+    /// What the file is, or `auto`: told by how it begins.
+    #[arg(value_name = "FORMAT", value_parser = formats())]
     pub(crate) format: String,
-    /// The file: plain, gzip or zstd.
+    /// The file: plain, gzip, zstd or Parquet.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Where the native table goes; standard output when not given.
+    /// Where the native table goes, as CSV, or as Parquet when the name ends in `.parquet`; standard output when not given.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Count bad rows and go on, in place of stopping at the first.
@@ -46,4 +46,10 @@ pub(crate) struct Check {
     pub(crate) seeds: Option<String>,
     #[command(flatten)]
     pub(crate) how: Scenario,
+}
+
+/// The names of the formats, and the word for none.
+fn formats() -> clap::builder::PossibleValuesParser {
+    use kaon_sim::workload::convert::{AUTO, FORMATS};
+    FORMATS.iter().map(|(name, _)| *name).chain([AUTO]).collect::<Vec<_>>().into()
 }

@@ -2,7 +2,7 @@
 
 use crate::arguments::Convert;
 use anyhow::{Context, Result};
-use kaon_sim::workload::convert::convert;
+use kaon_sim::workload::convert::{Written, convert};
 use kaon_sim::workload::rows::Strictness;
 use std::fs::File;
 use std::io::{BufWriter, Write, stdout};
@@ -10,14 +10,16 @@ use std::io::{BufWriter, Write, stdout};
 /// Converts, and tells on stderr what was left out.
 pub(super) fn run(arguments: &Convert) -> Result<()> {
     let strictness = if arguments.lenient { Strictness::Lenient } else { Strictness::Strict };
+    let is_parquet = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "parquet");
+    let written = if arguments.out.as_ref().is_some_and(is_parquet) { Written::Parquet } else { Written::Csv };
     let skipped = match &arguments.out {
-        None => convert(&arguments.format, &arguments.file, strictness, &mut stdout().lock())?,
+        None => convert(&arguments.format, &arguments.file, strictness, written, &mut stdout().lock())?,
         Some(path) => {
             // A file that is only half a table must not be taken for a whole one.
             let unfinished = path.with_extension("unfinished");
             let file = File::create(&unfinished).with_context(|| format!("can't write {}", unfinished.display()))?;
             let mut out = BufWriter::new(file);
-            let converted = convert(&arguments.format, &arguments.file, strictness, &mut out)
+            let converted = convert(&arguments.format, &arguments.file, strictness, written, &mut out)
                 .map_err(anyhow::Error::from)
                 .and_then(|skipped| out.flush().map(|()| skipped).map_err(anyhow::Error::from));
             let kept =

@@ -3,7 +3,8 @@
 use crate::arguments::SimList;
 use crate::table::{Table, say};
 use anyhow::Result;
-use kaon_sim::study::{FORMATS, Fidelity, METRICS, SHIPPED, Scenario, policies};
+use kaon_sim::study::{Fidelity, METRICS, SHIPPED, Scenario, aliases, policies};
+use kaon_sim::workload::convert::FORMATS;
 use std::path::Path;
 
 /// Prints scenarios, formats, policies and metrics, a line each.
@@ -15,15 +16,17 @@ pub(super) fn list(arguments: &SimList) -> Result<()> {
         table.row(vec![shipped.name.to_owned(), scenario.fidelity.word().to_owned(), question]);
     }
     say(&table)?;
-    let mut table = Table::new(&["workload format", "key", "what it is"]);
-    for format in FORMATS {
-        table.row([format.name, format.key, format.about].map(str::to_owned).to_vec());
+    let mut table = Table::new(&["workload format", "what it is"]);
+    for (name, about) in FORMATS {
+        table.row([name, about].map(str::to_owned).to_vec());
     }
     say(&table)?;
     let mut table = Table::new(&["policy", "kind", "what it does"]);
     for (fidelity, word) in Fidelity::ALL {
         for row in policies(fidelity) {
-            table.row(vec![row.name.to_owned(), word.to_owned(), row.about.to_owned()]);
+            let also = aliases(row.name);
+            let also = if also.is_empty() { String::new() } else { format!(" (also: {})", also.join(", ")) };
+            table.row(vec![row.name.to_owned(), word.to_owned(), format!("{}{also}", row.about)]);
         }
     }
     say(&table)?;

@@ -25,12 +25,15 @@ pub(super) fn run(scenario: &Path, arguments: &SimRun) -> Result<i32> {
 /// Opens a scenario with its overrides, and runs it behind a bar.
 pub(super) fn carry_out(path: &Path, how: &How, seeds: Option<&str>) -> Result<Summary> {
     let scenario = open(path, how, seeds)?;
-    Ok(with_bar(|progress| Study::open(scenario)?.run(&request(how), progress))?)
+    let summary = with_bar(|progress| Study::open(scenario)?.run(&request(how), progress))?;
+    summary.notes.iter().for_each(|note| eprintln!("{note}"));
+    Ok(summary)
 }
 
 fn open(path: &Path, how: &How, seeds: Option<&str>) -> Result<Scenario> {
     let mut overrides = how.set.clone();
     overrides.extend(how.policy.iter().map(|policies| format!("policies={policies}")));
+    overrides.extend(how.lenient.then(|| "workload.lenient=true".to_owned()));
     overrides.extend(seeds.iter().map(|seeds| format!("seeds={seeds}")));
     Ok(Scenario::open(path, &overrides)?)
 }

@@ -108,15 +108,18 @@ pub enum Architecture {
 pub const OFFERS: Architecture = Architecture::Offers { gather_us: 1_000_000, think_us: 1000 };
 
 /// Every architecture by name, with one line on what it is.
-pub const ARCHITECTURES: [(&str, &str); 8] = [
+pub const ARCHITECTURES: [(&str, &str); 11] = [
     ("monolithic", "one scheduler for all jobs"),
     ("offers", "two levels: all that is free is offered to one scheduler at a time, by dominant share"),
     ("shared", "shared state: fine-grained conflicts, incremental commits"),
     ("shared-gang", "shared state: fine-grained conflicts, all-or-nothing commits"),
     ("shared-sequence", "shared state: conflicts by sequence number, incremental commits"),
     ("shared-sequence-gang", "shared state: conflicts by sequence number, all-or-nothing commits"),
-    ("sampling", "many schedulers probe workers with queues"),
-    ("flow", "placement in rounds as a flow of least cost"),
+    ("random-sampling", "each task to a random worker with a queue"),
+    ("per-task-sampling", "for each task the shortest queue of a few random workers: the power of d choices"),
+    ("batch-sampling", "for m tasks the m shortest queues of d m random workers (Sparrow)"),
+    ("late-binding", "d m probes wait in the queues; who gets to one asks for a task (Sparrow)"),
+    ("min-cost-flow", "placement in rounds as a flow of least cost (Quincy, Firmament)"),
 ];
 
 /// Why a run is refused.

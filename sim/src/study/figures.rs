@@ -2,8 +2,8 @@
 //! schedule, the per-interval table.
 
 use super::metrics::{self, times};
-use super::table::Table;
 use crate::record::Records;
+use crate::table::Table;
 
 /// Points of a distribution's curve.
 const CURVE_POINTS: usize = 200;

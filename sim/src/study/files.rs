@@ -1,10 +1,11 @@
 //! What a study reads and writes besides scenarios: hashes of inputs, tables, the summary, the report.
 
 use super::error::Error;
+use super::report;
 use super::runner::Findings;
 use super::summary::{Input, SUMMARY_FILE};
-use super::table::Table;
-use super::{parquet, report};
+use crate::table::Table;
+use crate::workload::shipped;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
@@ -15,7 +16,10 @@ pub const REPORT_FILE: &str = "report.html";
 /// An input with the hash of its bytes.
 pub(super) fn input(path: &Path) -> Result<Input, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut file: Box<dyn Read> = match shipped::bytes(path) {
+        Some(bytes) => Box::new(bytes),
+        None => Box::new(std::fs::File::open(path).map_err(failed)?),
+    };
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -47,7 +51,7 @@ pub(super) fn tables(out: &Path, policy: &str, seed: u64, tables: &[(&str, Optio
         let folder = out.join(kind);
         self::folder(&folder)?;
         put(&folder.join(format!("{policy}-{seed}.csv")), table.to_csv())?;
-        put(&folder.join(format!("{policy}-{seed}.parquet")), parquet::file(table))?;
+        put(&folder.join(format!("{policy}-{seed}.parquet")), crate::table::write::file(table))?;
     }
     Ok(())
 }

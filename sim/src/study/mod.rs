@@ -16,7 +16,6 @@ mod files;
 mod meter;
 mod metrics;
 mod nearest;
-mod parquet;
 mod policies;
 mod replay;
 mod report;
@@ -29,7 +28,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{FORMATS, FormatRow, PolicyRow, policies};
+pub use engine::{PolicyRow, aliases, policies};
 pub use error::Error;
 pub use files::REPORT_FILE;
 pub use meter::Progress;

@@ -91,6 +91,7 @@ impl Study {
             },
             inputs: self.inputs.clone(),
             parameters: self.scenario.settings.to_json(),
+            notes: self.engine.notes().to_vec(),
             policies: policies.iter().map(each).collect(),
             speed: Speed {
                 events,
@@ -123,7 +124,8 @@ impl Study {
         if policies.is_empty() {
             return Err(Error::Unfit("there is no policy to run".to_owned()));
         }
-        match policies.iter().find(|name| !names().any(|one| one == name.as_str())) {
+        let is_known = |name: &str| names().any(|one| one == engine::canonical(self.scenario.fidelity, name));
+        match policies.iter().find(|name| !is_known(name)) {
             Some(name) => Err(Error::NoPolicy {
                 name: name.clone(),
                 kind: self.scenario.fidelity.word(),
@@ -186,7 +188,7 @@ impl Study {
     ) -> Result<Run, Error> {
         let failed = |why| Error::Run { policy: policy.to_owned(), seed, why };
         let Outcome { trace_hash, events, records, metrics: own, tasks, course, marks, failures } =
-            self.engine.run(policy, seed, meter).map_err(failed)?;
+            self.engine.run(engine::canonical(self.scenario.fidelity, policy), seed, meter).map_err(failed)?;
         let settings = &self.scenario.settings;
         let (mut found, mut course) = (metrics::Metrics::new(), course);
         if let Some(records) = &records {

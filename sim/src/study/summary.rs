@@ -22,6 +22,7 @@ const FIRST: &[&str] = &[
     "jct_p99",
     "makespan",
     "utilisation_cpus",
+    "utilisation_gpus",
     "jain_index",
     "fair_share_deviation_mean",
     "locality_node",
@@ -111,6 +112,9 @@ pub struct Summary {
     pub inputs: Vec<Input>,
     /// Every key of the scenario with its value, defaults and overrides included.
     pub parameters: serde_json::Value,
+    /// What was left out of the inputs, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What came out, policy by policy in the order asked for.
     pub policies: Vec<PolicySummary>,
     /// How fast it went.

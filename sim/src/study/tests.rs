@@ -75,16 +75,27 @@ fn every_shipped_scenario_runs() {
     let log = temporary.file("log.swf", log);
     let log = format!("workload.log={}", log.display());
     // Smaller than they are shipped, so that a debug build is quick; every policy, two seeds where seeds matter.
-    let small: [(&str, &[&str]); 10] = [
+    let small: [(&str, &[&str]); 14] = [
         ("backfilling", &["workload.jobs=200", "seeds=1-2"]),
         ("chaos", &["seeds=1-2", "workload.count=20"]),
         ("datacenter-day", &["cluster.agents=20", "workload.count=60", "workload.lengths=1..5"]),
         ("delay-scheduling", &["workload.jobs=50", "seeds=1-2"]),
         ("drf-example", &[]),
+        ("gavel", &["workload.jobs=100"]),
         ("mesos-failover", &["seeds=1-2", "cluster.agents=8", "workload.count=30"]),
         ("mesos-scale", &["cluster.agents=20", "workload.count=60"]),
         ("omega", &["duration=10 min", "cluster.machines=20", "seeds=1-2"]),
+        ("omega-cell", &["duration=5 min", "seeds=1-2"]),
         ("openb", &["workload.load=0.02", "seeds=1-2"]),
+        ("priorities", &["workload.jobs=40", "seeds=1-2"]),
+        (
+            "sparrow",
+            &[
+                "cluster.machines=20",
+                "scheduler=[{name='a',job_time='0 s',task_time='0 s',gap='100 ms',tasks='10',lengths='exp:0.1'}]",
+                "seeds=1-2",
+            ],
+        ),
         ("swf", &[&log]),
     ];
     assert_eq!(small.map(|(name, _)| name), SHIPPED.map(|one| one.name));
@@ -127,6 +138,7 @@ fn assertions_are_judged_policy_by_policy() {
         scenario: "s".to_owned(),
         kaon: Program { version: "0".to_owned(), commit: "0".to_owned() },
         inputs: Vec::new(),
+        notes: Vec::new(),
         parameters: serde_json::Value::Null,
         policies: vec![policy("one", 500.0), policy("two", 700.0)],
         speed: Speed::default(),

@@ -2,14 +2,14 @@
 
 use super::model::{Node, Task};
 use super::rows::{Format, ReadError, Rows, Skipped, Strictness};
-use super::{alibaba, gavel, native, openb, swf, swim};
+use super::{alibaba, detect, gavel, native, openb, shipped, swf, swim};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Every format, with one line on what it is; those of nodes end in `-nodes`.
+/// Every format, with one line on what it is; those of nodes end in `-nodes`. What is CSV may be Parquet, too.
 pub const FORMATS: [(&str, &str); 9] = [
-    ("native", "tasks as CSV, the schema of this project"),
-    ("native-nodes", "nodes as CSV, the schema of this project"),
+    ("native", "tasks as CSV or Parquet, the schema of this project"),
+    ("native-nodes", "nodes as CSV or Parquet, the schema of this project"),
     ("openb", "pods of the openb GPU cluster, CSV (Alibaba 2023)"),
     ("openb-nodes", "nodes of the openb GPU cluster, CSV (Alibaba 2023)"),
     ("swf", "Standard Workload Format, logs of batch systems"),
@@ -28,6 +28,9 @@ pub enum ConvertError {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// It begins as a file of no format does.
+    #[error("{0}: it is not told how this file is laid out; name its format")]
+    Unknown(PathBuf),
     /// It is no log that can be run.
     #[error(transparent)]
     Log(#[from] swf::LogError),
@@ -36,13 +39,31 @@ pub enum ConvertError {
     Write(#[from] io::Error),
 }
 
+/// The word for a format that is told by the file.
+pub const AUTO: &str = "auto";
+
+/// The table of rates, beside a list of jobs.
+const RATES: &str = "isolated_throughputs.tsv";
+
+/// The format that was named, or the one that the file tells.
+///
+/// # Errors
+/// When the file cannot be read, or looks like no format.
+pub fn settle<'a>(format: &'a str, path: &Path) -> Result<&'a str, ConvertError> {
+    if format != AUTO {
+        return Ok(format);
+    }
+    let open = |source| ReadError::Open { path: path.to_owned(), source };
+    detect::format_of(path).map_err(open)?.ok_or_else(|| ConvertError::Unknown(path.to_owned()))
+}
+
 /// The tasks of a file in a format of tasks, all in memory. Jobs of Gavel without a rate are left out; `gavel` reads its
-/// rates from the table beside the file unless it is the one that is shipped.
+/// rates on V100 from the table beside the file, and from the one that is shipped where there is none.
 pub fn tasks(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<Task>, Skipped), ConvertError> {
     fn all<F: Format>(path: &Path, format: F, strictness: Strictness) -> Result<(Vec<F::Row>, Skipped), ReadError> {
         Rows::open(path, format, strictness)?.collect_all().map(|(rows, _, skipped)| (rows, skipped))
     }
-    match format {
+    match settle(format, path)? {
         "native" => Ok(all(path, native::Tasks, strictness)?),
         "openb" => Ok(all(path, openb::Pods::default(), strictness)?),
         "alibaba-dlrm" => {
@@ -56,8 +77,9 @@ pub fn tasks(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<T
         }
         "gavel" => {
             let (rows, skipped) = all(path, gavel::Jobs, strictness)?;
-            let (rates, _) =
-                all(&path.with_file_name("isolated_throughputs.tsv"), gavel::RateRows, Strictness::Strict)?;
+            let beside = path.with_file_name(RATES);
+            let table = if beside.is_file() { beside } else { shipped::resolve(&format!("../data/gavel/{RATES}")) };
+            let (rates, _) = all(&table, gavel::RateRows, Strictness::Strict)?;
             let rates = gavel::Rates::new(rates);
             Ok(((0..).zip(&rows).filter_map(|(number, job)| rates.task(number, job, "v100")).collect(), skipped))
         }
@@ -74,19 +96,28 @@ pub fn tasks(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<T
             };
             Ok((log.jobs.iter().map(task).collect(), log.skipped))
         }
-        _ => Err(ConvertError::Format(format.to_owned())),
+        other => Err(ConvertError::Format(other.to_owned())),
     }
 }
 
 /// The nodes of a file in a format of nodes.
 pub fn nodes(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<Node>, Skipped), ConvertError> {
-    let read = match format {
+    let read = match settle(format, path)? {
         "native-nodes" => Rows::open(path, native::Nodes, strictness)?.collect_all().map(|all| (all.0, all.2)),
         "openb-nodes" => Rows::open(path, openb::Nodes, strictness)?.collect_all().map(|all| (all.0, all.2)),
         "alibaba-spot-nodes" => Rows::open(path, alibaba::Fleet, strictness)?.collect_all().map(|all| (all.0, all.2)),
-        _ => return Err(ConvertError::Format(format.to_owned())),
+        other => return Err(ConvertError::Format(other.to_owned())),
     };
     Ok(read?)
+}
+
+/// What the native table is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Text.
+    Csv,
+    /// A Parquet file.
+    Parquet,
 }
 
 /// Converts a file of any format to the native one; what a lenient reader left out is told.
@@ -94,14 +125,22 @@ pub fn convert(
     format: &str,
     path: &Path,
     strictness: Strictness,
+    written: Written,
     out: &mut impl Write,
 ) -> Result<Skipped, ConvertError> {
+    let format = settle(format, path)?;
     if format.ends_with("-nodes") {
         let (nodes, skipped) = nodes(format, path, strictness)?;
-        native::write_nodes(nodes, out)?;
+        match written {
+            Written::Csv => native::write_nodes(nodes, out)?,
+            Written::Parquet => native::write_nodes_parquet(&nodes, out)?,
+        }
         return Ok(skipped);
     }
     let (tasks, skipped) = tasks(format, path, strictness)?;
-    native::write_tasks(tasks, out)?;
+    match written {
+        Written::Csv => native::write_tasks(tasks, out)?,
+        Written::Parquet => native::write_tasks_parquet(&tasks, out)?,
+    }
     Ok(skipped)
 }

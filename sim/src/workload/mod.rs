@@ -11,6 +11,7 @@
 pub mod alibaba;
 mod compressed;
 pub mod convert;
+pub mod detect;
 pub mod gavel;
 pub mod generate;
 pub mod model;
@@ -20,6 +21,7 @@ pub mod omega;
 pub mod openb;
 mod plan;
 pub mod rows;
+pub mod shipped;
 pub mod swf;
 pub mod swim;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The native format: one CSV schema for tasks and one for nodes, with a header, columns in any order.
+//! The native format: one schema for tasks and one for nodes, as CSV with a header or as Parquet, columns in any order.
 //!
 //! Tasks: `job,task,tenant,submit_us,run_us,planned_us,cpus_milli,mem_mib,gpus,gpu_milli,gpu_types,priority`.
 //! `job`, `submit_us` and `cpus_milli` must be there. Times are microseconds from the start; an empty `run_us` means that
@@ -9,6 +9,7 @@
 
 use super::model::{AMOUNT_MAX, GPUS_MAX, Node, SECONDS_MAX, Task};
 use super::rows::{Fault, Fields, Format, Split};
+use crate::table::{Column, Table, write};
 use std::io::{self, Write};
 
 const TASK_COLUMNS: [(&str, bool); 12] = [
@@ -121,14 +122,29 @@ fn header(columns: &[(&str, bool)], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", names.join(","))
 }
 
+fn refused(is_name: bool) -> io::Result<()> {
+    let words = if is_name { "a name has a line end in it" } else { "a type has a line end or a bar in it" };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, words))
+}
+
+fn check_task(task: &Task) -> io::Result<()> {
+    match () {
+        () if task.tenant.contains(['\n', '\r']) => refused(true),
+        () if task.gpu_types.iter().any(|name| name.contains(['\n', '\r', '|'])) => refused(false),
+        () => Ok(()),
+    }
+}
+
+fn check_node(node: &Node) -> io::Result<()> {
+    if [&node.name, &node.gpu_type].iter().any(|name| name.contains(['\n', '\r'])) { refused(true) } else { Ok(()) }
+}
+
 /// Writes tasks of any origin in the native format; what the reader reads back is equal. A tenant with a line end in its
 /// name cannot be written.
 pub fn write_tasks(tasks: impl IntoIterator<Item = Task>, out: &mut impl Write) -> io::Result<()> {
     header(&TASK_COLUMNS, out)?;
     for task in tasks {
-        if task.tenant.contains(['\n', '\r']) || task.gpu_types.iter().any(|name| name.contains(['\n', '\r', '|'])) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a name has a line end or a bar in it"));
-        }
+        check_task(&task)?;
         let maybe = |time: Option<i64>| time.map(|time| time.to_string()).unwrap_or_default();
         writeln!(
             out,
@@ -154,11 +170,57 @@ pub fn write_tasks(tasks: impl IntoIterator<Item = Task>, out: &mut impl Write) 
 pub fn write_nodes(nodes: impl IntoIterator<Item = Node>, out: &mut impl Write) -> io::Result<()> {
     header(&NODE_COLUMNS, out)?;
     for node in nodes {
-        if node.name.contains(['\n', '\r']) || node.gpu_type.contains(['\n', '\r']) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a name has a line end in it"));
-        }
+        check_node(&node)?;
         let (name, gpu_type) = (field(&node.name), field(&node.gpu_type));
         writeln!(out, "{name},{},{},{},{gpu_type}", node.cpus_milli, node.mem_mib, node.gpus)?;
     }
     Ok(())
+}
+
+/// The same as a Parquet file, whole in memory.
+pub fn write_tasks_parquet(tasks: &[Task], out: &mut impl Write) -> io::Result<()> {
+    tasks.iter().try_for_each(check_task)?;
+    let whole = |of: fn(&Task) -> i64| Column::Whole(tasks.iter().map(of).collect());
+    let maybe = |of: fn(&Task) -> Option<i64>| Column::Maybe(tasks.iter().map(of).collect());
+    let text = |of: fn(&Task) -> String| Column::Text(tasks.iter().map(of).collect());
+    let columns = [
+        whole(|task| task.job as i64),
+        whole(|task| task.task.into()),
+        text(|task| task.tenant.clone()),
+        whole(|task| task.submit_us),
+        maybe(|task| task.run_us),
+        maybe(|task| task.planned_us),
+        whole(|task| task.cpus_milli as i64),
+        whole(|task| task.mem_mib as i64),
+        whole(|task| task.gpus.into()),
+        whole(|task| task.gpu_milli.into()),
+        text(|task| task.gpu_types.join("|")),
+        whole(|task| task.priority.into()),
+    ];
+    write_table(&TASK_COLUMNS, columns, out)
+}
+
+/// Nodes as a Parquet file.
+pub fn write_nodes_parquet(nodes: &[Node], out: &mut impl Write) -> io::Result<()> {
+    nodes.iter().try_for_each(check_node)?;
+    let whole = |of: fn(&Node) -> i64| Column::Whole(nodes.iter().map(of).collect());
+    let text = |of: fn(&Node) -> String| Column::Text(nodes.iter().map(of).collect());
+    let columns = [
+        text(|node| node.name.clone()),
+        whole(|node| node.cpus_milli as i64),
+        whole(|node| node.mem_mib as i64),
+        whole(|node| node.gpus.into()),
+        text(|node| node.gpu_type.clone()),
+    ];
+    write_table(&NODE_COLUMNS, columns, out)
+}
+
+fn write_table<const N: usize>(
+    names: &[(&str, bool); N],
+    columns: [Column; N],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let named = names.iter().zip(columns);
+    let table = named.fold(Table::new(), |table, ((name, _), column)| table.with(*name, column));
+    out.write_all(&write::file(&table))
 }

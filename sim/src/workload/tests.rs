@@ -172,12 +172,12 @@ fn every_shipped_format_is_converted() {
     ];
     for (format, name, least) in files {
         let mut text = Vec::new();
-        convert::convert(format, &shipped(name), Strictness::Strict, &mut text)
+        convert::convert(format, &shipped(name), Strictness::Strict, convert::Written::Csv, &mut text)
             .unwrap_or_else(|error| panic!("{error}"));
         let lines = text.iter().filter(|byte| **byte == b'\n').count();
         assert!(lines > least, "{format}: {lines}");
         assert!(convert::FORMATS.iter().any(|known| known.0 == format));
     }
-    let unknown = convert::convert("csv", &shipped("x"), Strictness::Strict, &mut Vec::new());
+    let unknown = convert::convert("csv", &shipped("x"), Strictness::Strict, convert::Written::Csv, &mut Vec::new());
     assert_eq!(unknown.expect_err("unknown").to_string(), "no workload format is called \"csv\"");
 }

@@ -37,7 +37,8 @@ impl Amounts {
         [self.cpus_milli, self.mem_mib, self.gpus_milli]
     }
 
-    fn fits(&self, request: &Self) -> bool {
+    /// Whether a request fits into it.
+    pub fn fits(&self, request: &Self) -> bool {
         self.parts().iter().zip(request.parts()).all(|(free, asked)| *free >= asked)
     }
 

@@ -6,7 +6,9 @@ mod alone;
 mod architecture;
 mod batch;
 mod cluster;
+mod input;
 mod locality;
+mod machines;
 mod placement;
 mod sharing;
 
@@ -14,8 +16,8 @@ use super::error::Error;
 use super::meter::Meter;
 use super::metrics::Metrics;
 use super::scenario::{Fidelity, Scenario};
-use super::table::Table;
 use crate::record::Records;
+use crate::table::Table;
 use std::collections::BTreeSet;
 
 /// A policy that a kind of study offers.
@@ -26,32 +28,6 @@ pub struct PolicyRow {
     /// What it does, in a line.
     pub about: &'static str,
 }
-
-/// A format of workloads and node lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FormatRow {
-    /// Its name.
-    pub name: &'static str,
-    /// The key of scenarios that takes such a file.
-    pub key: &'static str,
-    /// What it is, in a line.
-    pub about: &'static str,
-}
-
-/// The formats that scenarios read, each plain, gzip or zstd.
-pub const FORMATS: &[FormatRow] = &[
-    FormatRow { name: "openb nodes", key: "cluster.nodes", about: "CSV: sn, cpu_milli, memory_mib, gpu, model" },
-    FormatRow {
-        name: "openb pods",
-        key: "workload.tasks",
-        about: "CSV: name, cpu_milli, memory_mib, num_gpu, gpu_milli, gpu_spec",
-    },
-    FormatRow {
-        name: "swf",
-        key: "workload.log",
-        about: "batch logs: eighteen numbers a job, Standard Workload Format",
-    },
-];
 
 /// What a run leaves.
 #[derive(Debug, Default)]
@@ -82,6 +58,11 @@ pub(crate) trait Engine: Sync {
     /// What is wrong with the policy's parameters, in words.
     fn run(&self, policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String>;
 
+    /// What is to be known of the inputs: rows and jobs that were left out.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
     /// A failing run made small, in words; `None` where the engine can't, or the run does not fail.
     ///
     /// # Errors
@@ -97,10 +78,49 @@ pub fn policies(fidelity: Fidelity) -> Vec<PolicyRow> {
         Fidelity::Cluster => cluster::POLICIES.to_vec(),
         Fidelity::Sharing => sharing::POLICIES.to_vec(),
         Fidelity::Locality => locality::POLICIES.to_vec(),
+        Fidelity::Machines => machines::POLICIES.to_vec(),
         Fidelity::Architecture => architecture::policies(),
         Fidelity::Batch => batch::policies(),
         Fidelity::Placement => placement::policies(),
     }
+}
+
+/// Other names of policies, each with the one that is listed.
+const ALIASES: &[(&str, &str)] = &[
+    ("fifo", "fcfs"),
+    ("shortest-job-first", "sjf"),
+    ("shortest-remaining-time", "srpt"),
+    ("least-attained-service", "las"),
+    ("tiresias", "las"),
+    ("conservative-backfilling", "conservative"),
+    ("easy-backfilling", "easy"),
+    ("dominant-resource-fairness", "drf"),
+    ("delay", "delay-scheduling"),
+    ("two-level", "offers"),
+    ("two-level-offers", "offers"),
+    ("shared-state", "shared"),
+    ("omega", "shared"),
+    ("sparrow", "late-binding"),
+    ("power-of-two-choices", "per-task-sampling"),
+    ("quincy", "min-cost-flow"),
+    ("firmament", "min-cost-flow"),
+    ("fragmentation-gradient-descent", "fgd"),
+    ("borg-like", "borg"),
+];
+
+/// The listed name of a policy of a kind; the same where it is listed itself.
+pub(crate) fn canonical(fidelity: Fidelity, name: &str) -> &str {
+    let rows = policies(fidelity);
+    let is_listed = |name: &str| rows.iter().any(|row| row.name == name);
+    match ALIASES.iter().find(|(alias, _)| *alias == name) {
+        Some((_, listed)) if !is_listed(name) && is_listed(listed) => listed,
+        _ => name,
+    }
+}
+
+/// Other names that a policy has.
+pub fn aliases(name: &str) -> Vec<&'static str> {
+    ALIASES.iter().filter(|(_, listed)| *listed == name).map(|(alias, _)| *alias).collect()
 }
 
 /// The engine of a scenario, with its inputs read.
@@ -110,6 +130,7 @@ pub(crate) fn open(scenario: &Scenario) -> Result<Box<dyn Engine>, Error> {
         Fidelity::Sharing => Ok(Box::new(sharing::Sharing::open(scenario)?)),
         Fidelity::Architecture => Ok(Box::new(architecture::Architectures::open(scenario)?)),
         Fidelity::Locality => Ok(Box::new(locality::LocalityStudy::open(scenario)?)),
+        Fidelity::Machines => Ok(Box::new(machines::Machines::open(scenario)?)),
         Fidelity::Batch => Ok(Box::new(batch::Batch::open(scenario)?)),
         Fidelity::Placement => Ok(Box::new(placement::Openb::open(scenario)?)),
     }

@@ -8,7 +8,7 @@ use crate::study::meter::Meter;
 use crate::study::metrics::enter;
 use crate::study::metrics::fairness::{dominant, jain};
 use crate::study::scenario::{Scenario, Settings};
-use crate::study::table::{Column, Table};
+use crate::table::{Column, Table};
 use kaon_actors::allocator::policy::{Division, Problem, Rule, Service, Tenant, Unfit, divide, serve};
 use kaon_kernel::chance::Chance;
 

@@ -64,6 +64,8 @@ pub const METRICS: &[MetricRow] = &[
     row("offers_accepted", "offers taken"),
     row("offers_declined", "offers declined"),
     row("tasks_relaunched", "launches of tasks that the cluster had lost"),
+    row("rows_skipped", "bad rows of the inputs that were left out (workload.lenient)"),
+    row("jobs_dropped", "jobs or tasks of the inputs that cannot be part of the study; the notes say why"),
     row("simulated_seconds", "virtual time that passed"),
     row("failures", "claims that did not hold"),
     row("events", "events handled"),

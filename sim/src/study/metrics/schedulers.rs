@@ -21,9 +21,19 @@ pub(super) fn add(records: &Records, metrics: &mut Metrics) {
     let end = window_end(records).unwrap_or(begun);
     for (number, scheduler) in records.schedulers.iter().enumerate() {
         let name = &scheduler.name;
-        let busy = ratio(scheduler.busy_us as f64, (end - begun) as f64);
+        // What a scheduler decides last may end after all else.
+        let busy = ratio(scheduler.busy_us as f64, (end - begun) as f64).map(|busy| busy.min(1.0));
         enter(metrics, format!("scheduler_busyness_{name}_mean"), busy);
-        let days: Vec<f64> = scheduler.busy_by_day_us.iter().map(|busy| *busy as f64 / DAY_US as f64).collect();
+        let days: Vec<f64> = scheduler
+            .busy_by_day_us
+            .iter()
+            .zip(0_i64..)
+            .filter_map(|(busy, day)| {
+                // Of the first day and the last only what lies in the window.
+                let length = end.min((day + 1) * DAY_US) - begun.max(day * DAY_US);
+                (length > 0).then(|| (*busy as f64 / length as f64).min(1.0))
+            })
+            .collect();
         let middle = median(days.clone());
         enter(metrics, format!("scheduler_busyness_{name}_median"), middle);
         let off = middle.map(|middle| days.iter().map(|day| (day - middle).abs()).collect());

@@ -9,7 +9,7 @@ use super::fairness::{Parts, dominant, fair_shares, jain};
 use super::{Metrics, enter, seconds};
 use crate::record::{Capacity, Records, TaskRecord};
 use crate::study::statistic::mean;
-use crate::study::table::{Column, Table};
+use crate::table::{Column, Table};
 use std::collections::BTreeMap;
 
 /// Tenants with a share of their own in tables; the others are added up.

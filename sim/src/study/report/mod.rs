@@ -11,7 +11,7 @@ use super::figures::{Curve, Figures};
 use super::metrics::timeline::TENANTS_SHOWN;
 use super::runner::Findings;
 use super::summary::Summary;
-use super::table::Table;
+use crate::table::Table;
 use axis::{Spacing, Unit, number};
 use plot::{Labels, Series, areas, dots, escape, gantt, lines};
 use std::fmt::Write as _;

@@ -42,6 +42,7 @@ fn findings() -> Findings {
         scenario: "a<b>".to_owned(),
         kaon: Program { version: "0".to_owned(), commit: "c".to_owned() },
         inputs: Vec::new(),
+        notes: Vec::new(),
         parameters: serde_json::json!({"question": "is <script> shown?", "answer": "yes"}),
         policies: vec![policy("one"), policy("two")],
         speed: Speed::default(),

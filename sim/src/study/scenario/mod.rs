@@ -126,7 +126,7 @@ fn load(path: &Path) -> Result<(String, String, PathBuf), Error> {
                 path: path.to_owned(),
                 shipped: SHIPPED.map(|one| one.name).join(", "),
             })?;
-            Ok((name, shipped.text.to_owned(), PathBuf::new()))
+            Ok((name, shipped.text.to_owned(), PathBuf::from(crate::workload::shipped::PREFIX)))
         }
         Err(source) => Err(Error::Read { path: path.to_owned(), source }),
     }

@@ -13,7 +13,9 @@ pub enum Fidelity {
     Sharing,
     /// Several schedulers on one cell (policies 4).
     Architecture,
-    /// Jobs whose tasks prefer machines (policies 2.7).
+    /// Jobs of tasks on machines, over time (policies 2.5 to 2.7).
+    Machines,
+    /// Jobs whose tasks prefer machines (policies 2.7 and 4.5).
     Locality,
     /// The whole cluster: the very actors, in virtual time.
     Cluster,
@@ -21,11 +23,12 @@ pub enum Fidelity {
 
 impl Fidelity {
     /// Every fidelity with its word.
-    pub const ALL: [(Self, &'static str); 6] = [
+    pub const ALL: [(Self, &'static str); 7] = [
         (Self::Placement, "placement"),
         (Self::Batch, "batch"),
         (Self::Sharing, "sharing"),
         (Self::Architecture, "architecture"),
+        (Self::Machines, "machines"),
         (Self::Locality, "locality"),
         (Self::Cluster, "cluster"),
     ];
@@ -89,7 +92,7 @@ const fn may(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, default: None, must: false, about }
 }
 
-const KINDS: &[&str] = &["placement", "batch", "sharing", "architecture", "locality", "cluster"];
+const KINDS: &[&str] = &["placement", "batch", "sharing", "architecture", "machines", "locality", "cluster"];
 
 /// Keys of every scenario.
 const COMMON: &[Key] = &[
@@ -111,10 +114,24 @@ const GROUP: &[Key] = &[
     key("gpu_type", Kind::Text, "", "the type of its GPUs"),
 ];
 
+const FORMAT: Key = key(
+    "workload.format",
+    Kind::Choice(&["auto", "native", "openb", "swf", "swim", "gavel", "alibaba-dlrm"]),
+    "auto",
+    "the format of the workload's file; auto: told by how it begins",
+);
+const LENIENT: Key =
+    key("workload.lenient", Kind::Switch, "false", "whether bad rows are counted and left out, in place of an error");
+const NODES: Key =
+    may("cluster.nodes", Kind::Path, "a node list: native, openb or Alibaba's (plain, gzip, zstd or Parquet)");
+const GROUPS: Key = may("cluster.group", Kind::Rows(GROUP), "machines without a file, group by group");
+
 const PLACEMENT: &[Key] = &[
-    may("cluster.nodes", Kind::Path, "a node list in openb's columns (CSV, plain, gzip or zstd)"),
-    may("cluster.group", Kind::Rows(GROUP), "machines without a file, group by group"),
-    must("workload.tasks", Kind::Path, "a pod list in openb's columns (CSV, plain, gzip or zstd)"),
+    NODES,
+    GROUPS,
+    must("workload.tasks", Kind::Path, "tasks: openb's pods or any other format (plain, gzip, zstd or Parquet)"),
+    FORMAT,
+    LENIENT,
     key("workload.load", Kind::Number(0.01, 10.0), "1.3", "GPU request that arrives, over the cluster's GPU capacity"),
     key("workload.covered_percent", Kind::Count(1, 100), "95", "pods that the target workload of `fgd` covers"),
     key(
@@ -125,11 +142,33 @@ const PLACEMENT: &[Key] = &[
     ),
 ];
 
+const ARRIVALS: Key = key(
+    "workload.arrivals",
+    Kind::Choice(&["poisson", "bursty", "diurnal", "closed"]),
+    "poisson",
+    "when drawn jobs come; closed: each tenant submits again when its job has ended, after the gap",
+);
+const GAP: Key = key("workload.gap", Kind::Time, "60 s", "mean time between two drawn jobs");
+const DENSITY: Key =
+    key("workload.density", Kind::Number(1.001, 1e5), "5", "bursty: how many times denser bursts are than the mean");
+const BURST: Key = key("workload.burst", Kind::Time, "10 min", "bursty: mean length of a burst");
+const SWING: Key =
+    key("workload.swing", Kind::Number(0.0, 1.0), "0.8", "diurnal: how far the rate goes up and down over 24 h");
+
 const BATCH: &[Key] = &[
     may(
         "workload.log",
         Kind::Path,
-        "a batch log in Standard Workload Format; without one, jobs are drawn from the keys below",
+        "a batch log (SWF), or tasks in any other format as jobs on one pool; without one, jobs are drawn",
+    ),
+    FORMAT,
+    LENIENT,
+    key("workload.closed_loop", Kind::Switch, "false", "whether the log's preceding jobs and think times are followed"),
+    key(
+        "cluster.unit",
+        Kind::Choice(&["auto", "processors", "gpus"]),
+        "auto",
+        "what the pool is made of; auto: GPUs where the tasks of the file need any",
     ),
     key("cluster.processors", Kind::Count(0, 1_000_000_000), "0", "processors; 0 takes the log's header at its word"),
     key(
@@ -138,16 +177,11 @@ const BATCH: &[Key] = &[
         "0",
         "jobs; with a log only so many from its beginning, 0 for all",
     ),
-    key(
-        "workload.arrivals",
-        Kind::Choice(&["poisson", "bursty", "diurnal", "closed"]),
-        "poisson",
-        "when drawn jobs come; closed: each tenant submits again when its job has ended, after the gap",
-    ),
-    key("workload.gap", Kind::Time, "60 s", "mean time between two drawn jobs"),
-    key("workload.density", Kind::Number(1.001, 1e5), "5", "bursty: how many times denser bursts are than the mean"),
-    key("workload.burst", Kind::Time, "10 min", "bursty: mean length of a burst"),
-    key("workload.swing", Kind::Number(0.0, 1.0), "0.8", "diurnal: how far the rate goes up and down over 24 h"),
+    ARRIVALS,
+    GAP,
+    DENSITY,
+    BURST,
+    SWING,
     key(
         "workload.lengths",
         Kind::Text,
@@ -170,12 +204,42 @@ const BATCH: &[Key] = &[
         "whether jobs are started after each event, or once when all of an instant are handled",
     ),
     key("engine.preemption_cost", Kind::Time, "0 s", "work that a preemption adds to the job it stops (srpt, las)"),
+    key("engine.levels", Kind::Names, "1 h", "processor time at which each queue of `las` ends, ascending"),
     key(
         "output.finish_time_fairness",
         Kind::Switch,
         "false",
         "whether each tenant's jobs also run alone on its equal part of the pool, for `finish_time_fairness`",
     ),
+];
+
+const MACHINES: &[Key] = &[
+    NODES,
+    GROUPS,
+    key("cluster.rack", Kind::Count(1, 100_000), "20", "machines of a rack, in the order of the list"),
+    may("workload.tasks", Kind::Path, "tasks in any format; without them, jobs are drawn from the keys below"),
+    FORMAT,
+    LENIENT,
+    key("workload.jobs", Kind::Count(0, 10_000_000), "0", "drawn jobs"),
+    ARRIVALS,
+    GAP,
+    DENSITY,
+    BURST,
+    SWING,
+    key("workload.lengths", Kind::Text, "exp:600", "how long the tasks of a drawn job run in seconds, a law"),
+    key("workload.overestimate", Kind::Text, "1", "planned over actual run time of drawn jobs, a law"),
+    key("workload.width", Kind::Text, "1", "tasks of a drawn job, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`"),
+    key("workload.cpus", Kind::Number(0.0, 1e6), "1", "cores of each drawn task"),
+    key("workload.memory", Kind::Memory, "1 GiB", "memory of each drawn task"),
+    key("workload.gpus", Kind::Number(0.0, 1e6), "0", "GPUs of each drawn task"),
+    key("workload.priorities", Kind::Text, "0", "priorities of drawn jobs, a law; the larger goes first"),
+    key("workload.tenants", Kind::Count(1, 100_000), "10", "tenants of drawn jobs"),
+    key("workload.replicas", Kind::Count(0, 100), "0", "machines, drawn by the seed, that hold the data of each task"),
+    key("wait.machine", Kind::Time, "3 s", "delay-scheduling: how long a job waits for a machine with its data"),
+    key("wait.rack", Kind::Time, "3 s", "delay-scheduling: how long it then waits for one of their racks"),
+    key("engine.holding", Kind::Time, "60 s", "gang-hoarding: how long a job holds a part of what it needs"),
+    key("engine.checkpoint", Kind::Time, "10 min", "strict-priority-checkpoint: time between two checkpoints"),
+    key("engine.bands", Kind::Names, "", "lower ends of bands of priorities: nobody evicts within a band"),
 ];
 
 /// What one who shares is.
@@ -207,9 +271,9 @@ const SCHEDULER: &[Key] = &[
     must("name", Kind::Text, "a word; metrics are named after it"),
     must("job_time", Kind::Time, "how long it thinks about a job"),
     must("task_time", Kind::Time, "how long it thinks about each task in addition"),
-    must("gap", Kind::Time, "mean time between two of its jobs (Poisson)"),
+    key("gap", Kind::Time, "10 s", "mean time between two of its jobs (Poisson)"),
     key("tasks", Kind::Text, "1", "tasks of a job, a law: `5`, `1..20`, `exp:8`, `pareto:1..1000:1.1`"),
-    must("lengths", Kind::Text, "how long its tasks run in seconds, a law"),
+    key("lengths", Kind::Text, "exp:100", "how long its tasks run in seconds, a law"),
     key("cpus", Kind::Number(0.0, 1e6), "1", "cores of each task"),
     key("memory", Kind::Memory, "1 GiB", "memory of each task"),
 ];
@@ -218,8 +282,24 @@ const ARCHITECTURE: &[Key] = &[
     must("cluster.machines", Kind::Count(1, 1_000_000), "machines of the cell"),
     must("cluster.cpus", Kind::Number(0.001, 1e6), "cores of each"),
     must("cluster.memory", Kind::Memory, "memory of each"),
+    key(
+        "cluster.slots",
+        Kind::Count(0, 1_000_000),
+        "0",
+        "sampling and flow: tasks that a machine runs at once; 0: its cores",
+    ),
+    key("cluster.rack", Kind::Count(1, 100_000), "20", "min-cost-flow: machines of a rack"),
     must("scheduler", Kind::Rows(SCHEDULER), "the schedulers"),
-    must("duration", Kind::Time, "virtual time after which the run ends"),
+    may("workload.tasks", Kind::Path, "jobs in any format; a tenant is the scheduler of its name, or the first"),
+    FORMAT,
+    LENIENT,
+    may("workload.interarrivals", Kind::Path, "samples of an Omega cell in place of 'gap'; 0 is the first scheduler"),
+    may("workload.sizes", Kind::Path, "samples of an Omega cell in place of 'tasks'"),
+    may("workload.run_times", Kind::Path, "samples of an Omega cell in place of 'lengths'"),
+    key("engine.probes", Kind::Count(1, 1000), "2", "sampling: probes for each task"),
+    key("engine.delay", Kind::Time, "500 us", "sampling: time of a message, one way"),
+    key("engine.round", Kind::Time, "1 s", "min-cost-flow: time between two rounds"),
+    key("duration", Kind::Time, "0 s", "virtual time after which the run ends; 0: when all is done (a trace only)"),
 ];
 
 const LOCALITY: &[Key] = &[
@@ -232,6 +312,8 @@ const LOCALITY: &[Key] = &[
     must("workload.lengths", Kind::Text, "how long the tasks of a job run in seconds, a law"),
     key("workload.replicas", Kind::Count(0, 100), "3", "machines that hold the data of each task"),
     key("workload.tenants", Kind::Count(1, 100_000), "10", "tenants"),
+    key("workload.input", Kind::Text, "256", "min-cost-flow: MiB that each task reads, a law"),
+    key("engine.round", Kind::Time, "1 s", "min-cost-flow: time between two rounds"),
     must("wait.machine", Kind::Time, "how long a job waits for a machine with its data"),
     must("wait.rack", Kind::Time, "how long it then waits for one of their racks"),
 ];
@@ -263,6 +345,7 @@ fn own(fidelity: Fidelity) -> &'static [Key] {
         Fidelity::Placement => PLACEMENT,
         Fidelity::Batch => BATCH,
         Fidelity::Sharing => SHARING,
+        Fidelity::Machines => MACHINES,
         Fidelity::Locality => LOCALITY,
         Fidelity::Architecture => ARCHITECTURE,
         Fidelity::Cluster => CLUSTER,

@@ -4,6 +4,7 @@ use super::node::{Node, Place, What};
 use super::schema::{Key, Kind};
 use super::unit;
 use crate::study::nearest::hint;
+use crate::workload::shipped;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ pub struct Settings {
 const NOT_IN_SCHEMA: &str = "a key of the schema, of this kind";
 
 impl Settings {
-    /// Reads a tree by its keys. Values that were not said are their defaults. `base` is where paths begin.
+    /// Reads a tree by its keys. Values that were not said are their defaults. `base` is where paths begin;
+    /// for a scenario in the binary it is [`shipped::PREFIX`].
     pub(crate) fn read<'k>(
         root: &Node,
         keys: impl Iterator<Item = &'k Key> + Clone,
@@ -211,6 +213,7 @@ fn read_value(key: &Key, node: &Node, base: &Path) -> Result<Value, Why> {
             return Err(here(format!("must be one of {}, not {}{near}", words.join(", "), what.kind())));
         }
         (Kind::Path, What::Text(text)) => Value::Path(match node.place {
+            Place::Line(..) if base == Path::new(shipped::PREFIX) => shipped::resolve(text),
             Place::Line(..) => base.join(text),
             Place::Override(_) | Place::Record(_) => PathBuf::from(text),
         }),

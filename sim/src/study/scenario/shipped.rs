@@ -26,9 +26,13 @@ shipped!(
     "datacenter-day",
     "delay-scheduling",
     "drf-example",
+    "gavel",
     "mesos-failover",
     "mesos-scale",
     "omega",
+    "omega-cell",
     "openb",
+    "priorities",
+    "sparrow",
     "swf"
 );

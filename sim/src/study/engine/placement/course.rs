@@ -1,7 +1,7 @@
 //! How full and how fragmented a cluster is while tasks arrive (policies 7, step 8).
 
 use crate::study::metrics::{Metrics, enter};
-use crate::study::table::{Column, Table};
+use crate::table::{Column, Table};
 use kaon_actors::allocator::direct::{Cluster, Fragments, Workload};
 
 /// What is averaged over the arrivals at one whole percent.

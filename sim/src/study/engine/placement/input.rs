@@ -1,15 +1,11 @@
-//! Machines and tasks for placement: lists in the columns of openb, or groups in the scenario.
+//! Machines and tasks for placement: those of the scenario, with GPU types by number and demands as the placements take them.
 
+use super::super::input::{self, Left};
 use crate::study::error::Error;
 use crate::study::scenario::Settings;
 use crate::workload::model::{Node, Task};
-use crate::workload::openb;
-use crate::workload::rows::{Format, Rows, Strictness};
 use kaon_actors::allocator::direct::{GPU_TYPES_MAX, GPUS_MAX, GpuDemand, GpuType, GpuTypes, NodeSpec, Shape};
 use std::path::Path;
-
-/// The most machines that groups make.
-const NODES_MAX: u64 = 1_000_000;
 
 /// A task that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +28,6 @@ impl Types {
     }
 }
 
-fn read<F: Format>(path: &Path, format: F) -> Result<Vec<F::Row>, Error> {
-    let rows = Rows::open(path, format, Strictness::Strict).and_then(Rows::collect_all);
-    rows.map(|(rows, _, _)| rows).map_err(|error| Error::Unfit(error.to_string()))
-}
-
 fn node(node: &Node, types: &mut Types) -> Result<NodeSpec, Error> {
     let gpus = u8::try_from(node.gpus).ok().filter(|gpus| usize::from(*gpus) <= GPUS_MAX);
     let gpus = gpus
@@ -56,37 +47,12 @@ fn pod(task: &Task, types: &mut Types) -> Result<Pod, Error> {
 }
 
 /// The machines of a scenario.
-pub(super) fn read_nodes(settings: &Settings, types: &mut Types) -> Result<Vec<NodeSpec>, Error> {
-    let groups = settings.rows("cluster.group");
-    let mut nodes = match settings.path("cluster.nodes") {
-        Some(path) => {
-            let listed = read(path, openb::Nodes)?;
-            listed.iter().map(|one| node(one, types)).collect::<Result<Vec<_>, _>>()?
-        }
-        None if groups.is_empty() => {
-            return Err(Error::Unfit(
-                "no machines: name a list with 'cluster.nodes' or groups with [[cluster.group]]".into(),
-            ));
-        }
-        None => Vec::new(),
-    };
-    for group in groups {
-        let gpus = group.count("gpus") as u8;
-        let gpu_type = types.of(group.text("gpu_type"))?;
-        let cpu_milli = (group.number("cpus") * 1000.0).round() as u64;
-        let spec = NodeSpec { cpu_milli, mem_mib: group.mebibytes("memory"), gpus, gpu_type, domain: 0 };
-        if nodes.len() as u64 + group.count("count") > NODES_MAX {
-            return Err(Error::Unfit(format!("more than {NODES_MAX} machines")));
-        }
-        nodes.extend((0..group.count("count")).map(|_| spec));
-    }
-    Ok(nodes)
+pub(super) fn read_nodes(settings: &Settings, types: &mut Types, left: &mut Left) -> Result<Vec<NodeSpec>, Error> {
+    input::nodes(settings, left)?.iter().map(|one| node(one, types)).collect()
 }
 
 /// The tasks of a scenario.
-pub(super) fn read_pods(settings: &Settings, types: &mut Types) -> Result<Vec<Pod>, Error> {
+pub(super) fn read_pods(settings: &Settings, types: &mut Types, left: &mut Left) -> Result<Vec<Pod>, Error> {
     let path = settings.path("workload.tasks").unwrap_or(Path::new(""));
-    let tasks = read(path, openb::Pods::default())?;
-    let pods = tasks.iter().map(|task| pod(task, types)).collect::<Result<Vec<_>, _>>()?;
-    if pods.is_empty() { Err(Error::Input { path: path.to_owned(), why: "no task".to_owned() }) } else { Ok(pods) }
+    input::tasks(path, settings, left)?.iter().map(|task| pod(task, types)).collect()
 }

@@ -7,6 +7,7 @@ mod compaction;
 mod course;
 mod input;
 
+use super::input::Left;
 use super::{Engine, Outcome, PolicyRow};
 use crate::record::Digest;
 use crate::study::error::Error;
@@ -15,7 +16,7 @@ use crate::study::metrics::{Metrics, enter};
 use crate::study::policies::OWN;
 use crate::study::scenario::Scenario;
 use crate::study::statistic::percentile;
-use crate::study::table::{Column, Table};
+use crate::table::{Column, Table};
 use course::Course;
 use input::{Pod, read_nodes, read_pods};
 use kaon_actors::allocator::direct::{
@@ -43,18 +44,21 @@ pub(super) struct Openb {
     workload: Workload,
     load: f64,
     is_compacting: bool,
+    left: Left,
 }
 
 impl Openb {
     pub(super) fn open(scenario: &Scenario) -> Result<Self, Error> {
         let settings = &scenario.settings;
         let mut types = input::Types::default();
-        let nodes = read_nodes(settings, &mut types)?;
-        let pods = read_pods(settings, &mut types)?;
+        let mut left = Left::default();
+        let nodes = read_nodes(settings, &mut types, &mut left)?;
+        let pods = read_pods(settings, &mut types, &mut left)?;
         let shapes = pods.iter().map(|pod| pod.shape);
         let workload = Workload::covering(shapes, settings.count("workload.covered_percent"));
         let load = settings.number("workload.load");
-        let openb = Self { nodes, pods, workload, load, is_compacting: settings.switch("cluster.compaction") };
+        let is_compacting = settings.switch("cluster.compaction");
+        let openb = Self { nodes, pods, workload, load, is_compacting, left };
         if openb.capacity() == 0 {
             return Err(Error::Unfit("the cluster has no GPU: arrivals are measured by its GPU capacity".to_owned()));
         }
@@ -111,6 +115,10 @@ impl Openb {
 }
 
 impl Engine for Openb {
+    fn notes(&self) -> &[String] {
+        &self.left.notes
+    }
+
     fn run(&self, policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String> {
         let mut cluster = self.cluster(0..self.nodes.len())?;
         let mut placement = self.policy(policy, seed)?;
@@ -138,6 +146,7 @@ impl Engine for Openb {
         let started = placed.iter().flatten().count();
         count("tasks", arrivals.len());
         count("tasks_unstarted", arrivals.len() - started);
+        self.left.add(&mut metrics);
         self.stranded(&cluster, &mut metrics);
         if self.is_compacting {
             let sizes = compaction::sizes(self, policy, seed)?;

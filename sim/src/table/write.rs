@@ -2,14 +2,17 @@
 //!
 //! The format is that of the Apache Parquet specification, version 1 data pages; its metadata is Thrift in the compact
 //! protocol. The `parquet` crate reads and writes all of the format with a tree of some sixty crates. This writes 64-bit
-//! integers, which may be missing, and doubles, and reads nothing. The test keeps the bytes as they are.
+//! integers, which may be missing, doubles, and texts. The test keeps the bytes as they are.
 
-use super::table::{Column, Table};
+use super::{Column, Table};
 
-const MAGIC: &[u8] = b"PAR1";
+pub(crate) const MAGIC: &[u8] = b"PAR1";
 /// Physical types of the format.
 const INT64: i32 = 2;
 const DOUBLE: i32 = 5;
+const BYTE_ARRAY: i32 = 6;
+/// The converted type of a text.
+const UTF8: i32 = 0;
 /// Whether a column's values may be missing.
 const REQUIRED: i32 = 0;
 const OPTIONAL: i32 = 1;
@@ -121,6 +124,10 @@ fn chunk<'a>(name: &'a str, column: &Column, out: &mut Vec<u8>) -> Chunk<'a> {
             body.extend(values.iter().flatten().flat_map(|value| value.to_le_bytes()));
             (body, INT64, OPTIONAL)
         }
+        Column::Text(values) => {
+            let text = |value: &String| [&(value.len() as u32).to_le_bytes(), value.as_bytes()].concat();
+            (values.iter().flat_map(text).collect(), BYTE_ARRAY, REQUIRED)
+        }
     };
     let mut header = Compact::default();
     header.open();
@@ -171,6 +178,9 @@ fn footer(chunks: &[Chunk<'_>], rows: usize) -> Vec<u8> {
         meta.i32(1, chunk.physical);
         meta.i32(3, chunk.repetition);
         meta.text(4, chunk.name);
+        if chunk.physical == BYTE_ARRAY {
+            meta.i32(6, UTF8);
+        }
         meta.close();
     }
     meta.i64(3, rows as i64);
