@@ -72,7 +72,7 @@ fn bag(cpus: Quantity, mem: Quantity, gpus: u32, devices: Vec<Device>) -> Resour
     let identity = kaon_kernel::resource::Identity { revocable: true, ..Default::default() };
     entries.push(Resource {
         name: ResourceName::Gpus,
-        identity: Some(Box::new(identity)),
+        identity: Some(identity.into()),
         value: Value::Devices(devices),
     });
     Resources::collect(entries.into_iter().filter(|entry| !entry.value.is_empty())).expect("each once")

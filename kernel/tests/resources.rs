@@ -5,12 +5,12 @@ use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{
     Device, Disk, DiskKind, DiskSource, Identity, Persistence, Ranges, Reservation, Resource, ResourceName, Resources,
-    ResourcesError, Totals, Value, Volume, parse, role,
+    ResourcesError, SharedIdentity, Totals, Value, Volume, parse, role,
 };
 use proptest::prelude::*;
 
 /// Identities of every sort: layers of reservation, disks, volumes, revocable, shared, of a provider.
-fn identity(name: &ResourceName, choice: u8) -> Option<Box<Identity>> {
+fn identity(name: &ResourceName, choice: u8) -> Option<SharedIdentity> {
     let plain = Identity::default();
     let source = |kind, root: &str| DiskSource {
         kind,
@@ -41,7 +41,7 @@ fn identity(name: &ResourceName, choice: u8) -> Option<Box<Identity>> {
         8 if is_disk => Identity { disk: disk(None, Some("v")), shared: true, ..*reserved("a") },
         _ => return None,
     };
-    Some(Box::new(identity))
+    Some(identity.into())
 }
 
 fn entry() -> impl Strategy<Value = Resource> {
@@ -73,12 +73,12 @@ fn entry() -> impl Strategy<Value = Resource> {
     })
 }
 
-fn reserved(text: &str) -> Box<Identity> {
+fn reserved(text: &str) -> SharedIdentity {
     let label = |key: &str| Label { key: key.to_owned(), value: None };
     let role = role::parse(text).expect("a role");
     // Not sorted: bags sort them.
     let reservation = Reservation { dynamic: true, role, principal: None, labels: vec![label("k"), label("a")] };
-    Box::new(Identity { reservations: vec![reservation], ..Identity::default() })
+    Identity { reservations: vec![reservation], ..Identity::default() }.into()
 }
 
 /// A bag of those entries that go together.

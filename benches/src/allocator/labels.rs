@@ -15,13 +15,13 @@ pub fn reserved(role: &RoleName, cpus: u64, labels: u32, serial: u64) -> Resourc
         labels: (0..labels).map(label).collect(),
     };
     let identity = Identity { reservations: vec![reservation], ..Identity::default() };
-    Resource { identity: Some(Box::new(identity)), ..Resource::scalar(ResourceName::Cpus, Quantity::units(cpus)) }
+    Resource { identity: Some(identity.into()), ..Resource::scalar(ResourceName::Cpus, Quantity::units(cpus)) }
 }
 
 /// So many revocable processors.
 pub fn revocable(cpus: u64) -> Resource {
     let identity = Identity { revocable: true, ..Identity::default() };
-    Resource { identity: Some(Box::new(identity)), ..Resource::scalar(ResourceName::Cpus, Quantity::units(cpus)) }
+    Resource { identity: Some(identity.into()), ..Resource::scalar(ResourceName::Cpus, Quantity::units(cpus)) }
 }
 
 /// Numbers from `begin` to `end` cut into so many ranges, with a hole of one number before each but the first.

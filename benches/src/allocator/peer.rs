@@ -137,7 +137,7 @@ pub fn add_and_update(size: (u32, u32)) -> Vec<Row> {
     let (agents, frameworks) = size;
     let (name, peer) = (role("*"), place(size).map(|at| ADD_AND_UPDATE[at]));
     let total = bag("cpus:2;mem:1024;disk:4096;ports:[31000-32000]");
-    let used = bag("cpus:1;mem:512;disk:2048");
+    let used = bag("cpus:1;mem:128;disk:1024;ports:[31126-31510,31512-31623,31810-31852,31854-31964]");
     let make = |index| agent(index, total.clone(), vec![grant(index % frameworks, &name, index, used.clone())]);
     let made = (0..agents).map(make).collect::<Vec<_>>();
     let facts = in_one_role(frameworks, &name);

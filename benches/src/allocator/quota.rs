@@ -1,13 +1,13 @@
 //! The cases of the peer with quota, and one agent with very many reservations. Parameters are those of the original.
 
-use super::bed::{Bed, NewAgent, RUNS_WHILE_ADDING, agent, bag, framework, role};
-use super::labels::{reserved, with};
+use super::bed::{Bed, NewAgent, RUNS_WHILE_ADDING, agent, bag, framework, grant, role};
+use super::labels::{fragments, reserved, with};
 use super::table::Row;
 use super::{median, timed};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::quota::Quota;
-use kaon_kernel::resource::{ResourceName, Resources};
+use kaon_kernel::resource::{Resource, ResourceName, Resources};
 
 /// What the peer took in the sizes of [`super::peer::SIZES`]: set all quotas, add all frameworks, add all agents.
 const METRICS: [[f64; 3]; 9] = [
@@ -130,34 +130,53 @@ pub fn with_and_without() -> Vec<Row> {
     rows.collect()
 }
 
-/// RESERVE and UNRESERVE on an agent with very many labelled reservations.
+/// UNRESERVE and RESERVE by one of very many frameworks, each of which holds the four labelled reservations of its role on
+/// one agent.
 pub fn update_allocation() -> Vec<Row> {
-    const CALLS: u64 = 100;
-    let name = role("role");
+    const CALLS: usize = 100;
+    /// Processors, memory, disk and ports.
+    const OF_A_ROLE: u32 = 4;
     let rows = UPDATE.iter().flat_map(|&(objects, peer)| {
-        let entries = (0..u64::from(objects)).map(|serial| reserved(&name, 1, 1, serial));
-        let total = with(&bag("cpus:100;mem:4096"), entries);
+        let names = (0..objects / OF_A_ROLE).map(|at| role(&format!("role-{at:036}"))).collect::<Vec<_>>();
+        let held = |at: usize| {
+            let name = &names[at];
+            let plain = [scalar(ResourceName::Cpus), scalar(ResourceName::Mem), scalar(ResourceName::Disk), one_port()];
+            let entries = plain.map(|plain| Resource { identity: reserved(name, 1, 1, at as u64).identity, ..plain });
+            with(&Resources::new(), entries)
+        };
+        let total =
+            with(&Resources::new(), (0..names.len()).flat_map(|at| held(at).iter().cloned().collect::<Vec<_>>()));
+        let used = names.iter().enumerate().map(|(at, name)| grant(at as u32, name, 0, held(at))).collect();
         let mut bed = Bed::default();
-        bed.frameworks(&[framework(0, core::slice::from_ref(&name))]);
-        bed.agents(vec![agent(0, total, Vec::new())], 1);
-        let plain = bag("cpus:1");
+        let facts = names.iter().enumerate();
+        bed.frameworks(&facts.map(|(at, name)| framework(at as u32, core::slice::from_ref(name))).collect::<Vec<_>>());
+        bed.agents(vec![agent(0, total, used)], 1);
+        let labelled = held(0);
+        let plain = with(&Resources::new(), labelled.iter().cloned().map(Resource::unreserved));
         let (mut there, mut back) = (Vec::new(), Vec::new());
-        for serial in 0..CALLS {
-            let labelled = with(&Resources::new(), [reserved(&name, 1, 1, u64::from(objects) + serial)]);
+        for _ in 0..CALLS {
             let mut convert = |from: &Resources, to: &Resources| {
-                let converted = || bed.engine.convert(FrameworkIndex(0), &name, AgentIndex(0), from, to);
+                let converted = || bed.engine.convert(FrameworkIndex(0), &names[0], AgentIndex(0), from, to);
                 let (spent, done) = timed(converted);
                 done.expect("it holds what is converted");
                 spent
             };
-            there.push(convert(&plain, &labelled));
             back.push(convert(&labelled, &plain));
+            there.push(convert(&plain, &labelled));
         }
         let row =
             |phase, ours, peer| Row::new("UpdateAllocation", format!("{objects} objects"), phase, ours).beside(peer);
         [row("RESERVE", median(&mut there), peer[0]), row("UNRESERVE", median(&mut back), peer[1])]
     });
     rows.collect()
+}
+
+fn scalar(name: ResourceName) -> Resource {
+    Resource::scalar(name, Quantity::units(100))
+}
+
+fn one_port() -> Resource {
+    Resource { name: ResourceName::Ports, ..fragments(2, 2, 1) }
 }
 
 /// Gives every role a limit of what its part of the agents is, less half an agent, so that its last offer is cut and the

@@ -81,7 +81,7 @@ pub(super) fn entry(resource: &v1::Resource) -> Result<Resource, Error> {
     }
     let provider_id = resource.provider_id.as_ref().map(|id| id.value.clone());
     let identity = Identity { reservations, disk, revocable, shared, provider_id };
-    let identity = (identity != Identity::default()).then(|| Box::new(identity));
+    let identity = (identity != Identity::default()).then(|| identity.into());
     Ok(Resource { name: ResourceName::of(&resource.name), identity, value })
 }
 

@@ -70,7 +70,7 @@ fn bags(layers_max: usize) -> impl Strategy<Value = Resources> {
                 shared,
                 provider_id: said.filter(|_| first_is_static),
             };
-            let identity = (identity != Identity::default()).then(|| Box::new(identity));
+            let identity = (identity != Identity::default()).then(|| identity.into());
             // What would be there twice is left out.
             if let Ok(one) = Resources::collect([Resource { name, identity, value }]) {
                 let _ = bag.add(&one);

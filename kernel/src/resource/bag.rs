@@ -280,7 +280,7 @@ pub(super) fn gallop<T>(list: &[T], from: usize, is_before: impl Fn(&T) -> bool)
 }
 
 /// What two entries must share to be one.
-fn key(entry: &Resource) -> (&ResourceName, &Option<Box<super::Identity>>) {
+fn key(entry: &Resource) -> (&ResourceName, &Option<super::SharedIdentity>) {
     (&entry.name, &entry.identity)
 }
 

@@ -12,6 +12,7 @@
 mod bag;
 mod entries;
 mod entry;
+mod identity;
 mod kept;
 #[allow(missing_docs, reason = "rkyv's derive leaves the fields of archived variants without the docs that ours have")]
 pub mod operation;
@@ -24,6 +25,7 @@ mod value;
 
 pub use bag::{Resources, ResourcesError};
 pub use entry::ReservationError;
+pub use identity::SharedIdentity;
 pub use ranges::{Ranges, RangesError};
 pub use total::Totals;
 pub use value::DEVICE_WHOLE;
@@ -132,7 +134,7 @@ pub struct Resource {
     /// Its name.
     pub name: ResourceName,
     /// What sets it apart from the same resource in other hands; `None` for the plain, unreserved case.
-    pub identity: Option<Box<Identity>>,
+    pub identity: Option<SharedIdentity>,
     /// How much.
     pub value: Value,
 }

@@ -8,7 +8,7 @@
 
 use crate::agent::{Attribute, AttributeValue};
 use crate::quantity::Quantity;
-use crate::resource::{Identity, Ranges, Reservation, Resource, ResourceName, Resources, Value, role};
+use crate::resource::{Identity, Ranges, Reservation, Resource, ResourceName, Resources, SharedIdentity, Value, role};
 use core::fmt;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -81,7 +81,7 @@ pub fn resources(text: &str) -> Result<Resources, ParseError> {
 /// Reads a resource text with the names that it mentions.
 pub fn said(text: &str) -> Result<Said, ParseError> {
     let source = Source(text);
-    let mut values: BTreeMap<(ResourceName, Option<Box<Identity>>), Value> = BTreeMap::new();
+    let mut values: BTreeMap<(ResourceName, Option<SharedIdentity>), Value> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for token in text.split(';').filter(|token| !token.trim().is_empty()) {
         let trimmed = token.trim_start();
@@ -106,7 +106,7 @@ pub fn said(text: &str) -> Result<Said, ParseError> {
 }
 
 /// `name` or `name(role)`.
-fn head_of(source: &Source<'_>, head: &str) -> Result<(ResourceName, Option<Box<Identity>>), ParseError> {
+fn head_of(source: &Source<'_>, head: &str) -> Result<(ResourceName, Option<SharedIdentity>), ParseError> {
     let (name, holder) = match head.split_once('(') {
         None => (head, None),
         Some((name, rest)) => {
@@ -123,7 +123,7 @@ fn head_of(source: &Source<'_>, head: &str) -> Result<(ResourceName, Option<Box<
     }
     let identity = holder.filter(|holder| holder.as_str() != role::DEFAULT).map(|role| {
         let reservation = Reservation { dynamic: false, role, principal: None, labels: Vec::new() };
-        Box::new(Identity { reservations: vec![reservation], ..Identity::default() })
+        Identity { reservations: vec![reservation], ..Identity::default() }.into()
     });
     Ok((ResourceName::of(name.trim()), identity))
 }

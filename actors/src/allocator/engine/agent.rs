@@ -306,19 +306,21 @@ impl Agent {
         let Some(holding) = self.holding(client).filter(|holding| holding.excess.is_empty()) else { return false };
         let (taken, taken_copies) = split_shared(from);
         let (made, made_copies) = split_shared(to);
-        let covered = holding.covered.minus(&taken).and_then(|rest| rest.plus(&made));
-        let total = self.total.minus(from).and_then(|rest| rest.plus(to));
-        let (Ok(covered), Ok(total)) = (covered, total) else { return false };
+        let Ok(covered) = holding.covered.minus(&taken).and_then(|rest| rest.plus(&made)) else { return false };
         let copies = |copies: &[Resource]| Resources::collect(copies.iter().cloned());
         let (Ok(gone), Ok(new)) = (copies(&taken_copies), copies(&made_copies)) else { return false };
         let Ok(free) = self.free.minus(&gone).and_then(|rest| rest.plus(&new)) else { return false };
+        if !exchange(&mut self.total, from, to) {
+            return false;
+        }
         let holding = self.holding_mut(client);
         if !holding.remove_copies(&taken_copies) {
+            assert!(exchange(&mut self.total, to, from), "what was exchanged can be exchanged back");
             return false;
         }
         holding.covered = covered;
         holding.add_copies(&made_copies);
-        (self.total, self.free) = (total, free);
+        self.free = free;
         self.survey();
         self.refresh(names);
         true
@@ -332,10 +334,11 @@ impl Agent {
         if held.any(|(copy, _)| copies.contains(copy)) {
             return false;
         }
-        let free = self.free.minus(from).and_then(|rest| rest.plus(to));
-        let total = self.total.minus(from).and_then(|rest| rest.plus(to));
-        let (Ok(free), Ok(total)) = (free, total) else { return false };
-        (self.free, self.total) = (free, total);
+        let Ok(free) = self.free.minus(from).and_then(|rest| rest.plus(to)) else { return false };
+        if !exchange(&mut self.total, from, to) {
+            return false;
+        }
+        self.free = free;
         self.survey();
         self.refresh(names);
         true
@@ -368,6 +371,19 @@ impl Agent {
         assert!(self.holdings.is_sorted_by_key(|(client, _)| *client));
         assert_eq!(self.is_plain, is_plain(&self.free));
     }
+}
+
+/// Takes one bag out of another and puts something else in. False when it is not in, or the result can't be beside the
+/// rest; nothing is changed then. In place: an agent can have thousands of reservations, of which a few change.
+fn exchange(bag: &mut Resources, from: &Resources, to: &Resources) -> bool {
+    if bag.subtract(from).is_err() {
+        return false;
+    }
+    let is_done = bag.add(to).is_ok();
+    if !is_done {
+        bag.add(from).expect("what was in can be put back");
+    }
+    is_done
 }
 
 impl Holding {

@@ -148,11 +148,13 @@ impl Engine {
     /// Remembers a refusal.
     fn refuse(&mut self, agent: AgentIndex, at: u32, refused: Resources, until: Instant) {
         let Self { agents, clients, filters, .. } = self;
-        let (member, Some(found)) = (clients.at_mut(at), agents.get_mut(&agent)) else { return };
-        if member.owner.is_none() {
-            member.owner = filters.own(at, member.client.framework);
+        let Some(found) = agents.get_mut(&agent) else { return };
+        if clients.at(at).owner.is_none() {
+            let is_resting = !clients.is_walked(at);
+            let member = clients.at_mut(at);
+            member.owner = filters.own(at, member.client.framework, is_resting);
         }
-        let Some(owner) = member.owner else { return };
+        let Some(owner) = clients.at(at).owner else { return };
         filters.insert(&mut found.filters, agent, owner, refused, until);
         if filters.is_cluttered(agents.len()) {
             filters.requeue(agents.iter().map(|(agent, found)| (*agent, &found.filters)));
@@ -173,7 +175,7 @@ impl Engine {
         let client = self.roles.find(role).map(|role| Client { framework, role });
         let client = client.filter(|&client| self.agents[index].holding(client).is_some());
         let client = client.ok_or(Error::UnknownFramework(framework))?;
-        self.converted(index, |found, names| found.convert(client, from, to, names))?;
+        self.converted(index, from, to, |found, names| found.convert(client, from, to, names))?;
         let at = self.place(client);
         for (resources, is_more) in [(from, false), (to, true)] {
             self.measure(resources);
@@ -214,24 +216,30 @@ impl Engine {
     /// What is free on an agent becomes something else, by an operator's order.
     pub fn convert_free(&mut self, agent: AgentIndex, from: &Resources, to: &Resources) -> Result<(), Error> {
         let index = self.agents.get_index_of(&agent).ok_or(Error::UnknownAgent(agent))?;
-        self.converted(index, |found, names| found.convert_free(from, to, names))?;
+        self.converted(index, from, to, |found, names| found.convert_free(from, to, names))?;
         self.touch(agent);
         Ok(())
     }
 
+    /// Cost: that of what is converted, whatever else the agent has.
     fn converted(
         &mut self,
         index: usize,
+        from: &Resources,
+        to: &Resources,
         convert: impl FnOnce(&mut Agent, &mut super::amounts::ScalarNames) -> bool,
     ) -> Result<(), Error> {
-        self.total_of(index, false);
         let found = &mut self.agents[index];
         self.quotas.headroom.subtract(&found.open);
         let is_done = convert(found, &mut self.names);
         self.quotas.headroom.add(&found.open);
-        self.total_of(index, true);
+        if !is_done {
+            return Err(Error::NotConvertible);
+        }
+        self.count_total(from, false);
+        self.count_total(to, true);
         self.loosen();
-        if is_done { Ok(()) } else { Err(Error::NotConvertible) }
+        Ok(())
     }
 
     /// More may be free of guarantees than before.

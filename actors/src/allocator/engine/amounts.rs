@@ -21,12 +21,29 @@ pub struct ScalarNames {
     excluded: Vec<ResourceName>,
     /// Whether the name at a position is excluded.
     silent: Vec<bool>,
+    /// One more than the positions of the names that every agent has: most questions are about them.
+    common: [u8; COMMON],
+}
+
+/// Processors, memory, disk, GPUs and ports.
+const COMMON: usize = 5;
+
+/// Where a common name stands among them.
+fn common(name: &ResourceName) -> Option<usize> {
+    Some(match name {
+        ResourceName::Cpus => 0,
+        ResourceName::Mem => 1,
+        ResourceName::Disk => 2,
+        ResourceName::Gpus => 3,
+        ResourceName::Ports => 4,
+        ResourceName::Other(_) => return None,
+    })
 }
 
 impl ScalarNames {
     /// No names yet; those in `excluded` never count in shares (Mesos `--fair_sharing_excluded_resource_names`).
     pub fn new(excluded: Vec<ResourceName>) -> Self {
-        Self { names: Vec::new(), excluded, silent: Vec::new() }
+        Self { names: Vec::new(), excluded, silent: Vec::new(), common: [0; COMMON] }
     }
 
     /// The scalars of a bag that count in shares, identities added up, into `amounts`. Cost: entries times known names,
@@ -75,26 +92,46 @@ impl ScalarNames {
 
     /// The position of a name; `None` when there are too many.
     pub(super) fn position(&mut self, name: &ResourceName) -> Option<usize> {
-        let known = self.names.iter().position(|probe| probe == name);
+        let known = self.find(name);
         if known.is_some() || self.names.len() >= SCALAR_NAMES_MAX {
             return known;
         }
         self.names.push(name.clone());
         self.silent.push(self.excluded.contains(name));
+        if let Some(place) = common(name) {
+            self.common[place] = self.names.len() as u8;
+        }
         Some(self.names.len() - 1)
     }
 
     /// The position of a name that was seen before.
     pub(super) fn find(&self, name: &ResourceName) -> Option<usize> {
-        self.names.iter().position(|probe| probe == name)
+        match common(name) {
+            Some(place) => usize::from(self.common[place]).checked_sub(1),
+            None => self.names.iter().position(|probe| probe == name),
+        }
     }
 }
 
 /// Sums of scalars in thousandths, by position of their names. A position beyond the end holds zero.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Amounts {
     near: [u128; NEAR],
+    /// Almost always empty, and then not to be copied or filled: the C library does such nothing by a masked access to no
+    /// address, which costs more than all the rest here together.
     far: Vec<u128>,
+}
+
+impl Clone for Amounts {
+    fn clone(&self) -> Self {
+        Self { near: self.near, far: if self.far.is_empty() { Vec::new() } else { self.far.clone() } }
+    }
+    fn clone_from(&mut self, other: &Self) {
+        self.near = other.near;
+        if !(self.far.is_empty() && other.far.is_empty()) {
+            self.far.clone_from(&other.far);
+        }
+    }
 }
 
 impl Amounts {
@@ -143,18 +180,22 @@ impl Amounts {
 
     /// The resource of the dominant share, and the share divided by a weight in thousandths.
     pub(super) fn dominant(&self, total: &Self, weight: u32) -> Dominant {
-        let mut best = Dominant { at: 0, share: Share::ZERO };
-        let mut part = 0.0;
+        let (mut best, mut most) = (None, 0.0);
         let mut consider = |at: usize, amount: u128, whole: u128| {
-            if amount > 0 && whole > 0 {
-                let own = float(amount) / float(whole);
-                // What is smaller beyond all rounding needs no fraction.
-                if own >= part * (1.0 - ROUNDING) {
-                    let share = Share::new(amount, whole, weight);
-                    if share.cmp(&best.share).is_gt() {
-                        (best, part) = (Dominant { at, share }, own);
-                    }
-                }
+            if amount == 0 || whole == 0 {
+                return;
+            }
+            let part = float(amount) / float(whole);
+            // What differs by more than all rounding needs no fraction.
+            if part < most * (1.0 - ROUNDING) {
+                return;
+            }
+            let is_more = part > most * (1.0 + ROUNDING)
+                || best.is_none_or(|(_, other, of)| {
+                    Share::new(amount, whole, 1000).cmp(&Share::new(other, of, 1000)).is_gt()
+                });
+            if is_more {
+                (best, most) = (Some((at, amount, whole)), part);
             }
         };
         for at in 0..NEAR {
@@ -163,7 +204,10 @@ impl Amounts {
         for (at, (&amount, &whole)) in self.far.iter().zip(&total.far).enumerate() {
             consider(NEAR + at, amount, whole);
         }
-        best
+        best.map_or(Dominant { at: 0, share: Share::ZERO }, |(at, amount, whole)| Dominant {
+            at,
+            share: Share::new(amount, whole, weight),
+        })
     }
 
     /// The amount at a position.
@@ -184,7 +228,9 @@ impl Amounts {
     /// Empties it.
     pub(super) fn clear(&mut self) {
         self.near = [0; NEAR];
-        self.far.fill(0);
+        if !self.far.is_empty() {
+            self.far.fill(0);
+        }
     }
 
     /// Positions that hold something, with what they hold.

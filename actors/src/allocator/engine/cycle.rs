@@ -3,7 +3,7 @@
 use super::Engine;
 use super::agent::Agent;
 use super::bags::has_shared;
-use super::draft::{Drafts, Stage, is_enough};
+use super::draft::{Drafts, Stage, holders, is_enough, is_enough_of, is_enough_unreserved};
 use super::feasible::{lacks_gpus, lacks_region};
 use super::quota::Quotas;
 use super::sorter::{Class, Client};
@@ -104,8 +104,8 @@ impl Engine {
             // Agents lie far apart in memory. Looking at some together before one is decided waits for them once.
             let look = |place: &usize| {
                 let found = &self.agents[*place];
-                let named = found.free.iter().filter(|entry| entry.identity.is_some()).count();
-                named + found.holdings.iter().filter(|(client, _)| client.role.0 == 0).count()
+                let first = found.holdings.first().map_or(0, |(client, _)| client.role.0 as usize);
+                first + usize::from(found.free.is_empty())
             };
             core::hint::black_box(places.iter().map(look).sum::<usize>());
             for &place in &places {
@@ -168,15 +168,31 @@ impl Engine {
             return None;
         }
         let without_shared = agent.has_shared && agent.shared_in == self.rounds;
-        if agent.is_plain && self.particular == 0 && !is_enough(&agent.free, &rules.minimums) {
+        let is_common = self.particular == 0;
+        if agent.is_plain && is_common && !is_enough_of(agent, names, &rules.minimums) {
             return None;
+        }
+        if !agent.filters.is_empty() && filters.is_refused_by_all(&agent.filters, &agent.free, clients.walked) {
+            return self.nobody(place, stage, without_shared);
         }
         let classes: &[Class] = match stage {
             Stage::Promised => &[Class::Promised],
             Stage::Fair if agent.is_plain && quotas.any_closed() => &[Class::Promised, Class::Open],
             Stage::Fair => &Class::ALL,
         };
-        let walked = quotas.walked_in(classes);
+        let counts = |clients: &Clients, at: u32| {
+            clients.is_walked(at)
+                && (classes.len() == Class::ALL.len() || classes.contains(&quotas.top(clients.at(at).top).class))
+        };
+        // Where what is nobody's is too little for an offer, only they can have one to whom the rest is reserved.
+        let holders = match agent.is_plain {
+            true => Vec::new(),
+            false if is_common && !is_enough_unreserved(&agent.free, &rules.minimums) => holders(&agent.free),
+            false => Vec::new(),
+        };
+        let within = holders.iter().flat_map(|holder| roles.clients_within(holder));
+        let within = within.filter(|&at| counts(clients, at)).collect::<Vec<_>>();
+        let walked = if holders.is_empty() { quotas.walked_in(classes) } else { within.len() as u32 };
         let mut blocked = 0;
         if is_first_look && !agent.filters.is_empty() {
             let visit = marks.visit;
@@ -185,15 +201,13 @@ impl Engine {
                 let is_new = *mark != (visit, true);
                 if covers && is_new {
                     *mark = (visit, true);
-                    let counts = classes.len() == Class::ALL.len() || {
-                        let class = quotas.top(clients.at(at).top).class;
-                        classes.contains(&class)
-                    };
-                    blocked += u32::from(clients.is_walked(at) && counts);
+                    blocked += u32::from(holders.is_empty() && counts(clients, at));
                 } else if is_new {
                     *mark = (visit, false);
                 }
             });
+            let is_blocked = |at: &&u32| marks.filtered[**at as usize] == (visit, true);
+            blocked += within.iter().filter(is_blocked).count() as u32;
         }
         let mut chosen = None;
         if blocked < walked {
@@ -202,8 +216,8 @@ impl Engine {
             let mut look = Look { rules, quotas, clients, roles, marks, index, agent, stage, drafts };
             let (mut seen, mut steps) = (0, 0);
             // A sorter that goes round in circles is stopped.
-            let steps_max = 2 * u64::from(walked) + 64;
-            sorter.walk_classes(classes, &mut |client| {
+            let steps_max = 2 * u64::from(look.clients.walked) + 64;
+            let mut visit = |client| {
                 steps += 1;
                 let Some(at) = look.clients.find(client).filter(|&at| look.clients.is_walked(at)) else {
                     return if steps > steps_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
@@ -212,20 +226,36 @@ impl Engine {
                 seen += u32::from(core::mem::replace(&mut look.marks.seen[at as usize], walk) != walk);
                 chosen = look.weigh(at);
                 if chosen.is_some() || steps > steps_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
+            };
+            match holders.as_slice() {
+                [] => sorter.walk_classes(classes, &mut visit),
+                holders => sorter.walk_within(holders, classes, &mut visit),
+            }
             // Nor may a sorter leave out those whom it does not like.
-            if chosen.is_none() && seen < walked {
+            if chosen.is_none() && (seen < walked || !holders.is_empty()) {
                 let walk = look.marks.walk;
-                let places = 0..look.clients.places() as u32;
-                let left = places.filter(|&at| look.clients.is_walked(at) && look.marks.seen[at as usize] != walk);
-                let left = left.collect::<Vec<_>>();
+                let places = match holders.is_empty() {
+                    true => (0..look.clients.places() as u32).filter(|&at| look.clients.is_walked(at)).collect(),
+                    false => within,
+                };
+                let mut left =
+                    places.into_iter().filter(|&at| look.marks.seen[at as usize] != walk).collect::<Vec<_>>();
+                left.sort_unstable();
                 chosen = left.into_iter().find_map(|at| look.weigh(at));
             }
         }
-        if chosen.is_none() && stage == Stage::Fair && !without_shared {
+        match chosen {
+            None => self.nobody(place, stage, without_shared),
+            chosen => chosen,
+        }
+    }
+
+    /// Notes that nobody takes anything of an agent.
+    fn nobody(&mut self, place: usize, stage: Stage, without_shared: bool) -> Option<Choice> {
+        if stage == Stage::Fair && !without_shared {
             self.agents[place].nobody_at = self.interest;
         }
-        chosen
+        None
     }
 }
 

@@ -4,14 +4,14 @@
 use super::agent::Agent;
 use super::amounts::ScalarNames;
 use super::bags::cut;
-use super::feasible::missing;
+use super::feasible::{missing, needs};
 use super::quota::{Quotas, UNBOUNDED};
 use super::tables::Capabilities;
 use super::{Minimums, Rules};
 use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::role::is_within;
-use kaon_kernel::resource::{Resource, ResourceName, Resources};
+use kaon_kernel::resource::{Resource, ResourceName, Resources, Value};
 
 /// The two passes of a round (reference 11.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +40,50 @@ pub(super) fn is_enough(resources: &Resources, minimums: &Minimums) -> bool {
     minimums.is_empty() || minimums.iter().any(reached)
 }
 
+/// As [`is_enough`] of what is free on an agent on which nothing that is free has an identity: by its sums.
+pub(super) fn is_enough_of(agent: &Agent, names: &ScalarNames, minimums: &Minimums) -> bool {
+    let amount = |name: &ResourceName| match names.find(name) {
+        Some(at) => agent.open.of(at),
+        None => u128::from(agent.free.scalar(name).0),
+    };
+    let reached =
+        |set: &Vec<(ResourceName, Quantity)>| set.iter().all(|(name, least)| amount(name) >= u128::from(least.0));
+    minimums.is_empty() || minimums.iter().any(reached)
+}
+
+/// Whether what is reserved to nobody is large enough to be an offer.
+pub(super) fn is_enough_unreserved(free: &Resources, minimums: &Minimums) -> bool {
+    let amount = |name: &ResourceName| {
+        let unreserved = free.iter().filter(|entry| entry.name == *name && entry.reservation_role().is_none());
+        unreserved.fold(0, |sum: u64, entry| match entry.value {
+            Value::Scalar(amount) => sum.saturating_add(amount.0),
+            _ => sum,
+        })
+    };
+    let reached = |set: &Vec<(ResourceName, Quantity)>| set.iter().all(|(name, least)| amount(name) >= least.0);
+    minimums.is_empty() || minimums.iter().any(reached)
+}
+
+/// The roles that some of a bag is reserved to, without those below another of them. Those who may have of it are in these
+/// roles and below them.
+pub(super) fn holders(free: &Resources) -> Vec<&RoleName> {
+    let mut holders: Vec<&RoleName> = Vec::new();
+    for holder in free.iter().filter_map(Resource::reservation_role) {
+        if !holders.iter().any(|other| is_within(holder, other)) {
+            holders.retain(|other| !is_within(other, holder));
+            holders.push(holder);
+        }
+    }
+    holders
+}
+
 /// For whom a draft was made.
 #[derive(Clone, Debug, PartialEq)]
 struct Shape {
-    /// The role, when something free is reserved to it or above it.
-    role: Option<RoleName>,
-    capabilities: Option<Capabilities>,
+    /// The role, when what it may have depends on that: its place among the roles that something free is reserved to.
+    holders: Vec<u32>,
+    /// Of those that something free needs.
+    capabilities: Capabilities,
     /// The top-level role, when its quota cuts the draft.
     top: Option<u32>,
 }
@@ -62,8 +100,15 @@ pub(super) struct Drafts<'a> {
     without_shared: bool,
     is_all_enough: Option<bool>,
     cuts: Option<(u32, bool)>,
-    last: Option<(Shape, Resources, bool)>,
+    /// All roles that something free is reserved to, and what free resources need, once somebody asked.
+    surveyed: Option<(Vec<&'a RoleName>, Capabilities)>,
+    /// For which of these roles the last role was let in.
+    admitted: Option<(RoleName, Vec<u32>)>,
+    made: Vec<(Shape, Resources, bool)>,
 }
+
+/// So many shapes of drafts of one agent are kept; one more begins anew.
+const SHAPES_MAX: usize = 16;
 
 impl<'a> Drafts<'a> {
     pub(super) fn new(
@@ -74,7 +119,19 @@ impl<'a> Drafts<'a> {
         stage: Stage,
         without_shared: bool,
     ) -> Self {
-        Self { rules, quotas, names, agent, stage, without_shared, is_all_enough: None, cuts: None, last: None }
+        Self {
+            rules,
+            quotas,
+            names,
+            agent,
+            stage,
+            without_shared,
+            is_all_enough: None,
+            cuts: None,
+            surveyed: None,
+            admitted: None,
+            made: Vec::new(),
+        }
     }
 
     /// What a framework in `role` would be offered.
@@ -83,39 +140,62 @@ impl<'a> Drafts<'a> {
         let agent = self.agent;
         if agent.is_plain && !is_cut {
             let rules = self.rules;
-            let is_enough = *self.is_all_enough.get_or_insert_with(|| is_enough(&agent.free, &rules.minimums));
+            let is_all_enough = || is_enough_of(agent, self.names, &rules.minimums);
+            let is_enough = *self.is_all_enough.get_or_insert_with(is_all_enough);
             return Draft { offer: &agent.free, is_all: true, is_enough };
         }
-        let shape = Shape {
-            role: (!agent.is_plain && self.is_reserved_to(role)).then(|| role.clone()),
-            capabilities: (!agent.is_plain).then_some(capabilities),
-            top: is_cut.then_some(top),
-        };
-        let last = self.last.take().filter(|(last, ..)| *last == shape);
-        let made = last.unwrap_or_else(|| {
+        let shape = self.shape(role, capabilities, is_cut.then_some(top));
+        let known = self.made.iter().position(|(other, ..)| *other == shape);
+        let at = known.unwrap_or_else(|| {
+            if self.made.len() >= SHAPES_MAX {
+                self.made.clear();
+            }
             let offer = self.make(role, top, is_cut, capabilities);
             let is_enough = is_enough(&offer, &self.rules.minimums);
-            (shape, offer, is_enough)
+            self.made.push((shape, offer, is_enough));
+            self.made.len() - 1
         });
-        let (_, offer, is_enough) = self.last.insert(made);
+        let (_, offer, is_enough) = &self.made[at];
         Draft { offer, is_all: *offer == agent.free, is_enough: *is_enough }
     }
 
-    fn is_reserved_to(&self, role: &RoleName) -> bool {
-        let holders = self.agent.free.iter().filter_map(Resource::reservation_role);
-        holders.into_iter().any(|holder| is_within(role, holder))
+    fn shape(&mut self, role: &RoleName, capabilities: Capabilities, top: Option<u32>) -> Shape {
+        let free = &self.agent.free;
+        let (holders, needed) = self.surveyed.get_or_insert_with(|| {
+            let mut holders: Vec<&RoleName> = Vec::new();
+            let mut needed = Capabilities::default();
+            for entry in free.iter().filter(|entry| entry.identity.is_some()) {
+                let holder = entry.reservation_role();
+                if let Some(holder) = holder.filter(|holder| !holders.contains(holder)) {
+                    holders.push(holder);
+                }
+                needed = needed.with(needs(entry));
+            }
+            (holders, needed)
+        });
+        let is_known = self.admitted.as_ref().is_some_and(|(last, _)| last == role);
+        if !is_known {
+            let admitted = holders.iter().enumerate().filter(|(_, holder)| is_within(role, holder));
+            self.admitted = Some((role.clone(), admitted.map(|(at, _)| at as u32).collect()));
+        }
+        let holders = self.admitted.as_ref().map_or_else(Vec::new, |(_, admitted)| admitted.clone());
+        Shape { holders, capabilities: capabilities.and(*needed), top }
     }
 
     fn make(&self, role: &RoleName, top: u32, is_cut: bool, capabilities: Capabilities) -> Resources {
         let free = &self.agent.free;
         let offer = match self.agent.is_plain {
             true => free.clone(),
-            false => free.filter(|entry| {
-                let is_out = self.without_shared && entry.identity.as_ref().is_some_and(|own| own.shared);
-                !is_out
-                    && missing(entry, capabilities).is_none()
-                    && entry.reservation_role().is_none_or(|holder| is_within(role, holder))
-            }),
+            false => {
+                let is_in = |entry: &Resource| {
+                    let is_out = self.without_shared && entry.identity.as_ref().is_some_and(|own| own.shared);
+                    !is_out
+                        && missing(entry, capabilities).is_none()
+                        && entry.reservation_role().is_none_or(|holder| is_within(role, holder))
+                };
+                // The whole bag is passed on without a copy.
+                if free.iter().all(is_in) { free.clone() } else { free.filter(is_in) }
+            }
         };
         if !is_cut {
             return offer;

@@ -233,16 +233,26 @@ pub(super) fn lacks_region(agent: &Agent, capabilities: Capabilities) -> bool {
     agent.is_remote && !capabilities.has(Capability::RegionAware)
 }
 
-/// The capability that a framework lacks for an entry (reference 3.2).
+/// The capabilities that a framework needs for an entry (reference 3.2).
+fn needed(entry: &Resource) -> impl Iterator<Item = Capability> {
+    let needs = entry.identity.as_ref().map(|identity| {
+        [
+            (identity.revocable, Capability::RevocableResources),
+            (identity.shared, Capability::SharedResources),
+            (identity.reservations.len() > 1, Capability::ReservationRefinement),
+        ]
+    });
+    needs.into_iter().flatten().filter(|(needed, _)| *needed).map(|(_, capability)| capability)
+}
+
+/// The same as a set.
+pub(super) fn needs(entry: &Resource) -> Capabilities {
+    needed(entry).fold(Capabilities::default(), |needs, capability| needs.with([&capability].into_iter().collect()))
+}
+
+/// The capability that a framework lacks for an entry.
 pub(super) fn missing(entry: &Resource, capabilities: Capabilities) -> Option<Capability> {
-    let identity = entry.identity.as_ref()?;
-    let needs = [
-        (identity.revocable, Capability::RevocableResources),
-        (identity.shared, Capability::SharedResources),
-        (identity.reservations.len() > 1, Capability::ReservationRefinement),
-    ];
-    let needed = needs.into_iter().filter(|(needed, _)| *needed).map(|(_, capability)| capability);
-    needed.into_iter().find(|&capability| !capabilities.has(capability))
+    needed(entry).find(|&capability| !capabilities.has(capability))
 }
 
 /// Every reason of the offer chain against a prospect in one of the two stages.

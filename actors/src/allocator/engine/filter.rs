@@ -119,6 +119,8 @@ struct OwnerEntry {
     framework: FrameworkIndex,
     filters: u32,
     is_given_up: bool,
+    /// Whether the client wants nothing now.
+    is_resting: bool,
 }
 
 /// What is known of all filters together.
@@ -132,12 +134,28 @@ pub(super) struct Filters {
     queue: BTreeMap<u64, Vec<AgentIndex>>,
     queued: usize,
     shed: u64,
+    /// Owners that are resting.
+    resting: u32,
+    /// Filters of owners given up that are not swept up yet.
+    left: u64,
 }
 
 impl Filters {
     /// A new owner for a client's filters.
-    pub(super) fn own(&mut self, client: u32, framework: FrameworkIndex) -> Option<Owner> {
-        let entry = OwnerEntry { client, framework, filters: 0, is_given_up: false };
+    pub(super) fn own(&mut self, client: u32, framework: FrameworkIndex, is_resting: bool) -> Option<Owner> {
+        let entry = OwnerEntry { client, framework, filters: 0, is_given_up: false, is_resting: false };
+        let owner = self.enter(entry)?;
+        self.rest(owner, is_resting);
+        Some(owner)
+    }
+
+    /// Notes whether the client of an owner wants something now.
+    pub(super) fn rest(&mut self, owner: Owner, is_resting: bool) {
+        let was = core::mem::replace(&mut self.owners[owner.0 as usize].is_resting, is_resting);
+        self.resting = self.resting + u32::from(is_resting) - u32::from(was);
+    }
+
+    fn enter(&mut self, entry: OwnerEntry) -> Option<Owner> {
         if let Some(at) = self.vacant.pop() {
             self.owners[at as usize] = entry;
             return Some(Owner(at));
@@ -151,9 +169,11 @@ impl Filters {
 
     /// Drops all filters of an owner. They are swept up when somebody passes by.
     pub(super) fn give_up(&mut self, owner: Owner) {
+        self.rest(owner, false);
         let entry = &mut self.owners[owner.0 as usize];
         entry.is_given_up = true;
         let (framework, filters) = (entry.framework, entry.filters);
+        self.left += u64::from(filters);
         if filters == 0 {
             self.vacant.push(owner.0);
         }
@@ -280,6 +300,14 @@ impl Filters {
         on.queued = u64::MAX;
     }
 
+    /// Whether so many clients as want something now, all of them, have refused what is free on an agent, as far as a look at
+    /// each group tells: it counts a group, nobody in it, which is no answer while there are filters of no account.
+    pub(super) fn is_refused_by_all(&self, on: &AgentFilters, free: &Resources, wanting: u32) -> bool {
+        self.resting == 0
+            && self.left == 0
+            && on.groups.iter().any(|group| group.entries.len() >= wanting as usize && covers(&group.refused, free))
+    }
+
     /// Calls for each filter on an agent with its client, and whether it covers all that is free there.
     pub(super) fn on(&self, on: &AgentFilters, free: &Resources, mut with: impl FnMut(u32, bool)) {
         for group in &on.groups {
@@ -331,8 +359,10 @@ impl Filters {
         entry.filters -= 1;
         let framework = entry.framework;
         if !entry.is_given_up {
-            self.count_less(framework, 1);
-        } else if entry.filters == 0 {
+            return self.count_less(framework, 1);
+        }
+        self.left -= 1;
+        if entry.filters == 0 {
             self.vacant.push(owner.0);
         }
     }

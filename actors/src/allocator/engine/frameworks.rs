@@ -116,6 +116,7 @@ impl Engine {
         }
         let client = Client { framework, role: index };
         let at = self.clients.insert(client, top, known.capabilities);
+        self.roles.join(index, at);
         known.memberships.insert(index, at);
         self.sorter.add_framework(client, &known.id);
         at
@@ -130,6 +131,9 @@ impl Engine {
         let is_walked = known.is_known && known.active && wants;
         let (subscribed, holdings) = (member.is_subscribed, member.holdings);
         if self.clients.walk(at, is_walked) {
+            if let Some(owner) = self.clients.at(at).owner {
+                self.filters.rest(owner, !is_walked);
+            }
             self.quotas.walked(top, is_walked);
             self.sorter.set_active(client, is_walked);
         }
@@ -143,7 +147,7 @@ impl Engine {
         self.drop_filters(at);
         self.clients.remove(at);
         self.sorter.remove_framework(client);
-        if self.roles.release(client.role) {
+        if self.roles.leave(client.role, at) {
             self.sorter.remove_role(client.role);
             self.quotas.remove_role(top);
         }

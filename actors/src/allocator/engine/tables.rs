@@ -9,6 +9,7 @@ use kaon_kernel::agent::{Attribute, Domain};
 use kaon_kernel::framework::Capability;
 use kaon_kernel::id::{AgentId, FrameworkId, RoleName};
 use kaon_kernel::table::Table;
+use std::collections::BTreeMap;
 
 pub use super::agent::Agent;
 
@@ -53,6 +54,16 @@ impl Capabilities {
     /// Whether it has one.
     pub fn has(self, capability: Capability) -> bool {
         self.0 & (1 << capability as u16) != 0
+    }
+
+    /// What one or the other has.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What both have.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 }
 
@@ -158,7 +169,7 @@ impl Clients {
         was != is_walked
     }
 
-    /// Whether a client is in the walk: subscribed, not suppressed, and its framework is there and connected.
+    /// Whether the client at a place is in the walk: subscribed, not suppressed, and its framework is there and connected.
     pub(super) fn is_walked(&self, at: u32) -> bool {
         self.is_walked[at as usize]
     }
@@ -194,11 +205,14 @@ impl Clients {
     }
 }
 
-/// The names of roles in use. An index is given again once the last user of its name has let go.
+/// The names of roles in use, with the places of who is in them. An index is given again once the last client of its role
+/// is gone.
 #[derive(Debug, Default)]
 pub(super) struct Roles {
     by_name: Table<RoleName, RoleIndex>,
-    entries: Vec<Option<(RoleName, u32)>>,
+    /// By path, for all that lies below one.
+    in_order: BTreeMap<RoleName, RoleIndex>,
+    entries: Vec<Option<(RoleName, Vec<u32>)>>,
     vacant: Vec<RoleIndex>,
 }
 
@@ -213,32 +227,49 @@ impl Roles {
         &entry.unwrap_or_else(|| panic!("{role:?} is not in use")).0
     }
 
-    /// One user more; true when it is the first.
+    /// The places of the clients in a role and in those below it. Cost: what it answers, and the logarithm of the roles.
+    pub(super) fn clients_within(&self, role: &RoleName) -> impl Iterator<Item = u32> {
+        // What lies below a path begins with it and a slash; what follows the slash in the alphabet is the zero.
+        let bound = |end: &str| RoleName::trusted([role.as_str(), end].concat());
+        let below = self.in_order.range(bound("/")..bound("0")).map(|(_, index)| *index);
+        let indexes = self.find(role).into_iter().chain(below);
+        indexes.flat_map(|index| self.entries[index.0 as usize].iter().flat_map(|(_, places)| places.iter().copied()))
+    }
+
+    /// The index of a role in which a client is going to be; true when nobody was.
     pub(super) fn acquire(&mut self, name: &RoleName) -> (RoleIndex, bool) {
         if let Some(&role) = self.by_name.get(name) {
-            if let Some((_, users)) = &mut self.entries[role.0 as usize] {
-                *users += 1;
-            }
             return (role, false);
         }
         let role = self.vacant.pop().unwrap_or_else(|| {
             self.entries.push(None);
             RoleIndex(self.entries.len() as u32 - 1)
         });
-        self.entries[role.0 as usize] = Some((name.clone(), 1));
+        self.entries[role.0 as usize] = Some((name.clone(), Vec::new()));
         self.by_name.insert(name.clone(), role);
+        self.in_order.insert(name.clone(), role);
         (role, true)
     }
 
-    /// One user less; true when it was the last.
-    pub(super) fn release(&mut self, role: RoleIndex) -> bool {
+    /// The client at a place is in a role that was acquired for it.
+    pub(super) fn join(&mut self, role: RoleIndex, at: u32) {
+        if let Some((_, places)) = &mut self.entries[role.0 as usize] {
+            places.push(at);
+        }
+    }
+
+    /// The client at a place has left a role; true when it was the last.
+    pub(super) fn leave(&mut self, role: RoleIndex, at: u32) -> bool {
         let entry = &mut self.entries[role.0 as usize];
-        let Some((name, users)) = entry else { return false };
-        *users -= 1;
-        if *users > 0 {
+        let Some((name, places)) = entry else { return false };
+        if let Some(place) = places.iter().position(|other| *other == at) {
+            places.swap_remove(place);
+        }
+        if !places.is_empty() {
             return false;
         }
         self.by_name.swap_remove(name);
+        self.in_order.remove(name);
         *entry = None;
         self.vacant.push(role);
         true

@@ -9,14 +9,14 @@
 
 use super::super::amounts::Amounts;
 use super::ring::{Ring, Tally, Who};
-use super::tree::{Member, Node, Own, client, name, place, relabel};
+use super::tree::{Member, Node, Own, ROOT, name, place, relabel};
+use super::walk::Walk;
 use super::{Class, Client, RoleIndex, Sorter};
 use core::ops::ControlFlow;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::id::{FrameworkId, RoleName};
 use kaon_kernel::table::Table;
 
-const ROOT: u32 = 0;
 const WEIGHT_DEFAULT: u32 = 1000;
 
 /// How siblings are ordered.
@@ -52,8 +52,8 @@ pub struct Hierarchy {
     total_version: u64,
     /// For lots.
     chance: Chance,
-    /// Who should change its list, by the node of its ring; scratch of walks.
-    moves: Vec<(u32, u32)>,
+    /// Who may belong elsewhere in its ring by now.
+    restless: Vec<u32>,
 }
 
 impl Default for Hierarchy {
@@ -80,7 +80,7 @@ impl Hierarchy {
             total: Amounts::new(),
             total_version: 0,
             chance: Chance::new(0),
-            moves: Vec::new(),
+            restless: Vec::new(),
         };
         sorter.clear();
         sorter
@@ -96,8 +96,9 @@ impl Hierarchy {
         self.members.clear();
         self.weights.clear();
         self.classes.clear();
+        self.restless.clear();
         self.total = Amounts::new();
-        let tally = self.tally(Tally::new(Who::Node(ROOT), WEIGHT_DEFAULT));
+        let tally = self.tally(Tally::new(Who::Node(ROOT), ROOT, WEIGHT_DEFAULT));
         self.nodes.push(Node::new(RoleName::trusted(""), ROOT, tally));
     }
 
@@ -137,7 +138,7 @@ impl Hierarchy {
         };
         let weight = self.weights.get(path).copied().unwrap_or(WEIGHT_DEFAULT);
         let at = self.vacant.pop().unwrap_or(self.nodes.len() as u32);
-        let mut tally = Tally::new(Who::Node(at), weight);
+        let mut tally = Tally::new(Who::Node(at), parent, weight);
         if parent == ROOT {
             tally.class = self.classes.get(path).copied().unwrap_or_default();
         }
@@ -167,7 +168,7 @@ impl Hierarchy {
         if place(&mut found.siblings, among, tally, tallies).is_none() {
             // Whoever stands in the ring stands there by its old label.
             let standing = found.siblings.iter().copied().filter(|&at| at != tally);
-            let standing = standing.filter(|&at| found.ring.remove(at, &mut tallies[at as usize])).collect::<Vec<_>>();
+            let standing = standing.filter(|&at| found.ring.remove(&mut tallies[at as usize])).collect::<Vec<_>>();
             relabel(&found.siblings, tallies);
             standing.iter().for_each(|&at| found.ring.insert(at, &mut tallies[at as usize], total));
         }
@@ -205,7 +206,7 @@ impl Hierarchy {
         let Self { nodes, tallies, total, .. } = self;
         let &Node { parent, tally, .. } = &nodes[at as usize];
         let (ring, tally, at) = (&mut nodes[parent as usize].ring, &mut tallies[tally as usize], tally);
-        let stood = ring.remove(at, tally);
+        let stood = ring.remove(tally);
         change(tally);
         if stood {
             ring.insert(at, tally, total);
@@ -219,99 +220,68 @@ impl Hierarchy {
         let Some(own) = &found.own else { return };
         let (leaf, competes) = (own.leaf, own.active > 0 && found.has_children());
         let tally = &mut tallies[leaf as usize];
-        if competes && tally.list.is_none() {
+        if competes && !tally.stands() {
             found.ring.insert(leaf, tally, total);
         } else if !competes {
-            found.ring.remove(leaf, tally);
+            found.ring.remove(tally);
         }
     }
 
     /// Books a change of what a client holds: in its role, and in every node above.
     fn change(&mut self, client: Client, book: impl Fn(&mut Amounts, &mut u64)) {
         let &Member { node, tally, .. } = self.member(client);
-        let Self { nodes, tallies, total, .. } = self;
+        let Self { nodes, tallies, restless, .. } = self;
+        let mut book = |at: u32, ring: &mut Ring| {
+            let tally = &mut tallies[at as usize];
+            book(&mut tally.amounts, &mut tally.count);
+            if tally.stands() {
+                ring.unsettle();
+            }
+            if tally.unsettle() {
+                restless.push(at);
+            }
+        };
         let found = &mut nodes[node as usize];
         let Some(own) = &mut found.own else { panic!("{client:?} is in a role without frameworks") };
-        let stood = own.ring.remove(tally, &mut tallies[tally as usize]);
-        let leaf_stood = found.ring.remove(own.leaf, &mut tallies[own.leaf as usize]);
-        for at in [tally, own.leaf] {
-            let Tally { amounts, count, .. } = &mut tallies[at as usize];
-            book(amounts, count);
-        }
-        if leaf_stood {
-            found.ring.insert(own.leaf, &mut tallies[own.leaf as usize], total);
-        }
+        book(tally, &mut own.ring);
         // The total of the role's frameworks is what their role holds; it has just changed.
         own.ring.unsettle();
-        if stood {
-            let whole = core::mem::take(&mut tallies[own.leaf as usize].amounts);
-            own.ring.insert(tally, &mut tallies[tally as usize], &whole);
-            tallies[own.leaf as usize].amounts = whole;
-        }
+        book(own.leaf, &mut found.ring);
         let mut current = node;
         while current != ROOT {
             let &Node { parent, tally, .. } = &nodes[current as usize];
-            let (ring, entry) = (&mut nodes[parent as usize].ring, &mut tallies[tally as usize]);
-            let stood = ring.remove(tally, entry);
-            book(&mut entry.amounts, &mut entry.count);
-            if stood {
-                ring.insert(tally, entry, total);
-            }
+            book(tally, &mut nodes[parent as usize].ring);
             current = parent;
         }
     }
-}
 
-/// One walk through the tree.
-struct Walk<'a> {
-    nodes: &'a mut [Node],
-    tallies: &'a [Tally],
-    total: (&'a Amounts, u64),
-    roles_by: Order,
-    frameworks_by: Order,
-    chance: &'a mut Chance,
-    /// Who should change its list, with the node of its ring.
-    moves: &'a mut Vec<(u32, u32)>,
-}
-
-impl Walk<'_> {
-    /// Walks a node. Recursion is bounded by the components of a path.
-    fn descend(
-        &mut self,
-        at: u32,
-        classes: &[Class],
-        visit: &mut dyn FnMut(Client) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        if at != ROOT && !self.nodes[at as usize].has_children() {
-            return self.visit_own(at, visit);
-        }
-        let mut ring = core::mem::take(&mut self.nodes[at as usize].ring);
-        let (tallies, total, by, mut moves) = (self.tallies, self.total, self.roles_by, Vec::new());
-        let lots = Chance::new(if by == Order::Random { self.chance.bits() } else { 0 });
-        let mut go = |next: u32| match tallies[next as usize].who {
-            Who::Node(child) => self.descend(child, &Class::ALL, visit),
-            Who::Leaf(_) | Who::Member(_) => self.visit_own(at, visit),
-        };
-        let flow = match by {
-            Order::Drf => ring.walk(tallies, total, classes, &mut moves, &mut go),
-            Order::Random => ring.draw(tallies, classes, lots, &mut go),
-        };
-        self.nodes[at as usize].ring = ring;
-        self.moves.extend(moves.into_iter().map(|tally| (at, tally)));
-        flow
+    /// Goes for a walk, after everybody was put where he belongs.
+    fn stroll(&mut self, go: impl FnOnce(&mut Walk<'_>) -> ControlFlow<()>) {
+        self.settle();
+        let mut moves = core::mem::take(&mut self.restless);
+        let Self { nodes, tallies, chance, .. } = self;
+        let total = (&self.total, self.total_version);
+        let (roles_by, frameworks_by) = (self.roles_by, self.frameworks_by);
+        let _ = go(&mut Walk { nodes, tallies, total, roles_by, frameworks_by, chance, moves: &mut moves });
+        moves.retain(|&at| self.tallies[at as usize].unsettle());
+        self.restless = moves;
     }
 
-    fn visit_own(&mut self, at: u32, visit: &mut dyn FnMut(Client) -> ControlFlow<()>) -> ControlFlow<()> {
-        let Some(own) = &mut self.nodes[at as usize].own else { return ControlFlow::Continue(()) };
-        let (tallies, mut moves) = (self.tallies, Vec::new());
-        let total = &tallies[own.leaf as usize].amounts;
-        let mut go = |next: u32| client(&tallies[next as usize]).map_or(ControlFlow::Continue(()), &mut *visit);
-        let flow = match self.frameworks_by {
-            Order::Drf => own.ring.walk(tallies, (total, 0), &Class::ALL, &mut moves, &mut go),
-            Order::Random => own.ring.draw(tallies, &Class::ALL, Chance::new(self.chance.bits()), &mut go),
-        };
-        self.moves.extend(moves.into_iter().map(|tally| (at, tally)));
-        flow
+    /// Puts all who are restless where they belong.
+    fn settle(&mut self) {
+        let Self { nodes, tallies, total, restless, .. } = self;
+        for at in restless.drain(..) {
+            let Tally { who, node, .. } = tallies[at as usize];
+            let found = &mut nodes[node as usize];
+            match (who, &mut found.own) {
+                (Who::Member(_), Some(own)) => {
+                    let whole = core::mem::take(&mut tallies[own.leaf as usize].amounts);
+                    own.ring.settle(at, &mut tallies[at as usize], &whole);
+                    tallies[own.leaf as usize].amounts = whole;
+                }
+                _ => found.ring.settle(at, &mut tallies[at as usize], total),
+            }
+        }
     }
 }
 
@@ -327,7 +297,7 @@ impl Sorter for Hierarchy {
     fn add_role(&mut self, role: RoleIndex, path: &RoleName) {
         let at = self.grow(path);
         assert!(self.nodes[at as usize].own.is_none(), "role {path} is added twice");
-        let leaf = self.tally(Tally::new(Who::Leaf(at), WEIGHT_DEFAULT));
+        let leaf = self.tally(Tally::new(Who::Leaf(at), at, WEIGHT_DEFAULT));
         let own = Own { leaf, members: Vec::new(), ring: Ring::default(), active: 0 };
         let had_children = self.nodes[at as usize].has_children();
         self.nodes[at as usize].own = Some(own);
@@ -344,7 +314,7 @@ impl Sorter for Hierarchy {
         let Some(own) = self.nodes[at as usize].own.take() else { panic!("{role:?} has no frameworks") };
         assert!(own.members.is_empty(), "{role:?} is removed with frameworks in it");
         let node = &mut self.nodes[at as usize];
-        node.ring.remove(own.leaf, &mut self.tallies[own.leaf as usize]);
+        node.ring.remove(&mut self.tallies[own.leaf as usize]);
         node.siblings.retain(|&other| other != own.leaf);
         self.vacant_tallies.push(own.leaf);
         self.roles[role.0 as usize] = None;
@@ -354,10 +324,10 @@ impl Sorter for Hierarchy {
     fn add_framework(&mut self, client: Client, id: &FrameworkId) {
         let node = self.in_use(client.role);
         let known = self.members.get(&client).map(|member| member.tally);
-        let tally = known.unwrap_or_else(|| self.tally(Tally::new(Who::Member(client), WEIGHT_DEFAULT)));
+        let tally = known.unwrap_or_else(|| self.tally(Tally::new(Who::Member(client), node, WEIGHT_DEFAULT)));
         let Self { nodes, tallies, members, .. } = self;
         let Some(own) = &mut nodes[node as usize].own else { panic!("{client:?} is in a role without frameworks") };
-        let stood = own.ring.remove(tally, &mut tallies[tally as usize]);
+        let stood = own.ring.remove(&mut tallies[tally as usize]);
         if known.is_some() {
             own.members.retain(|&other| other != tally);
         }
@@ -372,7 +342,7 @@ impl Sorter for Hierarchy {
         let whole = core::mem::take(&mut tallies[own.leaf as usize].amounts);
         if place(&mut own.members, among, tally, tallies).is_none() {
             let standing = own.members.iter().copied();
-            let standing = standing.filter(|&at| own.ring.remove(at, &mut tallies[at as usize])).collect::<Vec<_>>();
+            let standing = standing.filter(|&at| own.ring.remove(&mut tallies[at as usize])).collect::<Vec<_>>();
             relabel(&own.members, tallies);
             standing.iter().for_each(|&at| own.ring.insert(at, &mut tallies[at as usize], &whole));
         }
@@ -408,7 +378,7 @@ impl Sorter for Hierarchy {
             match active {
                 true => own.ring.insert(tally, &mut tallies[tally as usize], &whole),
                 false => {
-                    own.ring.remove(tally, &mut tallies[tally as usize]);
+                    own.ring.remove(&mut tallies[tally as usize]);
                 }
             }
             tallies[own.leaf as usize].amounts = whole;
@@ -423,8 +393,8 @@ impl Sorter for Hierarchy {
             let &Node { parent, tally, active: count, .. } = &nodes[current as usize];
             let (ring, entry) = (&mut nodes[parent as usize].ring, &mut tallies[tally as usize]);
             if count == 0 {
-                ring.remove(tally, entry);
-            } else if entry.list.is_none() {
+                ring.remove(entry);
+            } else if !entry.stands() {
                 ring.insert(tally, entry, total);
             }
             current = parent;
@@ -448,10 +418,8 @@ impl Sorter for Hierarchy {
     }
 
     fn set_total(&mut self, total: &Amounts) {
-        if self.total != *total {
-            self.total.clone_from(total);
-            self.total_version += 1;
-        }
+        self.total.clone_from(total);
+        self.total_version += 1;
     }
 
     fn walk(&mut self, visit: &mut dyn FnMut(Client) -> ControlFlow<()>) {
@@ -494,22 +462,30 @@ impl Sorter for Hierarchy {
         if self.nodes[ROOT as usize].active == 0 {
             return;
         }
-        let Self { nodes, tallies, roles_by, frameworks_by, chance, moves, .. } = self;
-        let total = (&self.total, self.total_version);
-        let (roles_by, frameworks_by) = (*roles_by, *frameworks_by);
-        let mut walk = Walk { nodes, tallies, total, roles_by, frameworks_by, chance, moves };
-        let _ = walk.descend(ROOT, classes, visit);
-        while let Some((node, at)) = self.moves.pop() {
-            let Self { nodes, tallies, total, .. } = &mut *self;
-            let found = &mut nodes[node as usize];
-            match (tallies[at as usize].who, &mut found.own) {
-                (Who::Member(_), Some(own)) => {
-                    let whole = core::mem::take(&mut tallies[own.leaf as usize].amounts);
-                    own.ring.relist(at, &mut tallies[at as usize], &whole);
-                    tallies[own.leaf as usize].amounts = whole;
-                }
-                _ => found.ring.relist(at, &mut tallies[at as usize], total),
+        self.stroll(|walk| walk.descend(ROOT, classes, visit));
+    }
+
+    fn walk_within(
+        &mut self,
+        roles: &[&RoleName],
+        classes: &[Class],
+        visit: &mut dyn FnMut(Client) -> ControlFlow<()>,
+    ) {
+        if (self.roles_by, self.frameworks_by) != (Order::Drf, Order::Drf) {
+            return self.walk_classes(classes, visit);
+        }
+        let asked = roles.iter().filter_map(|role| self.paths.get(*role).copied()).collect::<Vec<_>>();
+        let mut way = Vec::new();
+        for &node in &asked {
+            let mut at = node;
+            while at != ROOT {
+                let parent = self.nodes[at as usize].parent;
+                way.push((parent, at));
+                at = parent;
             }
         }
+        way.sort_unstable();
+        way.dedup();
+        self.stroll(|walk| walk.descend_along(ROOT, &way, &asked, classes, visit));
     }
 }

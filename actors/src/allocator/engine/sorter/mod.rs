@@ -7,6 +7,7 @@
 mod hierarchy;
 mod ring;
 mod tree;
+mod walk;
 
 pub use hierarchy::{Drf, Hierarchy, Order};
 
@@ -90,5 +91,15 @@ pub trait Sorter: Send {
     /// As [`Sorter::walk`], where clients of top-level roles of other classes need not be visited.
     fn walk_classes(&mut self, _classes: &[Class], visit: &mut dyn FnMut(Client) -> ControlFlow<()>) {
         self.walk(visit);
+    }
+    /// As [`Sorter::walk_classes`], where only clients of these roles and of those below them need to be visited. None of
+    /// the roles lies below another.
+    fn walk_within(
+        &mut self,
+        _roles: &[&RoleName],
+        classes: &[Class],
+        visit: &mut dyn FnMut(Client) -> ControlFlow<()>,
+    ) {
+        self.walk_classes(classes, visit);
     }
 }

@@ -6,14 +6,16 @@
 //! change of the total disturbs. What stands at the head of a list bounds the shares of all behind it from below; a walk
 //! merges the lists by these bounds and puts aside for a moment whose share turns out larger, since another resource has
 //! become the dominant one. It then moves to the list of that one.
+//!
+//! Nor is anybody moved when what it holds changes: it is noted as restless, and stands where it stood until somebody
+//! walks. Ten thousand returns in one breath then cost a move for each competitor, not for each return.
 
-use super::super::amounts::{Amounts, Share};
+use super::super::amounts::{Amounts, Dominant, Share};
 use super::{Class, Client};
 use core::ops::ControlFlow;
 use kaon_kernel::chance::Chance;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::collections::btree_set;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeSet, BinaryHeap, btree_set};
 
 /// Who a competitor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +40,36 @@ pub(super) struct Tally {
     /// In thousandths.
     pub(super) weight: u32,
     pub(super) class: Class,
-    /// The list it stands in, when it stands in one.
-    pub(super) list: Option<u16>,
+    /// The node in whose ring it competes.
+    pub(super) node: u32,
+    /// Where it stands, when it stands in its ring.
+    place: Option<Place>,
+    /// Whether it is noted as one whose place may be another by now.
+    is_restless: bool,
+}
+
+/// Where a competitor stands: by what it held when it was put there.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    class: Class,
+    list: u16,
+    key: Key,
 }
 
 impl Tally {
-    pub(super) fn new(who: Who, weight: u32) -> Self {
-        Self { who, amounts: Amounts::new(), count: 0, rank: 0, weight, class: Class::Open, list: None }
+    pub(super) fn new(who: Who, node: u32, weight: u32) -> Self {
+        let (amounts, class) = (Amounts::new(), Class::Open);
+        Self { who, amounts, count: 0, rank: 0, weight, class, node, place: None, is_restless: false }
+    }
+
+    /// Whether it stands in its ring.
+    pub(super) fn stands(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Notes that its place may be another by now. Whether it was not noted before.
+    pub(super) fn unsettle(&mut self) -> bool {
+        self.stands() && !core::mem::replace(&mut self.is_restless, true)
     }
 
     fn key(&self, at: u32, list: u16) -> Key {
@@ -94,39 +119,39 @@ pub(super) struct Ring {
     ordered_at: Option<u64>,
 }
 
-/// So many competitors change their list after one walk.
-const MOVES_MAX: usize = 64;
-
 impl Ring {
     /// Takes a competitor in, where it belongs by `total`.
     pub(super) fn insert(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
         let list = tally.amounts.dominant(total, tally.weight).at as u16;
-        tally.list = Some(list);
-        let lists = &mut self.lists[tally.class as usize];
+        let place = Place { class: tally.class, list, key: tally.key(at, list) };
+        tally.place = Some(place);
+        let lists = &mut self.lists[place.class as usize];
         if lists.len() <= usize::from(list) {
             lists.resize_with(usize::from(list) + 1, BTreeSet::new);
         }
-        lists[usize::from(list)].insert(tally.key(at, list));
+        lists[usize::from(list)].insert(place.key);
         self.ordered_at = None;
     }
 
     /// Takes a competitor out, if it is in.
-    pub(super) fn remove(&mut self, at: u32, tally: &mut Tally) -> bool {
-        let Some(list) = tally.list.take() else { return false };
-        let was_there = self.lists[tally.class as usize][usize::from(list)].remove(&tally.key(at, list));
+    pub(super) fn remove(&mut self, tally: &mut Tally) -> bool {
+        let Some(Place { class, list, key }) = tally.place.take() else { return false };
+        let was_there = self.lists[class as usize][usize::from(list)].remove(&key);
         assert!(was_there, "{tally:?} is not in the list that should hold it");
         self.ordered_at = None;
         true
     }
 
-    /// Puts a competitor in the list where it belongs now.
-    pub(super) fn relist(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
-        if self.remove(at, tally) {
+    /// Puts a restless competitor where it belongs now. An order that stood through what made it restless stands on.
+    pub(super) fn settle(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
+        let ordered_at = self.ordered_at;
+        if core::mem::take(&mut tally.is_restless) && self.remove(tally) {
             self.insert(at, tally, total);
         }
+        self.ordered_at = ordered_at;
     }
 
-    /// The total has changed without another version.
+    /// Who competes holds something else now, or the total has changed without another version.
     pub(super) fn unsettle(&mut self) {
         self.ordered_at = None;
     }
@@ -136,7 +161,8 @@ impl Ring {
         lists.filter(|(_, list)| !list.is_empty())
     }
 
-    /// Visits those of some classes in order. Who should change its list afterwards is noted in `moves`.
+    /// Visits those of some classes in order; all of them stand where they belong. Who should change its list afterwards,
+    /// since the total has changed, is noted in `moves`.
     pub(super) fn walk(
         &mut self,
         tallies: &[Tally],
@@ -241,22 +267,41 @@ struct Cursor<'a> {
     bound: Share,
 }
 
+/// One whose share is larger than its list says. The greatest is the first in order.
+struct Aside(Share, Key);
+
+impl Ord for Aside {
+    fn cmp(&self, other: &Self) -> Ordering {
+        order(&(other.0, other.1), &(self.0, self.1))
+    }
+}
+impl PartialOrd for Aside {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Aside {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Aside {}
+
 /// The lists of a ring, merged into one order.
 struct Merge<'a> {
     cursors: Vec<Cursor<'a>>,
-    /// Those whose share is larger than their list says, in descending order.
-    aside: Vec<(Share, Key)>,
+    aside: BinaryHeap<Aside>,
     tallies: &'a [Tally],
     total: &'a Amounts,
 }
 
 impl<'a> Merge<'a> {
     fn new(lists: impl Iterator<Item = (usize, &'a BTreeSet<Key>)>, tallies: &'a [Tally], total: &'a Amounts) -> Self {
-        let mut merge = Self { cursors: Vec::new(), aside: Vec::new(), tallies, total };
+        let mut merge = Self { cursors: Vec::new(), aside: BinaryHeap::new(), tallies, total };
         for (list, keys) in lists {
             // Of what there is nothing nobody has a part, so such a list says nothing about the order.
             if total.of(list) == 0 && keys.last().is_some_and(|last| last.amount > 0) {
-                let exact = keys.iter().map(|key| (merge.exact(key), *key)).collect::<Vec<_>>();
+                let exact = keys.iter().map(|key| Aside(merge.exact(key), *key)).collect::<Vec<_>>();
                 merge.aside.extend(exact);
                 continue;
             }
@@ -265,7 +310,6 @@ impl<'a> Merge<'a> {
                 merge.cursors.push(Cursor { keys, list, head, bound: merge.bound(list, &head) });
             }
         }
-        merge.aside.sort_unstable_by(|one, two| order(two, one));
         merge
     }
 
@@ -289,14 +333,14 @@ impl<'a> Merge<'a> {
                     best = Some(place);
                 }
             }
-            let waiting = self.aside.last();
-            let Some(best) = best else { return self.aside.pop().map(|(_, key)| key.at) };
+            let waiting = self.aside.peek();
+            let Some(best) = best else { return self.aside.pop().map(|Aside(_, key)| key.at) };
             let (head, bound, list) = {
                 let cursor = &self.cursors[best];
                 (cursor.head, cursor.bound, cursor.list)
             };
-            if waiting.is_some_and(|waiting| order(waiting, &(bound, head)).is_lt()) {
-                return self.aside.pop().map(|(_, key)| key.at);
+            if waiting.is_some_and(|Aside(share, key)| order(&(*share, *key), &(bound, head)).is_lt()) {
+                return self.aside.pop().map(|Aside(_, key)| key.at);
             }
             match self.cursors[best].keys.next() {
                 Some(&next) => {
@@ -312,13 +356,19 @@ impl<'a> Merge<'a> {
             if share.cmp(&bound).is_eq() {
                 return Some(head.at);
             }
-            let place = self.aside.partition_point(|other| order(other, &(share, head)).is_gt());
-            self.aside.insert(place, (share, head));
-            if moves.len() < MOVES_MAX {
-                moves.push(head.at);
-            }
+            self.aside.push(Aside(share, head));
+            moves.push(head.at);
         }
     }
+}
+
+/// Puts some competitors of one ring in their order.
+pub(super) fn sort(some: &mut [u32], tallies: &[Tally], total: &Amounts) {
+    some.sort_by_cached_key(|&at| {
+        let tally = &tallies[at as usize];
+        let Dominant { at: list, share } = tally.amounts.dominant(total, tally.weight);
+        Reverse(Aside(share, tally.key(at, list as u16)))
+    });
 }
 
 /// Ascending share, then fewer allocations, then name.

@@ -4,6 +4,9 @@ use super::Client;
 use super::ring::{Ring, Tally, Who};
 use kaon_kernel::id::{FrameworkId, RoleName};
 
+/// The node without a path.
+pub(super) const ROOT: u32 = 0;
+
 /// One path of the tree. The root is the node without a path.
 #[derive(Debug)]
 pub(super) struct Node {

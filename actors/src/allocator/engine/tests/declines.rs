@@ -124,7 +124,7 @@ fn count(filters: &Filters, on: &AgentFilters) -> usize {
 #[test]
 fn filters_are_bounded_and_say_nothing_twice() {
     let (mut filters, mut on) = (Filters::default(), AgentFilters::default());
-    let owner = filters.own(0, FrameworkIndex(1)).expect("there is room");
+    let owner = filters.own(0, FrameworkIndex(1), false).expect("there is room");
     let (agent, at) = (AgentIndex(1), |seconds| Instant(Duration::secs(seconds).0));
     let refuse = |filters: &mut Filters, on: &mut AgentFilters, refused: &str, until: Instant| {
         filters.insert(on, agent, owner, bag(refused), until);
@@ -158,7 +158,7 @@ fn filters_given_up_are_swept_up_and_their_owners_used_again() {
     let agent = AgentIndex(1);
     let mut owners = std::collections::BTreeSet::new();
     for round in 0..1000u64 {
-        let owner = filters.own(0, FrameworkIndex(1)).expect("there is room");
+        let owner = filters.own(0, FrameworkIndex(1), false).expect("there is room");
         owners.insert(format!("{owner:?}"));
         filters.insert(&mut on, agent, owner, bag("cpus:1"), Instant(Duration::secs(1_000_000 - round).0));
         assert_eq!(count(&filters, &on), 1);

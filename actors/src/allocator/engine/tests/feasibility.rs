@@ -66,8 +66,7 @@ fn what_one_may_not_have_goes_to_the_next() {
 #[test]
 fn what_is_not_understood_is_held_back() {
     let revocable = Identity { revocable: true, ..Identity::default() };
-    let entry =
-        Resource { identity: Some(Box::new(revocable)), ..Resource::scalar(ResourceName::Cpus, Quantity(9000)) };
+    let entry = Resource { identity: Some(revocable.into()), ..Resource::scalar(ResourceName::Cpus, Quantity(9000)) };
     let total = Resources::collect([entry.clone(), Resource::scalar(ResourceName::Mem, Quantity::units(64))]);
     let total = total.expect("two entries");
     let mut play = Play::new();

@@ -198,7 +198,7 @@ fn who_holds_something_of_a_machine_that_will_go_is_asked_to_leave() {
 fn reserved(name: &str, units: u64, shared: bool) -> Resource {
     let reservation = Reservation { dynamic: true, role: role(name), principal: None, labels: Vec::new() };
     let identity = Identity { reservations: vec![reservation], shared, ..Identity::default() };
-    Resource { identity: Some(Box::new(identity)), ..Resource::scalar(ResourceName::Disk, Quantity::units(units)) }
+    Resource { identity: Some(identity.into()), ..Resource::scalar(ResourceName::Disk, Quantity::units(units)) }
 }
 
 fn with(text: &str, entries: &[Resource]) -> Resources {

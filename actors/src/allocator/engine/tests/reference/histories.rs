@@ -32,7 +32,7 @@ fn reservation(role: &str, dynamic: bool) -> Reservation {
 }
 
 fn identified(name: ResourceName, units: u64, identity: Identity) -> Resource {
-    Resource { identity: Some(Box::new(identity)), ..Resource::scalar(name, Quantity::units(units)) }
+    Resource { identity: Some(identity.into()), ..Resource::scalar(name, Quantity::units(units)) }
 }
 
 /// What an agent can have.
