@@ -31,14 +31,14 @@ fn identity(name: &ResourceName, choice: u8) -> Option<SharedIdentity> {
     };
     let is_disk = *name == ResourceName::Disk;
     let identity = match choice {
-        1 => return Some(reserved("a")),
-        2 => return Some(reserved("a/b")),
+        1 => reserved("a"),
+        2 => reserved("a/b"),
         3 => Identity { revocable: true, ..plain },
         4 => Identity { provider_id: Some("p".to_owned()), ..plain },
         5 if is_disk => Identity { disk: disk(Some(source(DiskKind::Path, "/p")), None), ..plain },
         6 if is_disk => Identity { disk: disk(Some(source(DiskKind::Mount, "/m")), None), ..plain },
-        7 if is_disk => Identity { disk: disk(None, Some("v")), ..*reserved("a") },
-        8 if is_disk => Identity { disk: disk(None, Some("v")), shared: true, ..*reserved("a") },
+        7 if is_disk => Identity { disk: disk(None, Some("v")), ..reserved("a") },
+        8 if is_disk => Identity { disk: disk(None, Some("v")), shared: true, ..reserved("a") },
         _ => return None,
     };
     Some(identity.into())
@@ -73,12 +73,12 @@ fn entry() -> impl Strategy<Value = Resource> {
     })
 }
 
-fn reserved(text: &str) -> SharedIdentity {
+fn reserved(text: &str) -> Identity {
     let label = |key: &str| Label { key: key.to_owned(), value: None };
     let role = role::parse(text).expect("a role");
     // Not sorted: bags sort them.
     let reservation = Reservation { dynamic: true, role, principal: None, labels: vec![label("k"), label("a")] };
-    Identity { reservations: vec![reservation], ..Identity::default() }.into()
+    Identity { reservations: vec![reservation], ..Identity::default() }
 }
 
 /// A bag of those entries that go together.
@@ -362,7 +362,7 @@ fn the_order_of_labels_is_no_identity() {
         let mut identity = reserved("a");
         identity.reservations[0].labels =
             labels.iter().map(|key| Label { key: (*key).to_owned(), value: None }).collect();
-        Resource { identity: Some(identity), ..Resource::scalar(ResourceName::Cpus, Quantity::units(1)) }
+        Resource { identity: Some(identity.into()), ..Resource::scalar(ResourceName::Cpus, Quantity::units(1)) }
     };
     let bag = Resources::collect([entry(&["x", "y"]), entry(&["y", "x"]), entry(&["x"])]).expect("adds");
     assert_eq!(bag.to_string(), "cpus(a):1; cpus(a):2");
