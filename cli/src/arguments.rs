@@ -4,6 +4,7 @@
 mod fetcher;
 pub(crate) mod isolation;
 mod operator;
+mod sandboxes;
 mod sim;
 
 pub(crate) use fetcher::Fetcher;
@@ -274,6 +275,8 @@ pub(crate) struct Agent {
     pub(crate) executor_reregistration_timeout: f64,
     #[command(flatten)]
     pub(crate) fetcher: Fetcher,
+    #[command(flatten)]
+    pub(crate) sandboxes: sandboxes::Sandboxes,
     /// How long a new executor may take to register, in seconds.
     #[arg(long, env = "KAON_EXECUTOR_REGISTRATION_TIMEOUT", default_value_t = 60.0, value_name = "SECONDS")]
     pub(crate) executor_registration_timeout: f64,

@@ -20,6 +20,7 @@ mod up;
 use anyhow::Result;
 use arguments::{Arguments, Command};
 use list::What;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -52,7 +53,9 @@ fn main() -> ExitCode {
 fn start() -> Result<i32> {
     let arguments = config::arguments()?;
     let filter = EnvFilter::try_new(&arguments.log)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Most of what is logged goes to files: of members, and of executors into their sandboxes.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(std::io::stderr().is_terminal()).init();
     if let Command::Sim(command) = arguments.command {
         return sim::dispatch(command);
     }

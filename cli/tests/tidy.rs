@@ -279,7 +279,7 @@ const OLD_WORD_ALLOWED: [(&str, &str); 12] = [
     ("actors/src/master/admission.rs", "metric names, and where the behaviour comes from"),
     ("actors/src/master/health.rs", "metric names that dashboards read"),
     ("cli/", "reads the v0 API; third-party clients in tests"),
-    ("isolators/", "tests with sandbox paths as agents make them"),
+    ("isolators/", "the way to sandboxes, which tools know"),
     ("docs/", "the glossary explains the word; operating tells paths and metric names"),
 ];
 

@@ -8,7 +8,8 @@
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
-use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, futimens, mkdirat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -19,6 +20,13 @@ pub const COMPONENTS_MAX: usize = 64;
 
 /// The longest component in bytes (Linux `NAME_MAX`).
 pub const COMPONENT_BYTES_MAX: usize = 255;
+
+/// The directories on the way to the sandbox of an executor, each with one of a name below it: the agent's, the framework's,
+/// the executor's, the container's (reference 9).
+pub(crate) const LAYOUT: [&str; 4] = ["slaves", "frameworks", "executors", "runs"];
+
+/// How often the way to a sandbox is walked anew when a directory on it, left empty, is swept away meanwhile.
+const WALKS_MAX: usize = 3;
 
 /// Mode of a sandbox (reference 9).
 const SANDBOX_MODE: Mode = Mode::from_bits_truncate(0o750);
@@ -94,6 +102,16 @@ pub fn components(path: &str) -> Result<Vec<&str>, Error> {
 /// Makes a sandbox that must not be there yet, with all directories on the way that are missing, owned by `owner` when
 /// given (needs root). A constant number of system calls for each component.
 pub fn create(work_directory: &Path, path: &str, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, Error> {
+    for _ in 1..WALKS_MAX {
+        match walk(work_directory, path, owner) {
+            Err(Error::System { errno: Errno::ENOENT, .. }) => {}
+            walked => return walked,
+        }
+    }
+    walk(work_directory, path, owner)
+}
+
+fn walk(work_directory: &Path, path: &str, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, Error> {
     let components = components(path)?;
     let mut here = open_work_directory(work_directory)?;
     let last = components.len() - 1;
@@ -122,6 +140,13 @@ pub fn create(work_directory: &Path, path: &str, owner: Option<(Uid, Gid)>) -> R
 /// Opens a sandbox that exists, following no link below the work directory.
 pub fn open(work_directory: &Path, path: &str) -> Result<OwnedFd, Error> {
     components(path)?.into_iter().try_fold(open_work_directory(work_directory)?, |here, name| step(here, name, path))
+}
+
+/// Notes that a sandbox was in use until now: as the time of its last change.
+pub(crate) fn touch(work_directory: &Path, path: &str) -> Result<(), Error> {
+    let opened = open(work_directory, path)?;
+    let failed = |errno| Error::System { action: "set the time of", path: path.to_owned(), errno };
+    futimens(&opened, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(failed)
 }
 
 /// Reaches a place in a sandbox step by step, following no link. What is missing on the way, the last too when `makes` says

@@ -7,6 +7,7 @@ use crate::check::{HttpTarget, TcpTarget};
 use crate::container_info::{ContainerInfo, Limits};
 use crate::id::ContainerId;
 use crate::placement::Placement;
+use crate::quantity::Quantity;
 use crate::resource::Resources;
 use crate::task::{Reason, Uri};
 use crate::time::Duration;
@@ -86,6 +87,30 @@ pub enum ContainerRequest {
         /// Which.
         container: ContainerId,
     },
+    /// Remove the sandboxes of executors that ended long enough ago. Those of containers that are not forgotten stay.
+    /// Answered by [`ContainerOutcome::Swept`].
+    Sweep(SweepPolicy),
+}
+
+/// How long the sandboxes of what has ended stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SweepPolicy {
+    /// How long on an empty disk (`--gc_delay`).
+    pub delay: Duration,
+    /// Which part of the disk is to stay free, in thousandths of it (`--gc_disk_headroom`).
+    pub headroom: Quantity,
+}
+
+impl SweepPolicy {
+    /// A week, and a tenth of the disk: those of Mesos (reference 15.2).
+    pub const DEFAULT: Self = Self { delay: Duration::secs(7 * 24 * 3600), headroom: Quantity(100) };
+
+    /// How old a sandbox may become where so many thousandths of the disk are used: the fuller, the less, and nothing once
+    /// the headroom is touched (reference 9).
+    pub fn age_max(&self, used: Quantity) -> Duration {
+        let free = 1000_u64.saturating_sub(self.headroom.0).saturating_sub(used.0);
+        Duration(self.delay.0 / 1000 * free)
+    }
 }
 
 /// What to start.
@@ -207,6 +232,15 @@ pub enum ContainerOutcome {
     Volumes(Result<(), String>),
     /// It is forgotten.
     Cleaned,
+    /// Old sandboxes are removed.
+    Swept {
+        /// How many.
+        removed: u64,
+        /// How many should have gone, and could not.
+        failed: u64,
+        /// How many are left that may go one day, those that could not go included.
+        left: u64,
+    },
 }
 
 /// How a container ended.

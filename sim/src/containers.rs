@@ -180,6 +180,8 @@ impl Machine {
                 }
                 ContainerOutcome::Cleaned
             }
+            // Simulated programs leave nothing behind.
+            ContainerRequest::Sweep(_) => ContainerOutcome::Swept { removed: 0, failed: 0, left: 0 },
         };
         self.answer(at, ticket, outcome, lane);
     }

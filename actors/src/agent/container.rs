@@ -386,6 +386,7 @@ impl Agent {
         if container.is_built {
             let ticket = context.contain(ContainerRequest::Cleanup { container: container.id });
             self.state.wait(ticket, Waiting::Nothing);
+            self.sweep_later(context);
         }
         if let Some(leader) = self.state.leader().filter(|_| self.is_registered()) {
             let message = ToMaster::ExecutorExited {

@@ -11,7 +11,7 @@
 //! One file per conversation: `registration.rs` with the master, `executors.rs` with executors, `outside.rs` with those of
 //! them that speak HTTP, `look.rs` for who looks, `launch.rs`, `shutdown.rs` and `drain.rs` for orders, `queue.rs` for
 //! tasks on their way to an executor, `operations.rs` for what becomes of resources, `place.rs` for places on the machine,
-//! `container.rs` for the life of a container, `status.rs` for the streams of statuses,
+//! `container.rs` for the life of a container, `sweep.rs` for what is left of it, `status.rs` for the streams of statuses,
 //! `checkpoint.rs` for what is on disk. Only `state.rs` changes tables.
 
 mod checkpoint;
@@ -30,11 +30,13 @@ mod registration;
 mod shutdown;
 mod state;
 mod status;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
 use kaon_kernel::actor::{Actor, Context, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::container::SweepPolicy;
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::Uuid;
 use kaon_kernel::maintenance::DrainConfig;
@@ -91,6 +93,10 @@ pub struct AgentConfig {
     pub status_retry_min: Duration,
     /// The longest (Mesos `STATUS_UPDATE_RETRY_INTERVAL_MAX`, 10 min).
     pub status_retry_max: Duration,
+    /// How long old sandboxes stay.
+    pub sweep: SweepPolicy,
+    /// How often it is looked for them while there are any (`--disk_watch_interval`, 1 min).
+    pub disk_watch_interval: Duration,
 }
 
 impl AgentConfig {
@@ -111,6 +117,8 @@ impl AgentConfig {
             recovery_timeout: Duration::secs(15 * 60),
             status_retry_min: Duration::secs(10),
             status_retry_max: Duration::secs(10 * 60),
+            sweep: SweepPolicy::DEFAULT,
+            disk_watch_interval: Duration::secs(60),
         }
     }
 }
@@ -124,6 +132,8 @@ pub struct Agent {
     episode: Uuid,
     /// How it is drained, while it is.
     draining: Option<DrainConfig>,
+    /// Whether old sandboxes will be looked for, or are just now.
+    sweeps: bool,
     /// Set once it has asked to end: nothing moves it any more.
     finished: bool,
 }
@@ -138,6 +148,7 @@ impl Agent {
             registration: Registration::Held,
             episode: Uuid([0; 16]),
             draining: None,
+            sweeps: false,
             finished: false,
         }
     }
@@ -177,6 +188,8 @@ pub enum Timer {
     Heartbeat(u64),
     /// When the end of an operation was not acknowledged in time. The number is that of the operation's entry.
     ResendOperation(u64),
+    /// When old sandboxes are to be removed.
+    Sweep,
 }
 
 /// Entries are counted in each incarnation; no machine lives to see 2^56 of them.
@@ -193,6 +206,7 @@ impl TimerKey for Timer {
             Self::Grace(number) => (5, number),
             Self::Heartbeat(number) => (6, number),
             Self::ResendOperation(number) => (7, number),
+            Self::Sweep => (8, 0),
         };
         kind << NUMBER_BITS | number
     }
@@ -207,6 +221,7 @@ impl TimerKey for Timer {
             5 => Self::Grace(number),
             6 => Self::Heartbeat(number),
             7 => Self::ResendOperation(number),
+            8 => Self::Sweep,
             kind => panic!("no timer of an agent has the kind {kind}"),
         }
     }
@@ -221,6 +236,9 @@ mod metric {
     pub(super) const LAUNCH_ERRORS: &str = "slave/container_launch_errors";
     pub(super) const EXECUTORS_TERMINATED: &str = "slave/executors_terminated";
     pub(super) const RECOVERY_ERRORS: &str = "slave/recovery_errors";
+    pub(super) const SWEPT: &str = "gc/path_removals_succeeded";
+    pub(super) const SWEEP_FAILURES: &str = "gc/path_removals_failed";
+    pub(super) const TO_SWEEP: &str = "gc/path_removals_pending";
     pub(super) const REGISTERED: &str = "slave/registered";
     /// Messages from a host that is not what the message claims.
     pub(super) const FOREIGN: &str = "slave/refused_senders";
@@ -269,6 +287,7 @@ impl Actor for Agent {
             Timer::Grace(container) => self.on_grace_over(container, context),
             Timer::Heartbeat(container) => self.on_heartbeat_due(container, context),
             Timer::ResendOperation(operation) => self.on_resend_operation_due(operation, context),
+            Timer::Sweep => self.on_sweep_due(context),
         }
     }
 
@@ -296,6 +315,7 @@ impl Actor for Agent {
                 Waiting::Resized(container) => self.on_resized(container, outcome, context),
                 Waiting::Linked(container) => self.on_linked(container, outcome, context),
                 Waiting::Volumes(operation) => self.on_volumes(operation, outcome, context),
+                Waiting::Swept => self.on_swept(&outcome, context),
                 Waiting::Nothing => {}
                 other => panic!("a container's outcome came back in place of {other:?}"),
             },

@@ -162,6 +162,7 @@ impl Agent {
         self.fail_stray_tasks(context);
         self.forget_idle_frameworks(context);
         self.finish_drain(context);
+        self.sweep_later(context);
         let linked = self.state.links().filter(|(_, peer)| peer.role == PeerRole::Executor);
         let linked: Vec<HostId> = linked.map(|(host, _)| host).collect();
         for host in linked {

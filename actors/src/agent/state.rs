@@ -125,6 +125,8 @@ pub(super) enum Waiting {
     Exit(u64),
     /// What the machine still runs after a restart.
     Survivors,
+    /// Old sandboxes are removed.
+    Swept,
     /// Nothing; a container was asked something whose outcome shows elsewhere.
     Nothing,
 }

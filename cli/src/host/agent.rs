@@ -51,6 +51,8 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         seconds("executor-registration-timeout", options.executor_registration_timeout)?;
     config.executor_shutdown_grace = seconds("executor-shutdown-grace-period", options.executor_shutdown_grace_period)?;
     config.recovery_timeout = seconds("recovery-timeout", options.recovery_timeout)?;
+    config.sweep = options.sandboxes.policy()?;
+    config.disk_watch_interval = seconds("disk-watch-interval", options.sandboxes.disk_watch_interval)?;
     config.executor_environment = executor_variables(options.executor_environment_variables.as_deref())?;
     config.machine = Some(machine);
     config.switch_user = nix::unistd::geteuid().is_root();

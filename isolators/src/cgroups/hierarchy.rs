@@ -2,6 +2,7 @@
 //! A controller is either in a hierarchy of version 1, alone or with others, or in the one of version 2; a machine may
 //! have both at once (hybrid), with some controllers here and the others there.
 
+use crate::mounts::unescape;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -112,26 +113,6 @@ pub(crate) fn name_in_v2(controller: &str) -> &str {
 /// Whether a controller of version 2 has to be switched on for the groups below a group.
 pub(crate) fn is_switched(controller: &str) -> bool {
     !IMPLICIT_V2.contains(&name_in_v2(controller))
-}
-
-/// `mountinfo` writes space, tab, line feed and backslash as three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let digits = after.get(..3).and_then(|digits| core::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| byte == b'\\') {
-            Some(escaped) => {
-                out.push(escaped);
-                rest = &after[3..];
-            }
-            None => {
-                out.push(byte);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(out))
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use crate::fetcher::Fetcher;
 use crate::launcher::{Rotation, kill_signal};
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
-use crate::{process, syscall, volumes};
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Probe, Usage};
+use crate::sweep::{self, Swept};
+use crate::{process, sandbox, syscall, volumes};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Probe, SweepPolicy, Usage};
 use kaon_kernel::id::{self, ContainerId};
 use kaon_kernel::port::Containers;
 use kaon_kernel::statistics::Statistics;
@@ -312,6 +313,9 @@ impl Containers for ProcessContainers {
             ContainerRequest::Cleanup { container } => {
                 self.inner.runtime.spawn(async move { done(inner.forget(container).await) });
             }
+            ContainerRequest::Sweep(policy) => {
+                self.inner.runtime.spawn(async move { done(Arc::clone(&inner).sweep(policy).await) });
+            }
         }
     }
 }
@@ -366,11 +370,31 @@ impl Inner {
             return;
         }
         let directory = record::Directory::of(&self.config.runtime_directory, container.as_str());
-        let removed = self.block(move || directory.remove().map_err(|error| error.to_string())).await;
+        let work_directory = self.config.work_directory.clone();
+        let remove = move || {
+            // How long its sandbox stays counts from here. One that is gone stays no longer.
+            let _ = directory.launcher().map(|launcher| sandbox::touch(&work_directory, &launcher.sandbox));
+            directory.remove().map_err(|error| error.to_string())
+        };
+        let removed = self.block(remove).await;
         if let Err(error) = removed.and_then(|removed| removed) {
             // It will be destroyed at the next recovery, since nobody will know it.
             tracing::warn!(%container, error, "the runtime directory can't be removed");
         }
+    }
+
+    /// Removes old sandboxes.
+    async fn sweep(self: Arc<Self>, policy: SweepPolicy) -> ContainerOutcome {
+        let inner = Arc::clone(&self);
+        let swept = self.block(move || {
+            let is_kept = |name: &str| inner.table().contains(&ContainerId::trusted(name));
+            sweep::sweep(&inner.config.work_directory, policy, is_kept).map_err(|error| error.to_string())
+        });
+        let swept = swept.await.and_then(|swept| swept);
+        let swept = swept.inspect_err(|error| tracing::warn!(error, "old sandboxes can't be looked for"));
+        // What was not looked at is there still.
+        let Swept { removed, failed, left } = swept.unwrap_or(Swept { removed: 0, failed: 0, left: 1 });
+        ContainerOutcome::Swept { removed, failed, left }
     }
 
     /// The end of a container, to all who wait for it.

@@ -3,8 +3,9 @@
 use crate::Test;
 use crate::rig::{Machine, eventually, exec, id, is_alive, mark, root_or_skip, shell, spec, stat};
 use kaon_isolators::containers::PATH_DEFAULT;
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, Program};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, Program, SweepPolicy};
 use kaon_kernel::container_info::Limits;
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::parse;
 use kaon_kernel::time::Duration as Length;
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("life::rlimits", rlimits),
     ("life::usage_while_it_runs_and_after", usage_while_it_runs_and_after),
     ("life::requests_out_of_order", requests_out_of_order),
+    ("life::old_sandboxes_go_and_those_in_use_stay", old_sandboxes_go_and_those_in_use_stay),
 ];
 
 fn ends_are_reported() {
@@ -362,4 +364,33 @@ fn requests_out_of_order() {
         ContainerOutcome::Exited(exit) => assert_eq!(exit.status, Some(ExitStatus::Signal(9))),
         other => panic!("{other:?}"),
     }
+}
+
+fn old_sandboxes_go_and_those_in_use_stay() {
+    let machine = Machine::new();
+    let sweep = |delay: Length| {
+        let policy = SweepPolicy { delay, headroom: Quantity(0) };
+        match machine.ask(ContainerRequest::Sweep(policy)) {
+            ContainerOutcome::Swept { removed, failed, left } => (removed, failed, left),
+            other => panic!("{other:?}"),
+        }
+    };
+    let cleanup = |name: &str| {
+        assert_eq!(machine.ask(ContainerRequest::Cleanup { container: id(name) }), ContainerOutcome::Cleaned);
+    };
+    for name in ["ended", "forgotten"] {
+        machine.run(name, shell(name, "mkdir -p a/b && echo full > a/b/file"));
+    }
+    machine.launch("running", exec("running", &["/bin/sleep", &mark()]));
+    // Its directory looks as if it had been left alone for long, but it was in use until now.
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::open(machine.sandbox("forgotten")).unwrap().set_modified(old).unwrap();
+    cleanup("forgotten");
+    assert_eq!(sweep(Length::secs(3_600_000)), (0, 0, 1));
+    assert_eq!(sweep(Length::ZERO), (1, 0, 0));
+    assert!(!machine.sandbox("forgotten").exists());
+    assert!(machine.sandbox("ended").exists(), "it may be asked about");
+    assert!(machine.sandbox("running").exists());
+    machine.kill("running", Length::ZERO);
+    machine.wait("running");
 }

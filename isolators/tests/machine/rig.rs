@@ -172,7 +172,7 @@ pub(crate) fn id(name: &str) -> ContainerId {
 }
 
 pub(crate) fn sandbox(name: &str) -> String {
-    format!("slaves/S0/runs/{name}")
+    format!("slaves/S0/frameworks/f/executors/e/runs/{name}")
 }
 
 pub(crate) fn shell(name: &str, text: &str) -> LaunchSpec {

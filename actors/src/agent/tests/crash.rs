@@ -169,6 +169,7 @@ impl World {
             ContainerRequest::Recover { known } => {
                 ContainerOutcome::Recovered(known.iter().filter(|id| running(id)).cloned().collect())
             }
+            ContainerRequest::Sweep(_) => ContainerOutcome::Swept { removed: 0, failed: 0, left: 0 },
             _ => ContainerOutcome::Cleaned,
         };
         let effects = self.bench.rig.done(ticket, Outcome::Container(outcome));

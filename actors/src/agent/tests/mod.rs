@@ -7,6 +7,7 @@ mod operations;
 mod place;
 mod recovery;
 mod scripts;
+mod sweep;
 
 use crate::agent::{Agent, AgentConfig, checkpoint};
 use crate::testing::{Rig, sent};
