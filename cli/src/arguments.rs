@@ -2,6 +2,7 @@
 //! variable `KAON_<NAME>`; the order is flag, environment, file, default.
 
 mod fetcher;
+pub(crate) mod images;
 pub(crate) mod isolation;
 mod operator;
 mod sandboxes;
@@ -114,6 +115,9 @@ pub(crate) struct Up {
     /// The isolators of each agent, as in `kaon agent --isolation`.
     #[arg(long, env = "KAON_ISOLATION", value_name = "LIST")]
     pub(crate) isolation: Option<String>,
+    /// A further flag of each agent, such as `--agent-flag=--docker-registry=/archives`; any number.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) agent_flag: Vec<String>,
     /// How long executors may take to come back to an agent that was started again, in seconds.
     #[arg(long, env = "KAON_EXECUTOR_REREGISTRATION_TIMEOUT", default_value_t = 2.0, value_name = "SECONDS")]
     pub(crate) executor_reregistration_timeout: f64,
@@ -303,6 +307,8 @@ pub(crate) struct Agent {
     pub(crate) plant_panic: Vec<String>,
     #[command(flatten)]
     pub(crate) isolation: isolation::Isolation,
+    #[command(flatten)]
+    pub(crate) images: images::Images,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
 }

@@ -37,6 +37,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::fetcher::ARGUMENT) {
         return kaon_isolators::fetcher::main();
     }
+    // What unpacks foreign images gets limits, too.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::images::ARGUMENT) {
+        return kaon_isolators::images::main();
+    }
     // The reader of foreign topologies gets limits that nothing else could live with.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::topology::apart::ARGUMENT) {
         return kaon_isolators::topology::apart::main();

@@ -115,6 +115,7 @@ fn members(options: &Up, dir: &Path) -> Result<Vec<Plan>> {
         if let Some(isolation) = &options.isolation {
             own.extend(["--isolation".to_owned(), isolation.clone()]);
         }
+        own.extend(options.agent_flag.iter().cloned());
         let timeout = options.executor_reregistration_timeout.to_string();
         own.extend(["--executor-reregistration-timeout".to_owned(), timeout]);
         plan("agent", number, own)?;

@@ -16,6 +16,7 @@ mod fleet;
 mod framework;
 mod hostile;
 mod idle;
+mod images;
 mod impostor;
 mod isolation;
 mod mesos_go;

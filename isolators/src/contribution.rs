@@ -1,5 +1,6 @@
 //! What isolators want of a launch, and how the wishes of all become one.
 
+use crate::images::{Files, Root};
 use crate::isolator::Error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,6 +60,15 @@ pub enum Mount {
     },
     /// The processes that it sees (`proc(5)`), over `/proc`.
     Proc,
+    /// The files of an image.
+    Image {
+        /// Its files.
+        files: Files,
+        /// Where.
+        to: PathBuf,
+        /// Whether they can't be written there.
+        is_read_only: bool,
+    },
     /// Its own message queues, over `/dev/mqueue` where there is one.
     MessageQueues,
     /// Memory as a file system.
@@ -114,6 +124,8 @@ pub struct Contribution {
     pub units: Vec<u32>,
     /// From which memory nodes alone its memory comes; empty for any.
     pub memory_nodes: Vec<u32>,
+    /// The root of its own; the machine's without.
+    pub root: Option<Root>,
 }
 
 /// What all isolators together want of a launch: names once, lists in the order of the chain.
@@ -153,9 +165,10 @@ pub fn merge(contributions: Vec<(&'static str, Contribution)>) -> Result<Contrib
         // Controllers that share a hierarchy share its group.
         let fresh = contribution.groups.into_iter().filter(|group| !merged.groups.contains(group)).collect::<Vec<_>>();
         merged.groups.extend(fresh);
-        let Contribution { group, hostname, capabilities, units, memory_nodes, .. } = contribution;
+        let Contribution { group, hostname, capabilities, units, memory_nodes, root, .. } = contribution;
         singles.set(&mut merged.group, group, second, "the control group")?;
         singles.set(&mut merged.hostname, hostname, second, "the host name")?;
+        singles.set(&mut merged.root, root, second, "the root")?;
         singles.set(&mut merged.capabilities, capabilities, second, "the capabilities")?;
         let mut list = |slot: &mut Vec<u32>, wanted: Vec<u32>, what| {
             let mut single = Some(core::mem::take(slot)).filter(|list| !list.is_empty());

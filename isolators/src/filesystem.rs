@@ -48,8 +48,8 @@ impl Filesystem {
         Error::Refused { isolator: self.name(), reason }
     }
 
-    fn volume(&self, home: &Path, volume: &Volume) -> Result<Option<Mount>, Error> {
-        let to = || place(home, &volume.container_path).map_err(|reason| self.refuse(reason));
+    fn volume(&self, home: &Path, volume: &Volume, has_root: bool) -> Result<Option<Mount>, Error> {
+        let to = || placed(home, &volume.container_path, has_root).map_err(|reason| self.refuse(reason));
         match (self, &volume.source) {
             (Self::HostPath { is_made, .. }, VolumeSource::Host { path, propagation }) if path.starts_with('/') => {
                 let from = PathBuf::from(path);
@@ -125,7 +125,7 @@ impl Isolator for Filesystem {
         let Some(container) = &spec.container else { return Ok(wanted) };
         let home = work_directory.join(&spec.sandbox);
         for volume in &container.volumes {
-            wanted.mounts.extend(self.volume(&home, volume)?);
+            wanted.mounts.extend(self.volume(&home, volume, container.image.is_some())?);
         }
         wanted.namespaces.mnt = !wanted.mounts.is_empty();
         Ok(wanted)
@@ -161,12 +161,14 @@ pub(crate) fn missing(asked: &ContainerInfo, has: impl Fn(&str) -> bool) -> Opti
     Some(format!("{what} is asked for, but the isolator {isolator} is not enabled"))
 }
 
-/// Where a volume shows: an absolute place of the machine, or one in the sandbox, made when missing.
-fn place(home: &Path, path: &str) -> Result<PathBuf, String> {
-    match path.starts_with('/') {
-        true if Path::new(path).exists() => Ok(PathBuf::from(path)),
-        true => Err(format!("'{path}' is not there to be mounted upon")),
-        false => inside(path).map(|clean| home.join(clean)),
+/// Where a volume shows: one in the sandbox, made when missing; or an absolute place, of the machine or of a root of its own,
+/// where it is made too.
+pub(crate) fn placed(home: &Path, path: &str, has_root: bool) -> Result<PathBuf, String> {
+    match path.strip_prefix('/') {
+        Some(rest) if has_root => inside(rest).map(|clean| Path::new("/").join(clean)),
+        Some(_) if Path::new(path).exists() => Ok(PathBuf::from(path)),
+        Some(_) => Err(format!("'{path}' is not there to be mounted upon")),
+        None => inside(path).map(|clean| home.join(clean)),
     }
 }
 
@@ -193,7 +195,9 @@ mod tests {
             assert!(inside(bad).is_err(), "{bad}");
         }
         assert_eq!(inside("./a/b").unwrap(), PathBuf::from("a/b"));
-        assert!(place(Path::new("/s"), "/no/such/place").is_err());
+        let placed = |path: &str, has_root| placed(Path::new("/s"), path, has_root);
+        assert!(placed("/no/such/place", false).is_err() && placed("/a/../../b", true).is_err());
+        assert_eq!(placed("/no//such/./place", true).unwrap(), PathBuf::from("/no/such/place"));
     }
 
     #[test]

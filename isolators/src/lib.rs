@@ -21,6 +21,7 @@ pub mod disk;
 pub mod fetcher;
 pub mod filesystem;
 pub mod gpu;
+pub mod images;
 pub mod isolator;
 pub mod launcher;
 pub mod linux;

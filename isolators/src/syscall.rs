@@ -284,13 +284,16 @@ struct MountAttributes {
 /// Makes a mount and all below it read-only (Linux 5.12).
 pub(crate) fn mount_read_only(path: &std::path::Path) -> io::Result<()> {
     let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    set_read_only(libc::AT_FDCWD, &path, libc::AT_RECURSIVE)
+}
+
+fn set_read_only(directory: i32, path: &std::ffi::CStr, flags: i32) -> io::Result<()> {
     let attributes = MountAttributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, namespace: 0 };
-    let (here, flags) = (libc::AT_FDCWD, libc::AT_RECURSIVE);
     // SAFETY: the kernel only reads the path and the attributes, which live through the call.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            here,
+            directory,
             path.as_ptr(),
             flags,
             &raw const attributes,
@@ -298,6 +301,46 @@ pub(crate) fn mount_read_only(path: &std::path::Path) -> io::Result<()> {
         )
     };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets an extended attribute of an open file (`fsetxattr(2)`).
+pub(crate) fn set_attribute(file: BorrowedFd<'_>, name: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
+    // SAFETY: the kernel only reads the name and so many bytes of the value, which both live through the call.
+    let answer = unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Reads an extended attribute of an open file (`fgetxattr(2)`); none where it is not set.
+pub(crate) fn attribute(file: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<Option<Vec<u8>>> {
+    /// Those that are read here are a few bytes long.
+    const BYTES_MAX: usize = 256;
+    let mut value = vec![0_u8; BYTES_MAX];
+    // SAFETY: the kernel reads the name and writes at most so many bytes to the value, which both live through the call.
+    let answer = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), BYTES_MAX) };
+    match usize::try_from(answer) {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(Some(value))
+        }
+        Err(_) => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
+/// A second view of an open file, in a mount of its own that nobody can find by a path and through which nothing is written
+/// (`open_tree(2)`, Linux 5.2, and [`mount_read_only`]'s call). Needs CAP_SYS_ADMIN.
+pub(crate) fn read_only_view(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const FLAGS: u32 = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    let flags = FLAGS | libc::AT_EMPTY_PATH.cast_unsigned();
+    // SAFETY: the kernel reads the empty path, which is static.
+    let answer = unsafe { libc::syscall(libc::SYS_open_tree, file.as_raw_fd(), c"".as_ptr(), flags) };
+    let number = i32::try_from(answer).ok().filter(|&number| number >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else knows its number.
+    let view = unsafe { OwnedFd::from_raw_fd(number) };
+    set_read_only(view.as_raw_fd(), c"", libc::AT_EMPTY_PATH)?;
+    Ok(view)
 }
 
 /// The most memory nodes that a policy names: the kernel's own bound on 64-bit machines (`MAX_NUMNODES`).
@@ -367,4 +410,30 @@ pub(crate) fn hold_capabilities(held: u64) -> io::Result<()> {
 /// No program that this process or its children execute gains rights by it (`PR_SET_NO_NEW_PRIVS`).
 pub(crate) fn gain_no_rights() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn nothing_is_written_through_a_view() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "whole").unwrap();
+        let file = File::open(&path).unwrap();
+        let view = match read_only_view(file.as_fd()) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                return println!("SKIPPED, needs root: a view of an executable");
+            }
+            other => other.unwrap(),
+        };
+        let shown = format!("/proc/self/fd/{}", view.as_raw_fd());
+        assert_eq!(fs::read_to_string(&shown).unwrap(), "whole");
+        let refused = File::options().write(true).open(&shown).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+        assert!(File::options().write(true).open(&path).is_ok(), "the machine's own is as it was");
+    }
 }

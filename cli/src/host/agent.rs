@@ -12,6 +12,7 @@ use kaon_isolators::build::Settings;
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::fetcher::{Fetcher, FetcherConfig, Statistics};
+use kaon_isolators::images::ImagesConfig;
 use kaon_isolators::resources;
 use kaon_isolators::topology::{self, apart};
 use kaon_kernel::actor::supervision::AGENT_TREE;
@@ -87,10 +88,15 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let tokens = tokens(&options)?;
     let for_edge = tokens.clone();
     let runtime_directory = dir.join(RUNTIME_DIRECTORY);
-    let isolators = options.isolation.settings(&dir, &runtime_directory, memory_bytes)?.chain();
+    let mut settings = options.isolation.settings(&dir, &runtime_directory, memory_bytes)?;
+    settings.images = options.images.config(&dir, options.fetcher.fetcher_authorities.as_ref())?;
+    let images = super::images::open(&options.images, &settings)?;
+    let images_for_pods = settings.images.clone();
+    let isolators = settings.chain();
     let isolators = isolators.with_context(|| format!("--isolation {}", options.isolation.isolation))?;
-    remember_isolation(&dir, &options.isolation)?;
+    remember_isolation(&dir, &options.isolation, &images_for_pods)?;
     let rotation = options.isolation.rotation();
+    let has_images = images.is_some();
     let containers = ContainersConfig {
         work_directory: dir.clone(),
         runtime_directory,
@@ -109,6 +115,10 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
                 (executor::AUTHORITY, authority_pem.clone()),
                 (executor::FETCHER, for_pods.clone()),
             ];
+            if has_images {
+                let config = ImagesConfig { owner: Some(container.to_string()), ..images_for_pods.clone() };
+                pairs.push((executor::IMAGES, serde_json::to_string(&config).map_err(std::io::Error::other)?));
+            }
             if let Some(rotation) = rotation {
                 pairs.push((executor::ROTATION, format!("{},{}", rotation.bytes_max, rotation.files_max)));
             }
@@ -120,6 +130,8 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         isolators,
         switch_user,
         fetcher: Some(fetcher.clone()),
+        images: images.clone(),
+        inside: None,
         rotation,
         parent: None,
     };
@@ -141,6 +153,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         metrics: Arc::new(move || {
             let mut samples = super::samples(&metrics);
             samples.extend(fetched(&fetcher.statistics()));
+            samples.extend(images.iter().flat_map(super::images::samples));
             samples
         }),
         host: id,
@@ -211,8 +224,8 @@ fn token(tokens: &Tokens, container: &ContainerId, spec: &LaunchSpec) -> (String
 /// The file that remembers which isolators an agent had: whoever ends its containers later must take down the same walls.
 const ISOLATION_FILE: &str = "isolation";
 
-fn remember_isolation(dir: &Path, isolation: &Isolation) -> Result<()> {
-    let text = format!("{}\n{}\n", isolation.isolation, isolation.cgroups_root);
+fn remember_isolation(dir: &Path, isolation: &Isolation, images: &ImagesConfig) -> Result<()> {
+    let text = format!("{}\n{}\n{}\n", isolation.isolation, isolation.cgroups_root, images.store.display());
     std::fs::write(dir.join(ISOLATION_FILE), text).with_context(|| format!("can't write to {}", dir.display()))
 }
 
@@ -226,6 +239,10 @@ fn remembered_isolation(dir: &Path) -> Result<Chain> {
         work_directory: dir.to_owned(),
         runtime_directory: dir.join(RUNTIME_DIRECTORY),
         cgroups_root: lines.next().unwrap_or(&usual.cgroups_root).to_owned(),
+        images: match (ImagesConfig::usual(dir), lines.next().filter(|store| !store.is_empty())) {
+            (usual, Some(store)) => ImagesConfig { store: store.into(), ..usual },
+            (usual, None) => usual,
+        },
         ..usual
     };
     Ok(settings.chain()?)
@@ -262,6 +279,8 @@ pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
         isolators: remembered_isolation(dir)?,
         switch_user: false,
         fetcher: None,
+        images: None,
+        inside: None,
         rotation: None,
         parent: None,
     };

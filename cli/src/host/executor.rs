@@ -5,8 +5,10 @@ use anyhow::{Context, Result};
 use kaon_actors::executor::{Executor, ExecutorConfig, Inherited};
 use kaon_isolators::cgroups::{GROUP_VARIABLE, Observed};
 use kaon_isolators::chain::Chain;
-use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
+use kaon_isolators::containers::{ContainersConfig, Executable, INSIDE_VARIABLE, Inside, ProcessContainers};
 use kaon_isolators::fetcher::Fetcher;
+use kaon_isolators::filesystem::Filesystem;
+use kaon_isolators::images::{ImageVolumes, Images, ImagesConfig, Runtime};
 use kaon_isolators::isolator::Isolator;
 use kaon_isolators::launcher::Rotation;
 use kaon_isolators::posix;
@@ -17,7 +19,7 @@ use kaon_kernel::task::ExecutorKind;
 use kaon_runtime::journal::MemoryJournal;
 use kaon_runtime::{Host, HostConfig, Ports};
 use kaon_transport::{AuthorityCertificate, Credentials, Endpoint, EndpointConfig, Target, Trust};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What an agent tells its executors beyond the contract of reference 6.1. No task sees these.
@@ -35,14 +37,26 @@ pub(crate) const FETCHER: &str = "KAON_EXECUTOR_FETCHER";
 /// Panics planted for tests, as in `kaon agent --plant-panic`.
 pub(crate) const PLANTS: &str = "KAON_EXECUTOR_PLANT_PANIC";
 
+/// Where images come from and are kept, for the members of a pod (JSON).
+pub(crate) const IMAGES: &str = "KAON_EXECUTOR_IMAGES";
+
 /// How large the task's outputs may be: bytes of a file, number of older files.
 pub(crate) const ROTATION: &str = "KAON_EXECUTOR_LOG_ROTATION";
 
 /// Measures and sets limits; what stands around is the agent's. One that shares a group for memory with its tasks looks there.
-fn isolators() -> Result<Chain> {
+fn isolators(images: Option<&ImagesConfig>, work_directory: &Path) -> Result<Chain> {
     let mut all: Vec<Arc<dyn Isolator>> = vec![Arc::new(posix::Cpu), Arc::new(posix::Mem), Arc::new(posix::Rlimits)];
     if let Some(observed) = std::env::var(GROUP_VARIABLE).ok().as_deref().and_then(Observed::parse) {
         all.push(Arc::new(observed));
+    }
+    if let Some(images) = images {
+        let work_directory = work_directory.to_owned();
+        let runtime = Runtime::new(images)?;
+        all.push(Arc::new(Filesystem::Linux));
+        all.push(Arc::new(Filesystem::HostPath { work_directory: work_directory.clone(), is_made: false }));
+        all.push(Arc::new(Filesystem::SandboxPath { work_directory: work_directory.clone() }));
+        all.push(Arc::new(ImageVolumes::new(runtime.clone(), &work_directory)));
+        all.push(Arc::new(runtime));
     }
     Ok(Chain::new(all)?)
 }
@@ -69,15 +83,29 @@ pub(crate) async fn run() -> Result<i32> {
     };
     let sandbox = PathBuf::from(text("MESOS_DIRECTORY")?);
     let work_directory = sandbox.ancestors().nth(PathBuf::from(&config.sandbox).components().count());
+    let work_directory = work_directory.context("the sandbox lies below the work directory")?.to_owned();
+    let inside = std::env::var(INSIDE_VARIABLE).ok().map(PathBuf::from);
+    // The sandbox is its task's, which may not lead an executor with more rights astray.
+    let apart = inside.as_ref().and_then(|inside| Some(inside.parent()?.join("executor")));
+    let images = match std::env::var(IMAGES) {
+        Ok(text) if config.kind == ExecutorKind::Default && nix::unistd::geteuid().is_root() => {
+            Some(serde_json::from_str::<ImagesConfig>(&text)?)
+        }
+        _ => None,
+    };
     let containers = ContainersConfig {
-        work_directory: work_directory.context("the sandbox lies below the work directory")?.to_owned(),
-        runtime_directory: sandbox.join(".executor"),
+        runtime_directory: apart.unwrap_or_else(|| sandbox.join(".executor")),
         executable: Executable::current()?,
         executor_environment: Arc::new(|_, _| Ok(Vec::new())),
-        isolators: isolators()?,
+        isolators: isolators(images.as_ref(), &work_directory)?,
+        work_directory,
         // A command executor runs as the user of its task already.
         switch_user: config.kind == ExecutorKind::Default,
         fetcher: Some(Fetcher::new(serde_json::from_str(&text(FETCHER)?)?, Executable::current()?)?),
+        images: images
+            .map(|images| Images::new(images, Executable::current().map_err(std::io::Error::other)?))
+            .transpose()?,
+        inside: inside.as_deref().map(Inside::read).transpose().context("what stands around the task")?,
         rotation: std::env::var(ROTATION).ok().as_deref().and_then(rotation),
         // Its end must be its task's, even when both launchers are killed at once.
         parent: Some(text(kaon_isolators::launcher::MARK_VARIABLE)?),

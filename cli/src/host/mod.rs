@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 mod allocation;
 pub(crate) mod executor;
+mod images;
 pub(crate) mod master;
 mod system;
 

@@ -108,8 +108,9 @@ fn names_are_checked() {
     assert_eq!(error("volume/secret"), "isolator 'volume/secret' needs 'filesystem/linux' too");
     assert_eq!(Chain::parse("posix/disk,disk/du").unwrap_err().to_string(), "isolator 'disk/du' is named twice");
     let all: Vec<_> = Chain::parse("filesystem/linux,posix/cpu").unwrap().names().collect();
-    let volumes = ["volume/host_path", "volume/sandbox_path"];
-    assert_eq!(all, ["filesystem/linux", volumes[0], volumes[1], "posix/cpu"], "files first, with their volumes");
+    let volumes = ["volume/host_path", "volume/sandbox_path", "volume/image"];
+    assert_eq!(all[..4], ["filesystem/linux", volumes[0], volumes[1], volumes[2]], "files first, with their volumes");
+    assert_eq!(all[4..], ["posix/cpu"]);
 }
 
 fn contributions() -> impl Strategy<Value = Vec<(&'static str, Contribution)>> {

@@ -1,5 +1,6 @@
 //! From a request to a running program: the agent's side of the conversation with a launcher (`launcher/mod.rs`).
 
+use super::image::{self, Shape};
 use super::table::UNKNOWN;
 use super::{ContainersConfig, Inner, PATH_DEFAULT, Running};
 use crate::chain::chained;
@@ -75,11 +76,11 @@ impl Inner {
         stopped: oneshot::Receiver<()>,
     ) -> Result<(i32, Arc<Running>), String> {
         let (config, name, uris) = (self.config.clone(), container.clone(), std::mem::take(&mut spec.uris));
-        let started = if uris.is_empty() {
+        let started = if uris.is_empty() && !image::are_needed(&self.config, &spec) {
             self.block(move || start(&config, &name, &spec)).await??
         } else {
             let (home, spec) = self.block(move || Ok::<_, String>((make_home(&config, &name, &spec)?, spec))).await??;
-            self.fetch(container, &spec, &home, uris, stopped).await?;
+            self.bring(container, &spec, &home, uris, stopped).await?;
             let (config, name) = (self.config.clone(), container.clone());
             self.block(move || begin(&config, &name, &spec, home)).await??
         };
@@ -95,8 +96,9 @@ impl Inner {
         }
     }
 
-    /// Fetches what the command names. When it fails or is stopped nothing is left but the sandbox.
-    async fn fetch(
+    /// Brings the images that the container asks for and what its command names. When that fails or is stopped nothing is
+    /// left but the sandbox.
+    async fn bring(
         &self,
         container: &ContainerId,
         spec: &LaunchSpec,
@@ -104,6 +106,34 @@ impl Inner {
         uris: Vec<Uri>,
         stopped: oneshot::Receiver<()>,
     ) -> Result<(), String> {
+        let work = async {
+            self.bring_images(container, spec).await?;
+            self.fetch(container, spec, home, uris).await
+        };
+        let brought = tokio::select! {
+            biased;
+            Ok(()) = stopped => Err("killed while what it needs was fetched".to_owned()),
+            brought = work => brought,
+        };
+        if brought.is_err() {
+            let (config, name) = (self.config.clone(), container.clone());
+            // Finds the worker by its mark, if it has not gone yet.
+            self.block(move || give_up(&config, &name)).await?;
+        }
+        brought
+    }
+
+    /// Fetches what the command names.
+    async fn fetch(
+        &self,
+        container: &ContainerId,
+        spec: &LaunchSpec,
+        home: &Home,
+        uris: Vec<Uri>,
+    ) -> Result<(), String> {
+        if uris.is_empty() {
+            return Ok(());
+        }
         let mut environment = vec![
             (CONTAINER_VARIABLE.to_owned(), container.to_string()),
             (MARK_VARIABLE.to_owned(), home.directory.mark()),
@@ -116,20 +146,10 @@ impl Inner {
             uris,
             environment,
         };
-        let fetched = match &self.config.fetcher {
+        match &self.config.fetcher {
             None => Err("the command names URIs, and there is no fetcher".to_owned()),
-            Some(fetcher) => tokio::select! {
-                biased;
-                Ok(()) = stopped => Err("killed while its URIs were fetched".to_owned()),
-                fetched = fetcher.fetch(request) => fetched,
-            },
-        };
-        if fetched.is_err() {
-            let (config, name) = (self.config.clone(), container.clone());
-            // Finds the worker by its mark, if it has not gone yet.
-            self.block(move || give_up(&config, &name)).await?;
+            Some(fetcher) => fetcher.fetch(request).await,
         }
-        fetched
     }
 
     /// Talks with the launcher until the program runs.
@@ -190,7 +210,7 @@ fn make_home(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSp
     if !spec.rlimits.is_empty() && !config.isolators.names().any(|name| name == posix::RLIMITS) {
         return Err(format!("resource limits are asked for, but the isolator {} is not enabled", posix::RLIMITS));
     }
-    if let Some(asked) = &spec.container
+    if let Some(asked) = spec.container.as_ref().filter(|_| config.inside.is_none())
         && let Some(reason) = filesystem::missing(asked, |wanted| config.isolators.names().any(|name| name == wanted))
     {
         return Err(reason);
@@ -231,6 +251,7 @@ fn give_up(config: &ContainersConfig, container: &ContainerId) {
     if let Err(error) = orphans::destroy(&directory) {
         tracing::error!(%container, %error, "something is left of a fetch");
     }
+    config.isolators.cleanup(container);
     remove(&directory, container);
 }
 
@@ -245,12 +266,14 @@ fn describe(
     container: &ContainerId,
     spec: &LaunchSpec,
     directory: &Directory,
-    user: Option<User>,
+    mut user: Option<User>,
     mut wanted: Contribution,
 ) -> Result<Vec<u8>, String> {
-    let more = std::mem::take(&mut wanted.environment);
+    let Shape { program, before, after } = image::shape(config, spec, directory, &mut user, &mut wanted)?;
+    let mut more = std::mem::take(&mut wanted.environment);
+    more.extend(after);
     let text = |text: &str| text.to_owned();
-    let program = match &spec.program {
+    let program = match &program {
         Program::Shell(command) => {
             File::Named { file: text("/bin/sh"), arguments: vec![text("sh"), text("-c"), command.clone()] }
         }
@@ -267,7 +290,7 @@ fn describe(
         work_directory: config.work_directory.clone(),
         sandbox: spec.sandbox.clone(),
         program,
-        environment: environment(config, container, spec, directory, more)?,
+        environment: environment(config, container, spec, directory, before, more)?,
         user,
         walls: wanted,
         // The built-in executor's own output is a few lines; that of its task is turned over by the task's own launcher.
@@ -282,10 +305,11 @@ fn environment(
     container: &ContainerId,
     spec: &LaunchSpec,
     directory: &Directory,
+    mut given: Vec<(String, String)>,
     wanted: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, String> {
     let is_executor = spec.program == Program::BuiltinExecutor;
-    let mut given = spec.environment.clone();
+    given.extend(spec.environment.iter().cloned());
     if is_executor {
         // It holds a credential of its own: what could change its code stays out (attack 56).
         given.retain(|(name, _)| !changes_the_loader(name));

@@ -6,14 +6,18 @@
 //! outlive the agent is on disk (`record.rs`) and in the launchers. Ways through this folder: `launch.rs` starts,
 //! `watch.rs` waits for the end, `probe.rs` tries whether what runs is well, `recovery.rs` finds everything again.
 
+mod image;
 mod launch;
 mod probe;
 mod recovery;
 mod table;
 mod watch;
 
+pub use image::{INSIDE_VARIABLE, Inside};
+
 use crate::chain::{Chain, chained};
 use crate::fetcher::Fetcher;
+use crate::images::Images;
 use crate::launcher::{Rotation, kill_signal};
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
@@ -87,7 +91,11 @@ impl Executable {
     pub fn at(path: &Path) -> Result<Self, Error> {
         let opened = File::options().read(true).custom_flags(libc::O_PATH).open(path);
         let failed = |source| Error::Io { action: "open the executable", path: path.to_owned(), source };
-        opened.map(|file| Self(Arc::new(file.into()))).map_err(failed)
+        let held: OwnedFd = opened.map_err(failed)?.into();
+        // A container that finds the executable behind one of its processes must not write to it (attack 50,
+        // CVE-2019-5736). Who may not make such a view has no rights on the executable that containers could use.
+        let view = syscall::read_only_view(held.as_fd());
+        Ok(Self(Arc::new(view.unwrap_or(held))))
     }
     /// A path that leads to it in this process, until this object is dropped.
     pub(crate) fn path(&self) -> PathBuf {
@@ -119,6 +127,10 @@ pub struct ContainersConfig {
     pub switch_user: bool,
     /// What brings the URIs of commands into sandboxes. Without one a launch that names any is refused.
     pub fetcher: Option<Fetcher>,
+    /// Where images come from. Without them a launch that asks for one is refused.
+    pub images: Option<Images>,
+    /// What stands around the command of an executor that stays outside itself.
+    pub inside: Option<Inside>,
     /// How large the outputs of containers may be; without a bound, none.
     pub rotation: Option<Rotation>,
     /// The mark of the container that this process itself is in, if any (its variable

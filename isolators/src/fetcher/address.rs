@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How far inside an address lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Depth {
+pub(crate) enum Depth {
     /// Anywhere in the world.
     World,
     /// A private network.
@@ -20,7 +20,7 @@ const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
 
 /// How far inside an address lies; an error for those that are never asked: unspecified, multicast, broadcast, and
 /// link-local, where cloud machines find the secrets of their machine.
-pub(super) fn depth(address: IpAddr) -> Result<Depth, Error> {
+pub(crate) fn depth(address: IpAddr) -> Result<Depth, Error> {
     let refuse = |reason| Err(Error::Address { address, reason });
     match address.to_canonical() {
         IpAddr::V4(v4) => match v4 {
@@ -64,7 +64,7 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// The addresses of `found` that may be asked after a hop to `deepest` (the first hop: none).
-pub(super) fn allowed(found: &[IpAddr], deepest: Option<Depth>) -> Result<Vec<(IpAddr, Depth)>, Error> {
+pub(crate) fn allowed(found: &[IpAddr], deepest: Option<Depth>) -> Result<Vec<(IpAddr, Depth)>, Error> {
     let mut refusal = Error::Connection("the name has no address".to_owned());
     let mut allowed = Vec::new();
     for &address in found {

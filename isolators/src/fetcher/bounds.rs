@@ -35,7 +35,7 @@ impl Default for Bounds {
 
 /// What is left of the bounds.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     bounds: Bounds,
     bytes: u64,
     entries: u64,
@@ -44,22 +44,22 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self { bounds, bytes: 0, entries: 0, archive: None }
     }
 
     /// An archive of this size is opened; the one before is done.
-    pub(super) fn begin_archive(&mut self, packed_bytes: u64) {
+    pub(crate) fn begin_archive(&mut self, packed_bytes: u64) {
         self.archive = Some((packed_bytes, 0));
     }
 
     /// What comes now does not come out of an archive.
-    pub(super) fn end_archive(&mut self) {
+    pub(crate) fn end_archive(&mut self) {
         self.archive = None;
     }
 
     /// One more entry.
-    pub(super) fn entry(&mut self) -> Result<(), Error> {
+    pub(crate) fn entry(&mut self) -> Result<(), Error> {
         self.entries += 1;
         if self.entries > self.bounds.entries_max {
             return Err(Error::TooMany { what: "entries", most: self.bounds.entries_max });
@@ -68,7 +68,7 @@ impl Budget {
     }
 
     /// So many entries are announced: refused before any is made.
-    pub(super) fn entries_announced(&self, entries: u64) -> Result<(), Error> {
+    pub(crate) fn entries_announced(&self, entries: u64) -> Result<(), Error> {
         match self.entries.saturating_add(entries) > self.bounds.entries_max {
             true => Err(Error::TooMany { what: "entries", most: self.bounds.entries_max }),
             false => Ok(()),
@@ -76,7 +76,7 @@ impl Budget {
     }
 
     /// So many bytes more are about to be written.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Error> {
         self.announced(bytes)?;
         self.bytes += bytes;
         if let Some((packed, unpacked)) = &mut self.archive {
@@ -89,7 +89,7 @@ impl Budget {
     }
 
     /// So many bytes are announced: refused before any is written.
-    pub(super) fn announced(&self, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn announced(&self, bytes: u64) -> Result<(), Error> {
         match self.bytes.saturating_add(bytes) > self.bounds.bytes_max {
             true => Err(Error::TooMany { what: "bytes", most: self.bounds.bytes_max }),
             false => Ok(()),

@@ -229,7 +229,7 @@ impl Cache {
 
 impl Arrival {
     async fn come(mut self, worker: Worker, order: Order) -> Result<Ended, String> {
-        let ended = worker.run(order, |bytes| self.cache.grow(&self.key, &self.path, bytes)).await?;
+        let ended = worker.run(order.write(), |bytes| self.cache.grow(&self.key, &self.path, bytes)).await?;
         if ended == Ended::Done {
             let written = fs::metadata(&self.path).map_err(|error| format!("the cache lost it: {error}"))?.len();
             let mut table = self.cache.table();

@@ -1,7 +1,6 @@
 //! The agent's talk with one worker.
 
-use super::ARGUMENT;
-use super::order::{Order, Report};
+use super::order::Report;
 use crate::containers::Executable;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -28,28 +27,29 @@ const AUTHORITIES_FILE: &str = "SSL_CERT_FILE";
 const AUTHORITIES: [&str; 2] = [AUTHORITIES_FILE, "SSL_CERT_DIR"];
 
 /// A worker that is to be started.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     command: Command,
     slots: Arc<Semaphore>,
 }
 
 /// How a worker's work ended, when it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     Done,
     /// It was denied room in the cache.
     NoRoom,
 }
 
 impl Worker {
-    pub(super) fn new(
+    pub(crate) fn new(
         executable: &Executable,
+        argument: &str,
         authorities: Option<&Path>,
         environment: &[(String, String)],
         slots: Arc<Semaphore>,
     ) -> Self {
         let mut command = Command::new(executable.path());
-        command.arg0("kaon").arg(ARGUMENT).env_clear().current_dir("/").kill_on_drop(true);
+        command.arg0("kaon").arg(argument).env_clear().current_dir("/").kill_on_drop(true);
         match authorities {
             Some(file) => command.env(AUTHORITIES_FILE, file),
             None => command.envs(AUTHORITIES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)))),
@@ -59,12 +59,16 @@ impl Worker {
         Self { command, slots }
     }
 
-    /// Carries out an order; `room` decides whether so many bytes more may be kept. Dropped before the end, it kills the
-    /// worker.
-    pub(super) async fn run(mut self, order: Order, room: impl FnMut(u64) -> bool) -> Result<Ended, String> {
+    /// Carries out an order, as the worker reads it; `room` decides whether so many bytes more may be kept. Dropped before
+    /// the end, it kills the worker.
+    pub(crate) async fn run(
+        mut self,
+        order: std::io::Result<Vec<u8>>,
+        room: impl FnMut(u64) -> bool,
+    ) -> Result<Ended, String> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.map_err(|error| error.to_string())?;
-        let order = order.write().map_err(|error| error.to_string())?;
+        let order = order.map_err(|error| error.to_string())?;
         let mut child = self.command.spawn().map_err(|error| format!("can't start the fetcher: {error}"))?;
         match tokio::time::timeout(WORK_TIME_MAX, talk(&mut child, &order, room)).await {
             Ok(ended) => ended,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 /// Why something is not fetched. Never quotes what may be secret: credentials and queries of URIs.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("scheme '{0}' is not served: http, https, file and absolute paths are")]
     Scheme(String),
     #[error("the URI is malformed: {0}")]
@@ -44,12 +44,12 @@ pub(super) enum Error {
 }
 
 impl Error {
-    pub(super) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
         move |source| Self::Io { action, source }
     }
 
-    pub(super) fn errno(action: impl Into<String>) -> impl FnOnce(Errno) -> Self {
+    pub(crate) fn errno(action: impl Into<String>) -> impl FnOnce(Errno) -> Self {
         let action = action.into();
         move |errno| Self::Io { action, source: errno.into() }
     }

@@ -5,7 +5,7 @@ use super::error::Error;
 use super::target::Location;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, USER_AGENT};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// The most redirects of one download.
-pub(super) const REDIRECTS_MAX: usize = 10;
+pub(crate) const REDIRECTS_MAX: usize = 10;
 
 /// The slowest download that is borne, in bytes a second over the stall timeout (Mesos's, reference 12.4).
 const SPEED_MIN: u64 = 1;
@@ -27,7 +27,7 @@ const SPEED_MIN: u64 = 1;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Downloads into `take`, which is told the announced length first, if there is one.
-pub(super) fn download(
+pub(crate) fn download(
     location: &Location,
     stall_timeout: Duration,
     announced: impl FnOnce(Option<u64>) -> Result<(), Error>,
@@ -42,41 +42,62 @@ pub(super) fn download(
 }
 
 async fn transfer(
-    mut location: Location,
+    location: Location,
     stall: Duration,
     announced: impl FnOnce(Option<u64>) -> Result<(), Error>,
     take: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut deepest = None;
+    let (response, _) = get(location, None, None, stall).await?;
+    match response.status().as_u16() {
+        200 => {
+            announced(length(&response))?;
+            receive(response, stall, take).await
+        }
+        _ => Err(Error::Status(response.status().to_string())),
+    }
+}
+
+/// The length that an answer announces.
+pub(crate) fn length(response: &Response<Incoming>) -> Option<u64> {
+    response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
+}
+
+/// The head of the last answer after all redirects, whatever its status is, and how far inside it lies. `deepest` is how far
+/// inside the conversation has been already; `accept` says what is wanted.
+pub(crate) async fn get(
+    mut location: Location,
+    accept: Option<&str>,
+    mut deepest: Option<Depth>,
+    stall: Duration,
+) -> Result<(Response<Incoming>, Depth), Error> {
     for _ in 0..=REDIRECTS_MAX {
-        let hop = ask(&location, deepest);
+        let hop = ask(&location, accept, deepest);
         let (response, depth) = timeout(stall, hop).await.map_err(|_| Error::Stalled(stall.as_secs()))??;
         deepest = Some(depth);
         match response.status().as_u16() {
-            200 => {
-                let length = response.headers().get(CONTENT_LENGTH);
-                announced(length.and_then(|length| length.to_str().ok()?.parse().ok()))?;
-                return receive(response, stall, take).await;
-            }
             301 | 302 | 303 | 307 | 308 => {
                 let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
                 location = location.redirected(to.ok_or(Error::Redirect("it does not say where to"))?)?;
             }
-            _ => return Err(Error::Status(response.status().to_string())),
+            _ => return Ok((response, depth)),
         }
     }
     Err(Error::Redirects(REDIRECTS_MAX))
 }
 
 /// Asks one server, and gives the head of its answer and how far inside it lies.
-async fn ask(location: &Location, deepest: Option<Depth>) -> Result<(Response<Incoming>, Depth), Error> {
+async fn ask(
+    location: &Location,
+    accept: Option<&str>,
+    deepest: Option<Depth>,
+) -> Result<(Response<Incoming>, Depth), Error> {
     let (stream, depth) = connect(location, deepest).await?;
     let response = if location.is_secure {
         let name = ServerName::try_from(location.host.clone()).map_err(|_| Error::Uri("its host is no name"))?;
         let stream = TlsConnector::from(Arc::new(tls()?)).connect(name, stream).await;
-        exchange(location, TokioIo::new(stream.map_err(|error| Error::Connection(error.to_string()))?)).await?
+        exchange(location, accept, TokioIo::new(stream.map_err(|error| Error::Connection(error.to_string()))?)).await?
     } else {
-        exchange(location, TokioIo::new(stream)).await?
+        exchange(location, accept, TokioIo::new(stream)).await?
     };
     Ok((response, depth))
 }
@@ -101,7 +122,7 @@ async fn connect(location: &Location, deepest: Option<Depth>) -> Result<(TcpStre
     Err(Error::Connection(last.map_or_else(|| "no address".to_owned(), |error| error.to_string())))
 }
 
-async fn exchange<S>(location: &Location, stream: TokioIo<S>) -> Result<Response<Incoming>, Error>
+async fn exchange<S>(location: &Location, accept: Option<&str>, stream: TokioIo<S>) -> Result<Response<Incoming>, Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -120,11 +141,15 @@ where
     if let Some(authorization) = &location.authorization {
         request = request.header(AUTHORIZATION, authorization);
     }
+    if let Some(accept) = accept {
+        request = request.header(ACCEPT, accept);
+    }
     let request = request.body(Empty::<Bytes>::new()).map_err(|_| Error::Uri("it can't be asked for"))?;
     sender.send_request(request).await.map_err(failed)
 }
 
-async fn receive(
+/// The body of an answer, piece by piece.
+pub(crate) async fn receive(
     response: Response<Incoming>,
     stall: Duration,
     mut take: impl FnMut(&[u8]) -> Result<(), Error>,

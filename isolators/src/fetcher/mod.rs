@@ -10,18 +10,18 @@
 //!
 //! The cache belongs to one life of the agent and starts empty, as Mesos's does.
 
-mod address;
-mod archive;
-mod bounds;
+pub(crate) mod address;
+pub(crate) mod archive;
+pub(crate) mod bounds;
 mod cache;
-mod conversation;
-mod error;
-mod http;
-mod name;
-mod order;
-mod target;
-mod tree;
-mod worker;
+pub(crate) mod conversation;
+pub(crate) mod error;
+pub(crate) mod http;
+pub(crate) mod name;
+pub(crate) mod order;
+pub(crate) mod target;
+pub(crate) mod tree;
+pub(crate) mod worker;
 
 pub use bounds::Bounds;
 pub use worker::main;
@@ -195,7 +195,7 @@ impl Fetcher {
             jobs,
         };
         let worker = self.worker(&request.environment);
-        match worker.run(order, |_| false).await? {
+        match worker.run(order.write(), |_| false).await? {
             Ended::Done => Ok(()),
             Ended::NoRoom => Err("the fetcher asked for room that it did not need".to_owned()),
         }
@@ -219,6 +219,6 @@ impl Fetcher {
 
     fn worker(&self, environment: &[(String, String)]) -> Worker {
         let authorities = self.0.config.authorities.as_deref();
-        Worker::new(&self.0.executable, authorities, environment, Arc::clone(&self.0.workers))
+        Worker::new(&self.0.executable, ARGUMENT, authorities, environment, Arc::clone(&self.0.workers))
     }
 }

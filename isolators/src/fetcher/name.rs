@@ -6,17 +6,17 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 /// The most components of a path in a sandbox or an archive.
-pub(super) const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// The longest path in a sandbox or an archive, in bytes (Linux `PATH_MAX`).
-pub(super) const PATH_BYTES_MAX: usize = 4096;
+pub(crate) const PATH_BYTES_MAX: usize = 4096;
 
 /// The longest component in bytes (Linux `NAME_MAX`).
 const COMPONENT_BYTES_MAX: usize = 255;
 
 /// The path in the sandbox: what the URI says it should be, else what follows its last slash, query included, as in
 /// Mesos.
-pub(super) fn of(uri: &Uri) -> Result<String, Error> {
+pub(crate) fn of(uri: &Uri) -> Result<String, Error> {
     let refuse = |reason| Err(Error::Uri(reason));
     if uri.value.contains(['\\', '\'', '\0']) {
         return refuse("it holds a backslash, a quote or a NUL");
@@ -44,7 +44,7 @@ pub(super) fn of(uri: &Uri) -> Result<String, Error> {
 
 /// The components of a path below a directory, without empty ones and `.`: relative, without `..` and NUL, not too long
 /// and not too deep. None for the directory itself.
-pub(super) fn components(path: &[u8]) -> Result<Vec<&OsStr>, Error> {
+pub(crate) fn components(path: &[u8]) -> Result<Vec<&OsStr>, Error> {
     let refuse = |reason| Err(Error::Path { path: shown(path), reason });
     if path.starts_with(b"/") {
         return refuse("it is absolute");
@@ -69,14 +69,14 @@ pub(super) fn components(path: &[u8]) -> Result<Vec<&OsStr>, Error> {
 }
 
 /// A path for people, at most 200 characters of it.
-pub(super) fn shown(path: &[u8]) -> String {
+pub(crate) fn shown(path: &[u8]) -> String {
     const SHOWN_MAX: usize = 200;
     String::from_utf8_lossy(path).chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect()
 }
 
 /// The packings that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(crate) enum Packing {
     None,
     Gzip,
     Bzip2,
@@ -86,7 +86,7 @@ pub(super) enum Packing {
 
 /// What a file is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A tar archive, packed perhaps.
     Tar(Packing),
     /// One packed file.
@@ -113,7 +113,7 @@ const ENDINGS: [(&str, Kind); 12] = [
 
 impl Kind {
     /// What a file of this name is; `None` for what is left as it is.
-    pub(super) fn of(name: &str) -> Option<Self> {
+    pub(crate) fn of(name: &str) -> Option<Self> {
         ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, kind)| *kind)
     }
 }

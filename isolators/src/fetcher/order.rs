@@ -2,6 +2,7 @@
 
 use super::bounds::Bounds;
 use crate::launcher::description::User;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ pub(super) enum Source {
 
 /// What a worker says, one JSON text a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// May I keep so many bytes more? Answered by one byte: 1 for yes, 0 for no.
     Room {
         /// How many.
@@ -82,24 +83,30 @@ pub(super) enum Report {
 
 impl Order {
     pub(super) fn write(&self) -> io::Result<Vec<u8>> {
-        let body = serde_json::to_vec(self)?;
-        if body.len() > ORDER_BYTES_MAX {
-            let text = format!("the URIs take {} bytes, at most {ORDER_BYTES_MAX} go", body.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
-        Ok([&length[..], &body].concat())
+        write(self)
     }
+}
 
-    pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
-        let mut length = [0; 4];
-        from.read_exact(&mut length)?;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > ORDER_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the order is too large"));
-        }
-        let mut body = vec![0; length];
-        from.read_exact(&mut body)?;
-        Ok(serde_json::from_slice(&body)?)
+/// An order in the form in which it travels.
+pub(crate) fn write(order: &impl Serialize) -> io::Result<Vec<u8>> {
+    let body = serde_json::to_vec(order)?;
+    if body.len() > ORDER_BYTES_MAX {
+        let text = format!("the order takes {} bytes, at most {ORDER_BYTES_MAX} go", body.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+    Ok([&length[..], &body].concat())
+}
+
+/// Reads an order.
+pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > ORDER_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the order is too large"));
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    Ok(serde_json::from_slice(&body)?)
 }

@@ -11,7 +11,7 @@ const URI_BYTES_MAX: usize = 8192;
 
 /// What a URI leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A file of this machine, absolute.
     File(PathBuf),
     /// Something on a server.
@@ -20,20 +20,20 @@ pub(super) enum Target {
 
 /// Something on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) is_secure: bool,
+pub(crate) struct Location {
+    pub(crate) is_secure: bool,
     /// A name or an address, without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// Begins with a slash.
-    pub(super) path_and_query: String,
+    pub(crate) path_and_query: String,
     /// The value of the Authorization header that the URI's user and password ask for.
-    pub(super) authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
 }
 
 impl Target {
     /// Reads a URI as Mesos does: a scheme, or a path, which if it is relative lies below `home`.
-    pub(super) fn parse(text: &str, home: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str, home: Option<&Path>) -> Result<Self, Error> {
         if text.len() > URI_BYTES_MAX {
             return Err(Error::Uri("it is too long"));
         }
@@ -59,7 +59,7 @@ impl Target {
 }
 
 impl Location {
-    fn parse(text: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let uri: Uri = text.parse().map_err(|_| Error::Uri("it can't be read"))?;
         let is_secure = match uri.scheme_str() {
             Some("http") => false,
@@ -94,7 +94,7 @@ impl Location {
     }
 
     /// Where a redirect leads. Only to http and https, never from https to http; credentials stay with their server.
-    pub(super) fn redirected(&self, to: &str) -> Result<Self, Error> {
+    pub(crate) fn redirected(&self, to: &str) -> Result<Self, Error> {
         if to.len() > URI_BYTES_MAX {
             return Err(Error::Redirect("it leads to a URI that is too long"));
         }
@@ -129,7 +129,7 @@ impl Location {
     }
 
     /// The value of the Host header.
-    pub(super) fn host_header(&self) -> String {
+    pub(crate) fn host_header(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match (self.is_secure, self.port) {
             (false, 80) | (true, 443) => host,
@@ -163,7 +163,7 @@ fn decoded(text: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// A URI for people: without user, password and query, which may be secret, and at most 300 characters of it.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const SHOWN_MAX: usize = 300;
     let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
     let end = rest.find(['?', '#']).unwrap_or(rest.len());

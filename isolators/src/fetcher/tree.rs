@@ -23,24 +23,24 @@ const MODE_MASK: u32 = 0o755;
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// The longest target of a symbolic link in bytes (Linux `PATH_MAX`).
-pub(super) const TARGET_BYTES_MAX: usize = 4096;
+pub(crate) const TARGET_BYTES_MAX: usize = 4096;
 
 /// A directory to write below.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: OwnedFd,
     /// The directory of the entry before: archives list what lies together one after the other.
     last: Option<(Vec<OsString>, OwnedFd)>,
 }
 
 impl Tree {
-    pub(super) fn new(root: OwnedFd) -> Self {
+    pub(crate) fn new(root: OwnedFd) -> Self {
         Self { root, last: None }
     }
 
     /// A new, empty file, with the directories on the way. What has its name already is replaced, unless it is a
     /// directory.
-    pub(super) fn file(&mut self, path: &[u8], mode: u32) -> Result<File, Error> {
+    pub(crate) fn file(&mut self, path: &[u8], mode: u32) -> Result<File, Error> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = self.put(path, |parent, name| openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR))?;
         // Set by hand: the process's umask has no say.
@@ -50,7 +50,7 @@ impl Tree {
     }
 
     /// Opens a plain file that is there.
-    pub(super) fn open(&mut self, path: &[u8]) -> Result<File, Error> {
+    pub(crate) fn open(&mut self, path: &[u8]) -> Result<File, Error> {
         let (parent, name) = self.parent(path)?;
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file = openat(parent, name.as_os_str(), flags, Mode::empty());
@@ -62,7 +62,7 @@ impl Tree {
     }
 
     /// A directory, which may be there. The directory itself keeps its mode.
-    pub(super) fn directory(&mut self, path: &[u8], mode: u32) -> Result<(), Error> {
+    pub(crate) fn directory(&mut self, path: &[u8], mode: u32) -> Result<(), Error> {
         let components = owned(path)?;
         let is_root = components.is_empty();
         let directory = self.walk(&components, path)?;
@@ -76,7 +76,7 @@ impl Tree {
 
     /// A symbolic link. One that could lead out of the tree is refused: its target is relative, goes up first and then
     /// down, and not further up than the tree. Every link in a tree obeying this, no chain of them leads out either.
-    pub(super) fn symbolic_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Error> {
+    pub(crate) fn symbolic_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Error> {
         let refuse = |what| Err(Error::Entry { path: shown(path), what });
         if target.is_empty() || target.len() > TARGET_BYTES_MAX || target.contains(&0) {
             return refuse("a link with a target that can't be");
@@ -100,7 +100,7 @@ impl Tree {
     }
 
     /// A further name for a plain file of the tree.
-    pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Error> {
+    pub(crate) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Error> {
         let (from, from_name) = self.parent(target)?;
         let from = from.as_fd().try_clone_to_owned().map_err(Error::io("hold a directory"))?;
         let status = fstatat(&from, from_name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
@@ -127,10 +127,16 @@ impl Tree {
         made.map_err(Error::errno(format!("make '{}'", shown(path))))
     }
 
-    fn parent(&mut self, path: &[u8]) -> Result<(&OwnedFd, OsString), Error> {
+    /// The directory of a path, made where it is missing, and the name in it.
+    pub(crate) fn parent(&mut self, path: &[u8]) -> Result<(&OwnedFd, OsString), Error> {
         let mut components = owned(path)?;
         let name = components.pop().ok_or(Error::Path { path: shown(path), reason: "it names no file" })?;
         Ok((self.walk(&components, path)?, name))
+    }
+
+    /// Holds no directory any more: one of them may be gone.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
     }
 
     /// The directory at the end of the components, made where it is missing.

@@ -16,7 +16,7 @@ use super::bounds::Budget;
 use super::error::Error;
 use super::http;
 use super::name::Kind;
-use super::order::{Job, Order, Report, Source};
+use super::order::{self, Job, Order, Report, Source};
 use super::target::Target;
 use super::tree::Tree;
 use crate::launcher::description::User;
@@ -69,15 +69,8 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<Report, String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("the fetcher can't {what}: {error}");
-    let mut order = Order::read(&mut io::stdin().lock()).map_err(|error| failed("read its order", &error))?;
-    let memory = data_bytes().map_err(|error| failed("weigh itself", &error))?;
-    for (limit, most) in [
-        (Resource::RLIMIT_DATA, memory.saturating_add(order.bounds.memory_bytes_max)),
-        (Resource::RLIMIT_CPU, PROCESSOR_SECONDS_MAX),
-        (Resource::RLIMIT_CORE, 0),
-    ] {
-        setrlimit(limit, most, most).map_err(|error| failed("limit itself", &error))?;
-    }
+    let mut order: Order = order::read(&mut io::stdin().lock()).map_err(|error| failed("read its order", &error))?;
+    limit(order.bounds.memory_bytes_max)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     let owner = order.user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
     let mut home = None;
@@ -117,6 +110,20 @@ fn run() -> Result<Report, String> {
     Ok(Report::Done)
 }
 
+/// Takes from this process what it will not need: memory beyond so many bytes more, processor time, core dumps.
+pub(crate) fn limit(memory_bytes_max: u64) -> Result<(), String> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("the fetcher can't {what}: {error}");
+    let memory = data_bytes().map_err(|error| failed("weigh itself", &error))?;
+    for (limit, most) in [
+        (Resource::RLIMIT_DATA, memory.saturating_add(memory_bytes_max)),
+        (Resource::RLIMIT_CPU, PROCESSOR_SECONDS_MAX),
+        (Resource::RLIMIT_CORE, 0),
+    ] {
+        setrlimit(limit, most, most).map_err(|error| failed("limit itself", &error))?;
+    }
+    Ok(())
+}
+
 fn ready(job: Job) -> Result<Ready, String> {
     let failed = |error: io::Error| format!("the fetcher can't open a file of the cache: {error}");
     Ok(match job {
@@ -151,7 +158,7 @@ fn data_bytes() -> io::Result<u64> {
 }
 
 /// Hears the agent's answers, and ends this process when the agent goes away.
-fn listen() -> io::Result<mpsc::Receiver<bool>> {
+pub(crate) fn listen() -> io::Result<mpsc::Receiver<bool>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::Builder::new().spawn(move || {
         let mut byte = [0];
@@ -164,7 +171,7 @@ fn listen() -> io::Result<mpsc::Receiver<bool>> {
     Ok(receiver)
 }
 
-fn say(report: &Report) -> io::Result<()> {
+pub(crate) fn say(report: &Report) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
     let mut out = io::stdout().lock();

@@ -27,6 +27,7 @@
 pub(crate) mod description;
 mod output;
 mod program;
+mod root;
 mod supervise;
 mod walls;
 

@@ -5,6 +5,7 @@
 //! the error pipe, which closes itself, is open.
 
 use super::description::{Description, File as ProgramFile, User};
+use super::root;
 use super::walls::{self, Site};
 use crate::isolator::{Contribution, HostAction};
 use crate::{posix, sandbox, syscall};
@@ -136,11 +137,20 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
             sandbox: &plan.sandbox,
             runtime_directory: &plan.runtime_directory,
             user: plan.user.as_ref(),
+            root: None,
         };
-        walls::mount_all(&site, &walls.mounts)?;
+        walls::mount_all(&site, walls)?;
     }
     // Opened in the view of mounts that the program will have: through an older one it could see the machine's.
-    let home = sandbox::open(&plan.work_directory, &plan.sandbox).map_err(|error| error.to_string())?;
+    let home = match &walls.root {
+        Some(root) => root::working_directory(root.working_directory())?,
+        None => sandbox::open(&plan.work_directory, &plan.sandbox).map_err(|error| error.to_string())?,
+    };
+    let of_image = walls.root.as_ref().and_then(|root| root.run.user.as_deref()).filter(|user| !user.is_empty());
+    let user = match (&plan.user, of_image) {
+        (None, Some(text)) => Some(root::user(text)?),
+        (said, _) => said.clone(),
+    };
     walls::settle(&walls.units, &walls.memory_nodes)?;
     let nothing = File::open("/dev/null").map_err(|error| step("open '/dev/null'", error))?;
     dup2_stdin(&nothing).map_err(|errno| step("set standard input", errno))?;
@@ -149,7 +159,7 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     if let Some(sets) = &walls.capabilities {
         walls::bound(sets)?;
     }
-    if let Some(user) = &plan.user {
+    if let Some(user) = &user {
         let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
         let (uid, gid) = (Uid::from_raw(user.user_id), Gid::from_raw(user.group_id));
         nix::unistd::setgroups(&groups).map_err(|errno| step("set the groups", errno))?;

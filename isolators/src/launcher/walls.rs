@@ -3,7 +3,8 @@
 
 use super::description::User;
 use super::program::step;
-use crate::isolator::{CapabilitySets, Mount};
+use super::root;
+use crate::isolator::{CapabilitySets, Contribution, Mount};
 use crate::{sandbox, syscall};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -24,6 +25,7 @@ const BARE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags:
 const FOLLOWS: MsFlags = MsFlags::from_bits_retain(1 << 19);
 
 /// Where the walls are built.
+#[derive(Clone, Copy)]
 pub(super) struct Site<'a> {
     /// The machine's work directory.
     pub(super) work_directory: &'a Path,
@@ -33,6 +35,8 @@ pub(super) struct Site<'a> {
     pub(super) runtime_directory: &'a Path,
     /// Whose the sandbox is.
     pub(super) user: Option<&'a User>,
+    /// The root that the container will have, when that is not the machine's.
+    pub(super) root: Option<&'a OwnedFd>,
 }
 
 /// Joins a control group: the writer itself, whatever its number is in which namespace.
@@ -42,11 +46,22 @@ pub(super) fn join(group: &Path) -> Result<(), String> {
     written.map_err(|error| step(&format!("join '{}'", group.display()), error))
 }
 
-/// Cuts this view of mounts off from the machine's, which still shows its own changes here, and makes the mounts.
-pub(super) fn mount_all(site: &Site<'_>, mounts: &[Mount]) -> Result<(), String> {
+/// Cuts this view of mounts off from the machine's, which still shows its own changes here, and makes the mounts. With an
+/// image the root is built, furnished and entered: nothing of the machine's files can be named afterwards.
+pub(super) fn mount_all(site: &Site<'_>, walls: &Contribution) -> Result<(), String> {
     let cut = mount(NONE, "/", NONE, MsFlags::MS_REC | FOLLOWS, NONE);
     cut.map_err(|errno| step("cut off the view of mounts", errno))?;
-    mounts.iter().try_for_each(|mount| mount_one(site, mount))
+    let Some(wanted) = &walls.root else { return walls.mounts.iter().try_for_each(|mount| mount_one(site, mount)) };
+    // What changes this process's own view comes first: the root is furnished from it.
+    let is_view = |mount: &&Mount| matches!(mount, Mount::Proc | Mount::MessageQueues | Mount::Memory { .. });
+    walls.mounts.iter().filter(is_view).try_for_each(|mount| mount_one(site, mount))?;
+    let held = root::build(&wanted.files)?;
+    root::furnish(&held, &wanted.files, walls.hostname.as_deref())?;
+    let within = Site { root: Some(&held), ..*site };
+    let placed = walls.mounts.iter().filter(|mount| !is_view(mount));
+    placed.into_iter().try_for_each(|mount| mount_one(&within, mount))?;
+    let home = sandbox::open(site.work_directory, site.sandbox).map_err(|error| error.to_string())?;
+    root::enter(&held, &home)
 }
 
 fn mount_one(site: &Site<'_>, what: &Mount) -> Result<(), String> {
@@ -69,10 +84,10 @@ fn mount_one(site: &Site<'_>, what: &Mount) -> Result<(), String> {
             made.map_err(|errno| step(&format!("mount memory on '{}'", to.display()), errno))
         }
         Mount::Bind { from, to, is_read_only, follows } => {
-            let source = Place::find(site, from, Kind::Directory)?;
+            let source = Place::of_machine(site, from, Kind::Directory)?;
             let kind = if source.is_directory() { Kind::Directory } else { Kind::File };
             bind(site, &source, to, kind)?;
-            let target = Place::find(site, to, Kind::There)?;
+            let target = Place::of_container(site, to, Kind::There)?;
             if !follows {
                 let alone = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
                 let cut = mount(NONE, &target.path(), NONE, alone, NONE);
@@ -84,6 +99,14 @@ fn mount_one(site: &Site<'_>, what: &Mount) -> Result<(), String> {
             }
         }
         Mount::Secret { to, data } => secret(site, to, data),
+        Mount::Image { files, to, is_read_only } => {
+            root::build(files)?;
+            bind(site, &Place::Path(files.root()), to, Kind::Directory)?;
+            match is_read_only {
+                true => make_read_only(&Place::of_container(site, to, Kind::There)?, to),
+                false => Ok(()),
+            }
+        }
     }
 }
 
@@ -93,7 +116,7 @@ fn make_read_only(target: &Place, to: &Path) -> Result<(), String> {
 }
 
 fn bind(site: &Site<'_>, source: &Place, to: &Path, kind: Kind) -> Result<(), String> {
-    let target = Place::find(site, to, kind)?;
+    let target = Place::of_container(site, to, kind)?;
     let bound = mount(Some(&source.path()), &target.path(), NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE);
     bound.map_err(|errno| step(&format!("mount upon '{}'", to.display()), errno))
 }
@@ -116,7 +139,7 @@ fn secret(site: &Site<'_>, to: &Path, data: &[u8]) -> Result<(), String> {
         }
         drop(file);
         bind(site, &Place::Path(path.clone()), to, Kind::File)?;
-        make_read_only(&Place::find(site, to, Kind::There)?, to)
+        make_read_only(&Place::of_container(site, to, Kind::There)?, to)
     })();
     let gone = umount2(hidden, MntFlags::MNT_DETACH);
     shown.and(gone.map_err(|errno| failed("hide", &errno)))
@@ -124,7 +147,7 @@ fn secret(site: &Site<'_>, to: &Path, data: &[u8]) -> Result<(), String> {
 
 /// What a place should be when it is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Directory,
     File,
     /// It is there.
@@ -139,7 +162,17 @@ enum Place {
 }
 
 impl Place {
-    fn find(site: &Site<'_>, path: &Path, kind: Kind) -> Result<Self, String> {
+    /// One that the container will have under this path.
+    fn of_container(site: &Site<'_>, path: &Path, kind: Kind) -> Result<Self, String> {
+        let is_inside = path.starts_with(site.work_directory.join(site.sandbox));
+        match site.root {
+            Some(root) if !is_inside => root::place(root, path, kind, true).map(Self::Held),
+            _ => Self::of_machine(site, path, kind),
+        }
+    }
+
+    /// One of the machine.
+    fn of_machine(site: &Site<'_>, path: &Path, kind: Kind) -> Result<Self, String> {
         let home = site.work_directory.join(site.sandbox);
         let Ok(inside) = path.strip_prefix(&home) else { return Ok(Self::Path(path.to_owned())) };
         let named = |error: sandbox::Error| error.to_string();

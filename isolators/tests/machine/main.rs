@@ -8,8 +8,10 @@
 mod end;
 mod fetch;
 mod groups;
+mod images;
 mod life;
 mod probe;
+mod registry;
 mod restart;
 mod rig;
 mod serve;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Some(kaon_isolators::launcher::ARGUMENT) => return kaon_isolators::launcher::main(),
         Some(kaon_isolators::launcher::EXECUTOR_ARGUMENT) => return walls::executor(),
         Some(kaon_isolators::fetcher::ARGUMENT) => return kaon_isolators::fetcher::main(),
+        Some(kaon_isolators::images::ARGUMENT) => return kaon_isolators::images::main(),
         Some(kaon_isolators::topology::apart::ARGUMENT) => return kaon_isolators::topology::apart::main(),
         Some("terms") => return walls::terms(),
         Some("hog") => return groups::hog(),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         views::TESTS,
         end::TESTS,
         fetch::TESTS,
+        images::TESTS,
         restart::TESTS,
         topology::TESTS,
         probe::TESTS,

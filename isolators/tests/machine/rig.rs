@@ -45,6 +45,8 @@ pub(crate) fn config(directory: &Path) -> ContainersConfig {
         isolators: Chain::parse("posix/cpu,posix/mem,posix/rlimits").expect("known names"),
         switch_user: true,
         fetcher: Some(fetcher(directory)),
+        images: None,
+        inside: None,
         rotation: None,
         parent: None,
     }

@@ -2,6 +2,7 @@
 //! whole at the entry that breaks it: what came before stays in the sandbox for people to read, and the program does not
 //! start.
 
+pub(crate) mod tape;
 mod tar;
 mod zip;
 mod zstd;
@@ -20,7 +21,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const XZ_MEMORY_KIB_MAX: u32 = 512 * 1024;
 
 /// Unpacks a file below the tree. `name` is its path there: one packed file becomes its name without the ending.
-pub(super) fn unpack(kind: Kind, file: File, name: &str, tree: &mut Tree, budget: &mut Budget) -> Result<(), Error> {
+pub(crate) fn unpack(kind: Kind, file: File, name: &str, tree: &mut Tree, budget: &mut Budget) -> Result<(), Error> {
     let packed_bytes = file.metadata().map_err(Error::io("look at the archive"))?.len();
     budget.begin_archive(packed_bytes);
     let done = match kind {
@@ -42,7 +43,7 @@ pub(super) fn unpack(kind: Kind, file: File, name: &str, tree: &mut Tree, budget
 }
 
 /// The plain bytes of a packed file, of all its parts one after the other.
-fn decoder(packing: Packing, file: File) -> Box<dyn Read> {
+pub(crate) fn decoder(packing: Packing, file: File) -> Box<dyn Read> {
     let file = BufReader::with_capacity(CHUNK_BYTES, file);
     match packing {
         Packing::None => Box::new(file),
@@ -57,7 +58,7 @@ fn decoder(packing: Packing, file: File) -> Box<dyn Read> {
 }
 
 /// Copies to the end, and says how much that was.
-fn copy(from: &mut impl Read, to: &mut impl Write, budget: &mut Budget) -> Result<u64, Error> {
+pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write, budget: &mut Budget) -> Result<u64, Error> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut copied = 0;
     loop {
