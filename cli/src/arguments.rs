@@ -4,6 +4,7 @@
 mod fetcher;
 pub(crate) mod images;
 pub(crate) mod isolation;
+mod logging;
 mod operator;
 mod sandboxes;
 mod sim;
@@ -187,6 +188,8 @@ pub(crate) struct Master {
     #[arg(long, env = "KAON_WEIGHTS", value_delimiter = ',', value_name = "ROLE=WEIGHT,..")]
     pub(crate) weights: Vec<String>,
     #[command(flatten)]
+    pub(crate) logging: logging::Logging,
+    #[command(flatten)]
     pub(crate) allocation: Allocation,
     /// Stop when stdin ends: for members whose parent must not leave them behind.
     #[arg(long, hide = true)]
@@ -305,6 +308,8 @@ pub(crate) struct Agent {
     /// Crash an actor on its n-th event, once, to watch its supervisor: `agent:100`. For tests.
     #[arg(long, env = "KAON_PLANT_PANIC", value_delimiter = ',', hide = true)]
     pub(crate) plant_panic: Vec<String>,
+    #[command(flatten)]
+    pub(crate) logging: logging::Logging,
     #[command(flatten)]
     pub(crate) isolation: isolation::Isolation,
     #[command(flatten)]

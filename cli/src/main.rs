@@ -9,6 +9,7 @@ mod contest;
 mod explain;
 mod host;
 mod list;
+mod log;
 mod maintenance;
 mod run;
 mod settings;
@@ -20,9 +21,7 @@ mod up;
 use anyhow::Result;
 use arguments::{Arguments, Command};
 use list::What;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// Frames are many small, short-lived allocations, which this allocator is made for.
 #[global_allocator]
@@ -56,10 +55,7 @@ fn main() -> ExitCode {
 
 fn start() -> Result<i32> {
     let arguments = config::arguments()?;
-    let filter = EnvFilter::try_new(&arguments.log)?;
-    // Most of what is logged goes to files: of members, and of executors into their sandboxes.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(std::io::stderr().is_terminal()).init();
+    log::begin(&arguments.log)?;
     if let Command::Sim(command) = arguments.command {
         return sim::dispatch(command);
     }

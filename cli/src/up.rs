@@ -17,6 +17,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The log of a member, in its directory.
+const LOG_FILE: &str = "log";
+
 /// How long members have from TERM to their end; KILL follows.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(2000);
 
@@ -91,6 +94,7 @@ fn members(options: &Up, dir: &Path) -> Result<Vec<Plan>> {
         }
         arguments
             .extend(["--authority".to_owned(), path(&dir.join("ca").join(kaon_transport::ca::AUTHORITY_CERTIFICATE))]);
+        arguments.extend(["--external-log-file".to_owned(), path(&home.join(LOG_FILE))]);
         arguments.extend(extra);
         plans.push(Plan { name, arguments, needs_master: role == "agent" });
         Ok(())
@@ -166,7 +170,7 @@ impl Cluster {
     }
 
     fn log(&self, plan: &Plan) -> PathBuf {
-        self.dir.join(&plan.name).join("log")
+        self.dir.join(&plan.name).join(LOG_FILE)
     }
 
     fn launch(&self, plan: &Plan) -> Result<Child> {

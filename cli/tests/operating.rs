@@ -4,7 +4,9 @@ use crate::client::{get, post};
 use crate::cluster::{Cluster, kaon};
 use crate::deadline::{SOON, wait_for};
 use crate::fleet::Fleet;
-use crate::framework::{Framework, info, task};
+use crate::framework::{Framework, info, is_terminal, task};
+use crate::processes;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 fn kaon_at(api: &str, arguments: &[&str]) -> String {
@@ -157,5 +159,25 @@ fn a_machine_goes_for_maintenance_and_comes_back() {
     fleet.start("agent", "agent-1", &flags);
     wait_for("the agent to be back", SOON, || (!agents(&api).is_empty()).then_some(()));
     assert!(get(&api, "/maintenance/schedule").json()["windows"].as_array().is_none_or(Vec::is_empty));
+    framework.teardown();
+}
+
+#[test]
+fn an_agent_that_is_asked_to_go_tells_its_master_ends_its_tasks_and_comes_back_as_a_new_one() {
+    let cluster = Cluster::start(1);
+    let mut framework = Framework::subscribe(&cluster.api, info("left"));
+    framework.launch_until(vec![task("long", "exec sleep 86403.5")], "TASK_RUNNING");
+    let agents = || get(&cluster.api, "/state").json()["slaves"].clone();
+    let before = agents()[0]["id"].as_str().expect("an id").to_owned();
+    let pid = cluster.pid("agent-1").expect("it runs");
+    processes::signal(pid, Signal::SIGUSR1);
+    framework.until("word of the task", |framework| framework.latest("long").is_some_and(is_terminal));
+    let status = framework.status("long").expect("it came");
+    assert_eq!((&status["source"], &status["reason"]), (&"SOURCE_MASTER".into(), &"REASON_AGENT_REMOVED".into()));
+    let gone = || cluster.tasks("sleep 86403.5").is_empty().then_some(());
+    wait_for("the task to be gone", SOON, gone);
+    // Whoever watches it starts it again: with nothing of before.
+    let after = || agents().get(0).and_then(|agent| agent["id"].as_str().map(str::to_owned)).filter(|id| *id != before);
+    wait_for("a new agent", SOON, after);
     framework.teardown();
 }

@@ -169,3 +169,39 @@ fn a_pod_outlives_its_agent_and_tells_what_happened_meanwhile() {
     assert_eq!(framework.latest("stays"), Some("TASK_KILLED"));
     framework.teardown();
 }
+
+#[test]
+fn a_member_of_a_pod_finds_its_volume_in_a_sandbox_of_its_own() {
+    let cluster = Cluster::start(1);
+    let mut words = info("pods");
+    words["roles"] = json!(["web"]);
+    words["principal"] = json!("tester");
+    words["capabilities"].as_array_mut().expect("a list").push(json!({"type": "RESERVATION_REFINEMENT"}));
+    let mut framework = Framework::subscribe(&cluster.api, words);
+    let offer = framework.offer();
+    let stack = json!([{"type": "DYNAMIC", "role": "web", "principal": "tester"}]);
+    let mut reserved = scalar("disk", 32.0);
+    reserved["reservations"] = stack.clone();
+    let mut volume = reserved.clone();
+    volume["disk"] = json!({"persistence": {"id": "kept", "principal": "tester"},
+        "volume": {"container_path": "data", "mode": "RW"}});
+    let group = |id: &str, command: &str| {
+        let mut task = task(id, command);
+        task["agent_id"] = offer["agent_id"].clone();
+        task["resources"].as_array_mut().expect("a list").push(volume.clone());
+        json!({"type": "LAUNCH_GROUP",
+            "launch_group": {"executor": executor(&format!("pod-{id}")), "task_group": {"tasks": [task]}}})
+    };
+    let write = "test $PWD = $MESOS_SANDBOX && echo kept > data/file && exec sleep 1000";
+    let operations = vec![
+        json!({"type": "RESERVE", "reserve": {"resources": [reserved]}}),
+        json!({"type": "CREATE", "create": {"volumes": [volume]}}),
+        group("write", write),
+    ];
+    let filters = json!({"refuse_seconds": 0.1});
+    framework.must("ACCEPT", json!({"offer_ids": [offer["id"]], "operations": operations, "filters": filters}));
+    framework.until("the task", |framework| framework.latest("write") == Some("TASK_RUNNING"));
+    let kept = || sandboxes(&cluster).into_iter().find(|run| run.join("data/file").exists()).map(drop);
+    wait_for("the file in the task's own sandbox", SOON, kept);
+    framework.teardown();
+}

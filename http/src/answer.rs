@@ -26,6 +26,10 @@ pub type Body = UnsyncBoxBody<Bytes, Broken>;
 /// An answer.
 pub type Answer = Response<Body>;
 
+/// The whole body once more, beside an answer whose body may still be packed.
+#[derive(Clone, Debug)]
+pub(crate) struct Whole(pub(crate) Bytes);
+
 /// A body of known length.
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -40,7 +44,9 @@ pub(crate) fn empty(status: StatusCode) -> Answer {
 
 /// An answer with a body.
 pub(crate) fn with(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(whole(bytes));
+    let bytes = bytes.into();
+    let mut answer = Response::new(whole(bytes.clone()));
+    answer.extensions_mut().insert(Whole(bytes));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -29,13 +30,15 @@ use tokio::sync::oneshot;
 
 use crate::answer::{self, Answer};
 use crate::codec::MediaType;
+use crate::files::Files;
 use crate::frame::{self, TooLarge, Weight};
 use crate::metric::{self, Sample};
+use crate::process::Verbosity;
 use crate::server::{Handler, Hangup, Request};
 use crate::stream::{Session, Subscriber};
 use crate::v1::mesos as v1;
 use crate::view::View;
-use crate::{convert, explain, maintenance, operator, path, polled, scheduler, version};
+use crate::{convert, explain, legacy, maintenance, operator, path, polled, scheduler, version};
 
 /// Subscribers at once. Each holds a connection, so the server's bound holds as well.
 pub const STREAMS_MAX: usize = 10_000;
@@ -61,6 +64,10 @@ pub struct MasterConfig {
     pub metrics: metric::Source,
     /// Who leads, asked only while our own master does not; `None` when nobody is known.
     pub leader: Arc<dyn Fn() -> Option<Leader> + Send + Sync>,
+    /// How much the process logs.
+    pub verbosity: Arc<Verbosity>,
+    /// The file that its log goes to; shown as `/master/log`.
+    pub log: Option<PathBuf>,
 }
 
 /// A master that leads.
@@ -76,6 +83,7 @@ pub struct Leader {
 pub struct MasterEdge {
     pub(crate) config: MasterConfig,
     pub(crate) view: View,
+    pub(crate) files: Files,
     pub(crate) started: SystemTime,
     begun: Instant,
     master_info: v1::MasterInfo,
@@ -159,8 +167,10 @@ impl MasterEdge {
             domain: config.domain.as_ref().map(convert::agent::domain_to_v1),
             ..v1::MasterInfo::default()
         };
+        let files = Files::new(None, config.log.clone().map(|path| ("/master/log", path)));
         Ok(Arc::new(Self {
             config,
+            files,
             view: View::start()?,
             started: SystemTime::now(),
             begun: Instant::now(),
@@ -450,12 +460,16 @@ impl Handler for MasterEdge {
         match parts.as_slice() {
             ["api", "v1", "scheduler"] => scheduler::handle(self, request).await,
             ["api", "v1"] | ["api", "v1", "operator"] => operator::handle(self, request).await,
-            [form @ ("reserve" | "unreserve" | "create-volumes" | "destroy-volumes")] => {
-                operator::handle_form(self, form, request).await
-            }
             ["maintenance" | "machine", _] => maintenance::handle(self, &parts, request).await,
             ["explain", parts @ ..] => explain::handle(self, parts, request).await,
             parts => {
+                if let Some(endpoint) = legacy::Endpoint::of(parts, request.method()) {
+                    return legacy::handle(self, endpoint, parts, request).await;
+                }
+                if matches!(parts, ["logging", "toggle"]) && *request.method() == Method::POST {
+                    let query = path::query(request.query());
+                    return query.map_or_else(answer::bad, |query| self.config.verbosity.toggle(&query));
+                }
                 let Some(endpoint) = polled::Endpoint::of(parts) else {
                     return answer::refusal(StatusCode::NOT_FOUND, "No such endpoint");
                 };

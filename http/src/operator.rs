@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use hyper::header::{ACCEPT, CONTENT_TYPE};
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use kaon_kernel::id::{FrameworkId, RoleName};
 use kaon_kernel::message::scheduler::ToMaster;
 
 use crate::answer::{self, Answer};
-use crate::codec::{self, MediaType, media};
+use crate::codec::{self, MediaType};
 use crate::convert::agent as convert_agent;
 use crate::convert::maintenance as convert_maintenance;
 use crate::convert::offer::agent_url;
@@ -17,6 +16,7 @@ use crate::convert::{executor, framework, operation, quota, task, time_info};
 use crate::edge::{Lookup, MasterEdge, pid};
 use crate::frame::Weight;
 use crate::server::Request;
+use crate::take::{self, Taken};
 use crate::v1::master as api;
 use crate::v1::master::call::Type;
 use crate::v1::master::response::{self, get_agents, get_executors, get_frameworks};
@@ -24,46 +24,52 @@ use crate::v1::mesos as v1;
 use crate::v1::mesos::agent_info::capability::Type as AgentCapability;
 use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
-use crate::{maintenance, order, version, watch};
+use crate::{maintenance, order, process, version, watch};
 
 /// The answer to any request on the endpoint.
 pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answer {
     if let Some(elsewhere) = edge.unless_leading(&request) {
         return elsewhere;
     }
-    if request.method() != Method::POST {
-        return answer::not_allowed("POST");
-    }
-    let refused = |error: media::Error| {
-        answer::refusal(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error)
-    };
-    let media = match media::request(request.header(&CONTENT_TYPE)) {
-        Ok(media) => media,
-        Err(error) => return refused(error),
-    };
-    let body = match request.read_body().await {
-        Ok(body) => body,
+    let Taken { call, .. } = match take::call::<api::Call>(&mut request).await {
+        Ok(taken) => taken,
         Err(refusal) => return refusal,
     };
-    let mut call: api::Call = match codec::decode(media, &body) {
-        Ok(call) => call,
-        Err(error) => return answer::bad(format!("Failed to parse body into Call: {error}")),
-    };
-    let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
-        return answer::bad("Expecting 'type' to be present");
-    };
+    let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else { return take::no_type() };
     if let Some(missing) = missing_part(&call, kind) {
-        return answer::bad(format!("Expecting '{missing}' to be present"));
+        return take::no_part(missing);
     }
-    let accepted = match media::response(request.header(&ACCEPT)) {
+    let accepted = match take::accepted(&request) {
         Ok(media) => media,
-        Err(error) => return refused(error),
+        Err(error) => return take::refused(error),
     };
-    if kind == Type::Teardown {
-        return teardown(&edge, call);
+    match kind {
+        Type::Subscribe => watch::subscribe(edge, &request, accepted).await,
+        _ if is_read(kind) => {
+            // A large cluster takes a while to write down; the connections of others must not wait for it.
+            let answered = tokio::task::spawn_blocking(move || read(&edge, call, kind, accepted)).await;
+            let failed = |_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made");
+            answered.unwrap_or_else(failed)
+        }
+        _ => carry_out(&edge, call).await,
     }
-    if kind == Type::Subscribe {
-        return watch::subscribe(edge, &request, accepted).await;
+}
+
+/// Whether a call only reads.
+fn is_read(kind: Type) -> bool {
+    kind.as_str_name().starts_with("GET_") || matches!(kind, Type::ListFiles | Type::ReadFile | Type::Unknown)
+}
+
+/// Does what a call wants changed. Its parts are there.
+pub(crate) async fn carry_out(edge: &MasterEdge, mut call: api::Call) -> Answer {
+    if let Some(teardown) = call.teardown.take() {
+        return tear_down(edge, teardown.framework_id.value);
+    }
+    if let Some(set) = call.set_logging_level.take() {
+        return edge.config.verbosity.order(set.level, &set.duration);
+    }
+    if let Some(refusal) = quota_refusal(&edge.view.snapshot(), &call) {
+        return answer::bad(refusal);
     }
     match order::operation_of(&mut call) {
         Ok(Some((agent_id, operation))) => return edge.convert(agent_id, operation).await,
@@ -71,19 +77,32 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
         Err(error) => return answer::bad(error),
     }
     match order::of(&mut call) {
-        Ok(Some(order)) => return edge.order(order).await,
-        Ok(None) => {}
-        Err(error) => return answer::bad(error),
+        Ok(Some(order)) => edge.order(order).await,
+        Ok(None) => take::not_served("The call"),
+        Err(error) => answer::bad(error),
     }
-    // A large cluster takes a while to write down; the connections of others must not wait for it.
-    let answered = tokio::task::spawn_blocking(move || read(&edge, kind, accepted)).await;
-    answered.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
+}
+
+/// The older calls of quotas set what was not there, and remove what is (reference 7.1; Mesos: `quota_handler.cpp`).
+fn quota_refusal(snapshot: &Snapshot, call: &api::Call) -> Option<String> {
+    let has_quota = |wanted: &str| snapshot.settings.quotas.iter().any(|(role, _)| role.as_str() == wanted);
+    if let Some(set) = &call.set_quota {
+        let role = set.quota_request.role.as_deref().unwrap_or_default();
+        return has_quota(role).then(|| format!("Cannot set quota for role '{role}', which has quota already"));
+    }
+    let role = &call.remove_quota.as_ref()?.role;
+    (!has_quota(role)).then(|| format!("Cannot remove quota for role '{role}', which has no quota set"))
 }
 
 /// The part that a call needs and does not have. Only calls that are there are looked at.
 fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
     match kind {
         Type::GetMetrics if call.get_metrics.is_none() => Some("get_metrics"),
+        Type::SetLoggingLevel if call.set_logging_level.is_none() => Some("set_logging_level"),
+        Type::ListFiles if call.list_files.is_none() => Some("list_files"),
+        Type::ReadFile if call.read_file.is_none() => Some("read_file"),
+        Type::SetQuota if call.set_quota.is_none() => Some("set_quota"),
+        Type::RemoveQuota if call.remove_quota.is_none() => Some("remove_quota"),
         Type::Teardown if call.teardown.is_none() => Some("teardown"),
         Type::ReserveResources if call.reserve_resources.is_none() => Some("reserve_resources"),
         Type::UnreserveResources if call.unreserve_resources.is_none() => Some("unreserve_resources"),
@@ -106,31 +125,7 @@ fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
     }
 }
 
-/// `POST /reserve`, `/unreserve`, `/create-volumes`, `/destroy-volumes`: forms of the old API.
-pub(crate) async fn handle_form(edge: Arc<MasterEdge>, endpoint: &str, mut request: Request) -> Answer {
-    if let Some(elsewhere) = edge.unless_leading(&request) {
-        return elsewhere;
-    }
-    if request.method() != Method::POST {
-        return answer::not_allowed("POST");
-    }
-    let body = match request.read_body().await {
-        Ok(body) => body,
-        Err(refusal) => return refusal,
-    };
-    let mut call = match order::of_form(endpoint, &body) {
-        Ok(call) => call,
-        Err(reason) => return answer::bad(reason),
-    };
-    match order::operation_of(&mut call) {
-        Ok(Some((agent_id, operation))) => edge.convert(agent_id, operation).await,
-        Ok(None) => answer::bad("The form names no resources"),
-        Err(error) => answer::bad(error),
-    }
-}
-
-fn teardown(edge: &MasterEdge, call: api::Call) -> Answer {
-    let id = call.teardown.map(|teardown| teardown.framework_id.value).unwrap_or_default();
+fn tear_down(edge: &MasterEdge, id: String) -> Answer {
     if matches!(edge.look_up(&id), Lookup::Unknown) {
         return answer::bad(format!("No framework found with ID '{}'", id.chars().take(80).collect::<String>()));
     }
@@ -140,7 +135,7 @@ fn teardown(edge: &MasterEdge, call: api::Call) -> Answer {
     }
 }
 
-fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
+fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Answer {
     use response::Type as Kind;
     let snapshot = edge.view.snapshot();
     let mut out = api::Response::default();
@@ -150,20 +145,35 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
             Kind::GetHealth
         }
         Type::GetFlags => {
-            let flag = |(name, value): (&String, &String)| v1::Flag { name: name.clone(), value: Some(value.clone()) };
-            out.get_flags = Some(response::GetFlags { flags: edge.config.flags.iter().map(flag).collect() });
+            out.get_flags = Some(response::GetFlags { flags: process::flags(&edge.config.flags) });
             Kind::GetFlags
         }
         Type::GetVersion => {
-            let info = v1::VersionInfo { version: version::MESOS_VERSION.to_owned(), ..v1::VersionInfo::default() };
-            out.get_version = Some(response::GetVersion { version_info: info });
+            out.get_version = Some(response::GetVersion { version_info: process::version_info() });
             Kind::GetVersion
         }
         Type::GetMetrics => {
-            let finite = edge.samples().into_iter().filter(|sample| sample.value.is_finite());
-            let metric = finite.map(|sample| v1::Metric { name: sample.name, value: Some(sample.value) });
-            out.get_metrics = Some(response::GetMetrics { metrics: metric.collect() });
+            out.get_metrics = Some(response::GetMetrics { metrics: process::metrics(edge.samples()) });
             Kind::GetMetrics
+        }
+        Type::GetLoggingLevel => {
+            out.get_logging_level = Some(response::GetLoggingLevel { level: edge.config.verbosity.level() });
+            Kind::GetLoggingLevel
+        }
+        Type::ListFiles => {
+            match edge.files.list(&call.list_files.map(|list| list.path).unwrap_or_default()) {
+                Ok(file_infos) => out.list_files = Some(response::ListFiles { file_infos }),
+                Err(error) => return error.answer(),
+            }
+            Kind::ListFiles
+        }
+        Type::ReadFile => {
+            let asked = call.read_file.unwrap_or_default();
+            match edge.files.piece(&asked.path, asked.offset, asked.length) {
+                Ok((size, data)) => out.read_file = Some(response::ReadFile { size, data }),
+                Err(error) => return error.answer(),
+            }
+            Kind::ReadFile
         }
         Type::GetMaster => {
             let leadership = snapshot.leadership.as_ref();
@@ -192,9 +202,11 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
             Kind::GetRoles
         }
         Type::GetQuota => {
-            let configs =
-                snapshot.settings.quotas.iter().map(|(role, quota)| quota::quota_to_v1(role, quota)).collect();
-            let status = quota_api::QuotaStatus { configs, ..quota_api::QuotaStatus::default() };
+            let quotas = &snapshot.settings.quotas;
+            let status = quota_api::QuotaStatus {
+                infos: quotas.iter().map(|(role, quota)| quota::info_to_v1(role, quota)).collect(),
+                configs: quotas.iter().map(|(role, quota)| quota::quota_to_v1(role, quota)).collect(),
+            };
             out.get_quota = Some(response::GetQuota { status });
             Kind::GetQuota
         }
@@ -228,10 +240,7 @@ fn read(edge: &MasterEdge, kind: Type, media: MediaType) -> Answer {
             out.get_state = Some(state(&snapshot));
             Kind::GetState
         }
-        other => {
-            let text = format!("{} is not implemented by this version of Kaon", other.as_str_name());
-            return answer::refusal(StatusCode::NOT_IMPLEMENTED, text);
-        }
+        other => return take::not_served(other.as_str_name()),
     };
     out.r#type = Some(answered as i32);
     answer::message(media, codec::encode(media, &out))

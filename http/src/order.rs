@@ -2,7 +2,7 @@
 //!
 //! An order goes to the master with a stream of its own; the answer is the only event on it. When none comes in time, or
 //! the master loses its term meanwhile, the operator is told that the outcome is unknown: giving the order again changes
-//! nothing more. Reference 7.1: UPDATE_QUOTA, UPDATE_WEIGHTS, maintenance, DRAIN_AGENT and its siblings, and what turns
+//! nothing more. Reference 7.1: UPDATE_QUOTA with SET_QUOTA and REMOVE_QUOTA that came before it, UPDATE_WEIGHTS, maintenance, DRAIN_AGENT and its siblings, and what turns
 //! resources into others: RESERVE_RESOURCES, CREATE_VOLUMES and their kin, which do not take twice what is there once.
 
 use std::sync::atomic::Ordering;
@@ -13,15 +13,15 @@ use kaon_kernel::actor::StreamId;
 use kaon_kernel::id::AgentId;
 use kaon_kernel::message::operator::{Answer as Told, Order};
 use kaon_kernel::message::scheduler::ToMaster;
+use kaon_kernel::quota::Quota;
 use kaon_kernel::resource::operation::Operation;
+use kaon_kernel::resource::role;
 use tokio::sync::oneshot;
 
 use crate::answer::{self, Answer};
-use crate::codec::{self, MediaType};
 use crate::convert::{self, maintenance, operation, quota};
 use crate::edge::{HandError, MasterEdge};
 use crate::frame::{CALL_BYTES_MAX, Weight};
-use crate::path;
 use crate::v1::master::Call;
 use crate::v1::mesos as v1;
 
@@ -52,6 +52,14 @@ pub(crate) fn of(call: &mut Call) -> Result<Option<Order>, convert::Error> {
     }
     if let Some(stop) = call.stop_maintenance.take() {
         return Ok(Some(Order::StopMaintenance { machines: maintenance::machines_from_v1(stop.machines)? }));
+    }
+    if let Some(set) = call.set_quota.take() {
+        let quotas = vec![quota::request_from_v1(&set.quota_request)?];
+        return Ok(Some(Order::SetQuotas { quotas, force: set.quota_request.force.unwrap_or(false) }));
+    }
+    if let Some(remove) = call.remove_quota.take() {
+        let quotas = vec![(role::parse(&remove.role)?, Quota::default())];
+        return Ok(Some(Order::SetQuotas { quotas, force: true }));
     }
     of_agent(call)
 }
@@ -100,34 +108,6 @@ pub(crate) fn operation_of(call: &mut Call) -> Result<Option<(AgentId, Operation
         return Ok(None);
     };
     Ok(Some((agent_id, operation)))
-}
-
-/// The call that stands for a form of the old endpoints (`/reserve`, `/unreserve`, `/create-volumes`, `/destroy-volumes`;
-/// reference 2).
-///
-/// # Errors
-/// What is wrong with the form, for people.
-pub(crate) fn of_form(endpoint: &str, body: &[u8]) -> Result<Call, String> {
-    let body = core::str::from_utf8(body).map_err(|_| "Unable to decode query string: it is not UTF-8".to_owned())?;
-    let form = path::query(Some(body)).map_err(|error| format!("Unable to decode query string: {error}"))?;
-    let (kind, part, list) = match endpoint {
-        "reserve" => ("RESERVE_RESOURCES", "reserve_resources", "resources"),
-        "unreserve" => ("UNRESERVE_RESOURCES", "unreserve_resources", "resources"),
-        "create-volumes" => ("CREATE_VOLUMES", "create_volumes", "volumes"),
-        _ => ("DESTROY_VOLUMES", "destroy_volumes", "volumes"),
-    };
-    let value = |name: &str| {
-        path::value(&form, name).ok_or_else(|| format!("Missing '{name}' query parameter in the request body"))
-    };
-    let (agent, resources) = (value("slaveId")?, value(list)?);
-    let resources: serde_json::Value = serde_json::from_str(resources)
-        .map_err(|error| format!("Error in parsing '{list}' query parameter in the request body: {error}"))?;
-    let mut named = serde_json::Map::new();
-    named.insert("agent_id".to_owned(), serde_json::json!({ "value": agent }));
-    named.insert(list.to_owned(), resources);
-    let call = serde_json::json!({ "type": kind, part: named });
-    codec::decode(MediaType::Json, call.to_string().as_bytes())
-        .map_err(|error| format!("Error in parsing '{list}' query parameter in the request body: {error}"))
 }
 
 impl MasterEdge {

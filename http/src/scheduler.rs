@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
 use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::RoleName;
@@ -18,12 +18,13 @@ use kaon_kernel::offer::OfferOperation;
 use kaon_kernel::resource::operation::Operation;
 
 use crate::answer::{self, Answer, Body};
-use crate::codec::{self, MediaType, media};
+use crate::codec::MediaType;
 use crate::convert::{self, call};
 use crate::edge::{HandError, Lookup, MasterEdge};
 use crate::frame::{FRAMEWORK_BYTES_MAX, Weight};
 use crate::server::Request;
 use crate::stream::{self, Records, Session, Subscriber};
+use crate::take::{self, Taken};
 use crate::v1::mesos as v1;
 use crate::v1::scheduler as api;
 use crate::v1::scheduler::call::Type;
@@ -36,20 +37,9 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
     if let Some(elsewhere) = edge.unless_leading(&request) {
         return elsewhere;
     }
-    if request.method() != Method::POST {
-        return answer::not_allowed("POST");
-    }
-    let media = match media::request(request.header(&CONTENT_TYPE)) {
-        Ok(media) => media,
-        Err(error) => return headers_refused(error),
-    };
-    let body = match request.read_body().await {
-        Ok(body) => body,
+    let Taken { call, bytes } = match take::call::<api::Call>(&mut request).await {
+        Ok(taken) => taken,
         Err(refusal) => return refusal,
-    };
-    let call: api::Call = match codec::decode(media, &body) {
-        Ok(call) => call,
-        Err(error) => return answer::bad(format!("Failed to parse body into Call: {error}")),
     };
     let kind = match call::kind(&call).and_then(|kind| call::validate(&call, kind).map(|()| kind)) {
         Ok(kind) => kind,
@@ -58,17 +48,13 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
     match kind {
         Type::Subscribe => subscribe(edge, &request, call),
         // It once had an answer of its own, so its reader's wishes are still looked at (reference 1.2).
-        Type::ReconcileOperations => match media::response(request.header(&ACCEPT)) {
-            Ok(_) => hand_on(&edge, &request, call, kind, body.len()),
-            Err(error) => headers_refused(error),
+        Type::ReconcileOperations => match take::accepted(&request) {
+            Ok(_) => hand_on(&edge, &request, call, kind, bytes),
+            Err(error) => take::refused(error),
         },
         Type::UpdateFramework => update(&edge, &request, call).await,
-        _ => hand_on(&edge, &request, call, kind, body.len()),
+        _ => hand_on(&edge, &request, call, kind, bytes),
     }
-}
-
-fn headers_refused(error: media::Error) -> Answer {
-    answer::refusal(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error)
 }
 
 fn call_refused(error: call::Error) -> Answer {
@@ -190,9 +176,9 @@ pub(crate) fn parts_of(operation: &Operation) -> usize {
 
 /// SUBSCRIBE: answers with a stream whatever the master will say to it.
 fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answer {
-    let media = match media::response(request.header(&ACCEPT)) {
+    let media = match take::accepted(request) {
         Ok(media) => media,
-        Err(error) => return headers_refused(error),
+        Err(error) => return take::refused(error),
     };
     if request.header_named(STREAM_ID).is_some() {
         return answer::bad("Subscribe calls should not include the 'Mesos-Stream-Id' header");

@@ -156,6 +156,20 @@ pub struct VolumeLink {
     pub shared: bool,
 }
 
+impl VolumeLink {
+    /// The persistent volumes among resources: what a container that holds these finds in its sandbox.
+    pub fn all_of(resources: &Resources) -> Vec<Self> {
+        let links = resources.without_copies();
+        let links = links.iter().filter_map(|entry| {
+            let volume = entry.disk()?.volume.as_ref()?;
+            let source = entry.volume_directory()?;
+            let container_path = volume.container_path.clone();
+            Some(Self { source, container_path, writable: volume.writable, shared: entry.is_shared() })
+        });
+        links.collect()
+    }
+}
+
 /// Persistent volumes for one sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeLinks {

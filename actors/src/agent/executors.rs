@@ -250,6 +250,7 @@ impl Agent {
         match self.accept(task, status, &mut batch) {
             Ok(sequence) => {
                 context.count(metric::VALID_UPDATES, 1);
+                self.count_end(task, context);
                 self.give_room_back(number, task, context);
                 let ticket = context.persist(batch);
                 self.state.wait(ticket, Waiting::Stored { updates: vec![(task, sequence)], ended: None });

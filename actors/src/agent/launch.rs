@@ -4,14 +4,13 @@
 use crate::agent::checkpoint::{self, TaskRecord};
 use crate::agent::container::{Container, STATUS_UNKNOWN, Stage};
 use crate::agent::environment::{self, Names};
-use crate::agent::operations::volume_links;
 use crate::agent::queue;
 use crate::agent::registration::Registration;
 use crate::agent::state::{Delivery, FRAMEWORKS_MAX, Parked, REFUSED_TASKS_MAX, TASKS_MAX, TaskEntry, Waiting};
 use crate::agent::status::Stream;
 use crate::agent::{Agent, metric};
 use kaon_kernel::actor::{Batch, Context};
-use kaon_kernel::container::{LaunchSpec, Program};
+use kaon_kernel::container::{LaunchSpec, Program, VolumeLink};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{self, AgentId, ContainerId, ExecutorId, FrameworkId, RoleName, TaskId, Uuid};
 use kaon_kernel::message::MasterMessage;
@@ -271,7 +270,7 @@ impl Agent {
             Some(command) => environment::make_custom(&mut environment, command),
             None => environment::make_default(&mut environment),
         }
-        let volumes = volume_links(&resources);
+        let volumes = VolumeLink::all_of(&resources);
         let spec = LaunchSpec {
             program,
             environment,
@@ -328,7 +327,7 @@ impl Agent {
             limits,
             container: task.container.clone(),
             placement: None,
-            volumes: volume_links(&task.resources),
+            volumes: VolumeLink::all_of(&task.resources),
             rlimits: Vec::new(),
             uris: command.uris.clone(),
         };

@@ -1,11 +1,12 @@
 //! Who looks is shown all that the agent holds, one thing an event, so that nothing is too large for a frame. Cost: all
-//! frameworks, executors and tasks here; the edge asks once for all who ask at the same time.
+//! frameworks, executors, tasks and operations here; the edge asks once for all who ask at the same time.
 
 use crate::agent::Agent;
+use crate::agent::container::Stage;
 use crate::agent::state::Delivery;
 use kaon_kernel::actor::{Context, StreamId};
 use kaon_kernel::message::agent_master::RunningExecutor;
-use kaon_kernel::message::agent_outside::{AgentEvent, CallRefusal};
+use kaon_kernel::message::agent_outside::{AgentEvent, CallRefusal, ExecutorStage};
 use kaon_kernel::task::{Task, TaskInfo};
 
 impl Agent {
@@ -15,7 +16,8 @@ impl Agent {
             context.emit(reply, &AgentEvent::Refused(CallRefusal::Recovering));
             return context.close(reply);
         }
-        context.emit(reply, &AgentEvent::Agent { info: Box::new(self.state.info().clone()) });
+        let (info, drain) = (Box::new(self.state.info().clone()), self.draining);
+        context.emit(reply, &AgentEvent::Agent { info, drain });
         for framework in self.state.frameworks() {
             context.emit(reply, &AgentEvent::Framework { info: Box::new(framework.info.clone()) });
         }
@@ -29,6 +31,11 @@ impl Agent {
                 executor: Box::new(executor),
                 container_id: container.id().clone(),
                 pid: container.pid(),
+                stage: match container.stage() {
+                    Stage::Running => ExecutorStage::Running,
+                    Stage::Terminating | Stage::Ended => ExecutorStage::Terminating,
+                    _ => ExecutorStage::Registering,
+                },
             };
             context.emit(reply, &event);
         }
@@ -48,6 +55,9 @@ impl Agent {
                 is_queued: entry.delivery != Delivery::Sent && entry.container.is_some(),
             };
             context.emit(reply, &event);
+        }
+        for (_, entry) in self.state.operations().filter(|(_, entry)| entry.is_stored) {
+            context.emit(reply, &AgentEvent::Operation { operation: Box::new(entry.held.clone()) });
         }
         context.emit(reply, &AgentEvent::End);
         context.close(reply);

@@ -229,10 +229,23 @@ impl TimerKey for Timer {
 
 /// What this actor counts. Names are those of Mesos (reference 16) where it has one.
 mod metric {
+    use kaon_kernel::task::TaskState;
+
     pub(super) const INVALID_UPDATES: &str = "slave/invalid_status_updates";
     pub(super) const VALID_UPDATES: &str = "slave/valid_status_updates";
     pub(super) const INVALID_MESSAGES: &str = "slave/invalid_framework_messages";
     pub(super) const VALID_MESSAGES: &str = "slave/valid_framework_messages";
+    /// Tasks that ended so, if that is one of the ends that have a name.
+    pub(super) const fn ended(state: TaskState) -> Option<&'static str> {
+        Some(match state {
+            TaskState::Finished => "slave/tasks_finished",
+            TaskState::Failed => "slave/tasks_failed",
+            TaskState::Killed => "slave/tasks_killed",
+            TaskState::Lost | TaskState::Dropped => "slave/tasks_lost",
+            TaskState::Gone | TaskState::GoneByOperator => "slave/tasks_gone",
+            _ => return None,
+        })
+    }
     pub(super) const LAUNCH_ERRORS: &str = "slave/container_launch_errors";
     pub(super) const EXECUTORS_TERMINATED: &str = "slave/executors_terminated";
     pub(super) const RECOVERY_ERRORS: &str = "slave/recovery_errors";

@@ -17,7 +17,7 @@ use crate::agent::registration::Registration;
 use crate::agent::state::Waiting;
 use crate::agent::{Agent, EXIT_INCOMPATIBLE, EXIT_STORAGE, Timer, metric};
 use kaon_kernel::actor::{Batch, Context};
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, VolumeLink};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest};
 use kaon_kernel::id::Uuid;
 use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::ToMaster;
@@ -96,18 +96,6 @@ impl Directories {
     fn are_none(&self) -> bool {
         self.make.is_empty() && self.remove.is_empty() && self.empty.is_empty()
     }
-}
-
-/// The volumes that a container with these resources finds in its sandbox.
-pub(super) fn volume_links(resources: &Resources) -> Vec<VolumeLink> {
-    let links = resources.without_copies();
-    let links = links.iter().filter_map(|entry| {
-        let volume = entry.disk()?.volume.as_ref()?;
-        let source = entry.volume_directory()?;
-        let container_path = volume.container_path.clone();
-        Some(VolumeLink { source, container_path, writable: volume.writable, shared: entry.is_shared() })
-    });
-    links.collect()
 }
 
 impl Agent {

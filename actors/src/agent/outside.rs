@@ -54,6 +54,7 @@ impl Agent {
                 }
             }
             ToAgent::Look { reply } => self.on_look(reply, context),
+            ToAgent::Leave => self.on_leave(context),
         }
     }
 

@@ -9,7 +9,6 @@
 use crate::agent::Agent;
 use crate::agent::container::{Container, Stage, Verdict};
 use crate::agent::environment::Names;
-use crate::agent::operations::volume_links;
 use crate::agent::state::{Delivery, Waiting};
 use kaon_kernel::actor::Context;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, VolumeLink, VolumeLinks};
@@ -44,7 +43,7 @@ impl Agent {
         let (Some(agent_id), container_id) = (self.state.agent_id(), container.id()) else { return };
         let sandbox = Names { agent_id, framework_id, executor_id, container_id }.sandbox();
         let queued = self.queued(number).filter_map(|task| self.state.task(task));
-        let links: Vec<VolumeLink> = queued.flat_map(|entry| volume_links(&entry.task.info.resources)).collect();
+        let links: Vec<VolumeLink> = queued.flat_map(|entry| VolumeLink::all_of(&entry.task.info.resources)).collect();
         if links.is_empty() {
             return self.resize(number, context);
         }

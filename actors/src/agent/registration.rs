@@ -114,7 +114,8 @@ impl Agent {
 
     /// Begins to register with the leader, when recovery is over.
     fn approach(&mut self, context: &mut Context<'_, Self>) {
-        if self.registration == Registration::Held {
+        // One that leaves does not come back before it has gone.
+        if self.registration == Registration::Held || self.state.is_leaving() {
             return;
         }
         self.episode = Uuid(context.chance().uuid());

@@ -8,6 +8,8 @@ use crate::agent::{Agent, Timer, metric};
 use kaon_kernel::actor::{Batch, Context};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ExecutorId, FrameworkId};
+use kaon_kernel::message::MasterMessage;
+use kaon_kernel::message::agent_master::ToMaster;
 use kaon_kernel::message::executor_agent::ToExecutor;
 
 impl Agent {
@@ -53,6 +55,16 @@ impl Agent {
             self.shut_down(container, context);
         }
         self.leave_when_empty(context);
+    }
+
+    /// Leaves for good by the wish of whoever looks after the machine: the master hears of it first, so that nothing is
+    /// launched here meanwhile and the tasks are not waited for (SIGUSR1 to an agent of Mesos).
+    pub(super) fn on_leave(&mut self, context: &mut Context<'_, Self>) {
+        let leader = self.state.leader().filter(|_| self.is_registered());
+        if let (Some(leader), Some(agent_id)) = (leader, self.state.agent_id().cloned()) {
+            context.send(leader.address, &MasterMessage::Agent(ToMaster::Unregister { agent_id }));
+        }
+        self.on_shutdown(context);
     }
 
     /// A framework says something else of itself.

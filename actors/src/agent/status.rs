@@ -307,7 +307,9 @@ impl Agent {
     ) -> Option<(u64, u64)> {
         let entry = self.state.task(number)?;
         let status = self.own_status(entry, state, reason, message, context);
-        self.accept(number, status, batch).ok().map(|sequence| (number, sequence))
+        let sequence = self.accept(number, status, batch).ok()?;
+        self.count_end(number, context);
+        Some((number, sequence))
     }
 
     /// The last status of a task whose container is gone, within a batch of the caller's.
@@ -321,7 +323,16 @@ impl Agent {
         let entry = self.state.task(number)?;
         let Verdict { state, reason, message, limitation } = verdict;
         let status = TaskStatus { limitation, ..self.own_status(entry, state, reason, message, context) };
-        self.accept(number, status, batch).ok().map(|sequence| (number, sequence))
+        let sequence = self.accept(number, status, batch).ok()?;
+        self.count_end(number, context);
+        Some((number, sequence))
+    }
+
+    /// A status was taken: an end is counted. Nothing follows an end, so each is counted once.
+    pub(super) fn count_end(&self, number: u64, context: &mut Context<'_, Self>) {
+        if let Some(name) = self.state.task(number).and_then(|entry| metric::ended(entry.task.state)) {
+            context.count(name, 1);
+        }
     }
 
     /// Statuses are on disk: now their executors and the master may hear of them.

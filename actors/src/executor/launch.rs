@@ -4,7 +4,7 @@ use crate::executor::kill::End;
 use crate::executor::run::{Cause, Phase, RUNS_MAX, Run};
 use crate::executor::{Executor, IGNORED, Timer, Waiting};
 use kaon_kernel::actor::Context;
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, Program};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, Program, VolumeLink};
 use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::{ContainerId, Uuid};
 use kaon_kernel::resource::Resources;
@@ -83,6 +83,7 @@ impl Executor {
         spec.rlimits = run.task.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone());
         if self.is_for_groups() {
             spec.join = false;
+            spec.volumes = VolumeLink::all_of(&run.task.resources);
             spec.uris = run.task.command.as_ref().map_or_else(Vec::new, |command| command.uris.clone());
         }
         let request = ContainerRequest::Launch { container: run.container.clone(), spec: Box::new(spec) };

@@ -207,8 +207,7 @@ impl Master {
                 OfferOperation::Launch { tasks } | OfferOperation::LaunchGroup { tasks, .. } => {
                     for task in tasks {
                         let told = self.as_told(framework, state);
-                        let status = self.refusal_status(&task, told, reason, words.clone(), context);
-                        self.tell_status(framework, status, context);
+                        self.refuse_task(framework, &task, told, reason, words.clone(), context);
                     }
                 }
                 OfferOperation::Convert { operation_id, .. } => {

@@ -33,8 +33,7 @@ impl Master {
                 context.count("master/invalid_task_groups", 1);
                 for task in &tasks {
                     let (state, reason) = (TaskState::Error, Reason::TaskGroupInvalid);
-                    let status = self.refusal_status(task, state, reason, message.clone(), context);
-                    self.tell_status(basket.framework, status, context);
+                    self.refuse_task(basket.framework, task, state, reason, message.clone(), context);
                 }
                 return;
             }

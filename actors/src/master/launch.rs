@@ -19,8 +19,8 @@ impl Master {
             Ok(needed) => needed,
             Err(message) => {
                 context.count("master/invalid_tasks", 1);
-                let status = self.refusal_status(&task, TaskState::Error, Reason::TaskInvalid, message, context);
-                return self.tell_status(basket.framework, status, context);
+                let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
+                return self.refuse_task(basket.framework, &task, state, reason, message, context);
             }
         };
         self.take(basket, &needed, context);

@@ -179,6 +179,21 @@ impl Master {
         }
     }
 
+    /// Tells a framework that a task of its was not launched, and counts it.
+    pub(super) fn refuse_task(
+        &self,
+        framework: FrameworkIndex,
+        task: &TaskInfo,
+        state: TaskState,
+        reason: Reason,
+        message: String,
+        context: &mut MasterContext<'_>,
+    ) {
+        let status = self.refusal_status(task, state, reason, message, context);
+        context.emit(Self::VIEW, &ViewEvent::TaskRefused { state, reason });
+        self.tell_status(framework, status, context);
+    }
+
     /// Tells a framework a status of the master's own making.
     pub(super) fn tell_status(&self, framework: FrameworkIndex, status: TaskStatus, context: &mut MasterContext<'_>) {
         self.tell(framework, FrameworkEvent::Update { status }, context);

@@ -61,6 +61,8 @@ impl World {
                 Vec::new()
             }),
             leader: Arc::new(|| None),
+            verbosity: kaon_http::Verbosity::mute(),
+            log: None,
         })
         .expect("a read side");
         let agents = Agents::new(count, cpus, tasks);

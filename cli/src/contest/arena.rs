@@ -20,6 +20,15 @@ pub(crate) const SCHEDULER_CALL: &str = "mesos.v1.scheduler.Call";
 /// The message of the master's operator API.
 pub(crate) const MASTER_CALL: &str = "mesos.v1.master.Call";
 
+/// The path of the executor API.
+pub(crate) const EXECUTOR: &str = "/api/v1/executor";
+
+/// The message of the executor API.
+pub(crate) const EXECUTOR_CALL: &str = "mesos.v1.executor.Call";
+
+/// The message of the agent's operator API.
+pub(crate) const AGENT_CALL: &str = "mesos.v1.agent.Call";
+
 struct Shared {
     master: String,
     /// `HOST:PORT` of one agent.
@@ -101,9 +110,25 @@ impl Arena {
 
     /// POST of a message to the master, in our encoding; the same is accepted back.
     pub(crate) async fn post(&self, path: &str, message: &str, call: &Value) -> Result<Answer> {
+        self.post_to((self.master(), path), message, call).await
+    }
+
+    /// POST of a message to any endpoint, in our encoding; the same is accepted back.
+    pub(crate) async fn post_to(&self, (host, path): (&str, &str), message: &str, call: &Value) -> Result<Answer> {
         let body = self.media.write(message, call)?;
         let headers = [("Content-Type", self.media.name()), ("Accept", self.media.name())];
-        wire::exchange(self.master(), "POST", path, &headers, &body).await
+        wire::exchange(host, "POST", path, &headers, &body).await
+    }
+
+    /// A call of an agent's operator API.
+    pub(crate) async fn agent_operator(&self, agent: &str, call: &Value) -> Result<Answer> {
+        self.post_to((agent, OPERATOR), AGENT_CALL, call).await
+    }
+
+    /// A read of an agent's operator API: as [`Arena::read`].
+    pub(crate) async fn agent_read(&self, agent: &str, call: &Value) -> Result<Value> {
+        let answer = self.agent_operator(agent, call).await?.expect(200)?;
+        self.part_of("mesos.v1.agent.Response", call["type"].as_str().unwrap_or_default(), &answer)
     }
 
     /// A call of the scheduler API without a stream.
@@ -119,8 +144,13 @@ impl Arena {
     /// A read of the operator API: 200, our encoding, and the part of the answer that is named after the call.
     pub(crate) async fn read(&self, kind: &str) -> Result<Value> {
         let answer = self.operator(&json!({"type": kind})).await?.expect(200)?;
+        self.part_of("mesos.v1.master.Response", kind, &answer)
+    }
+
+    /// The part of an answer that is named after its call.
+    pub(crate) fn part_of(&self, message: &str, kind: &str, answer: &Answer) -> Result<Value> {
         ensure!(answer.header("content-type") == Some(self.media.name()), "an answer in another encoding");
-        let response = self.media.read("mesos.v1.master.Response", &answer.body)?;
+        let response = self.media.read(message, &answer.body)?;
         ensure!(response["type"] == kind, "an answer of another type: {response}");
         let part = response.get(kind.to_ascii_lowercase()).with_context(|| format!("{kind} has no body"))?;
         Ok(part.clone())

@@ -32,6 +32,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the agent until it is told to stop; its executors live on.
 pub(crate) async fn run(options: Options) -> Result<i32> {
@@ -159,6 +160,8 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         host: id,
         tokens: for_edge,
         containers: figures,
+        verbosity: crate::log::verbosity(),
+        log: options.logging.external_log_file.clone(),
     });
     let containers = Some(containers as Arc<dyn Containers>);
     host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers })?;
@@ -169,8 +172,15 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     }
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let over = async move { drop(is_stopped.await) };
-    let serving = tokio::spawn(kaon_http::serve(http, edge, Limits::default(), over));
+    let serving = tokio::spawn(kaon_http::serve(http, edge.clone(), Limits::default(), over));
     let signals = super::StopSignals::hear(options.leash)?;
+    let mut farewell = signal(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while farewell.recv().await.is_some() {
+            tracing::info!("SIGUSR1: unregistering and shutting down");
+            edge.leave();
+        }
+    });
     super::say_ready(http_address, listen);
     let code = super::until_over(host, signals).await?;
     drop(stop);

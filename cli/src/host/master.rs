@@ -68,6 +68,8 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         metrics: Arc::new(move || super::samples(&metrics)),
         // One voter: whoever leads is this master.
         leader: Arc::new(|| None),
+        verbosity: crate::log::verbosity(),
+        log: options.logging.external_log_file.clone(),
     })?;
     host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers: None })?;
     edge.plug(Arc::new(host.clone()));

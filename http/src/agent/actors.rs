@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use kaon_kernel::actor::{ActorKind, Address, StreamId, Term};
@@ -10,9 +10,11 @@ use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{Frame, Route, copy};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ContainerId, FrameworkId};
+use kaon_kernel::maintenance::DrainConfig;
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::RunningExecutor;
-use kaon_kernel::message::agent_outside::{AgentEvent, ArchivedAgentEvent, CallRefusal, ToAgent};
+use kaon_kernel::message::agent_outside::{AgentEvent, ArchivedAgentEvent, CallRefusal, ExecutorStage, ToAgent};
+use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::port::{Ingress, Streams};
 use kaon_kernel::task::Task;
 use tokio::sync::oneshot;
@@ -28,6 +30,9 @@ use crate::stream::Subscriber;
 /// Streams of executors at once: as many as an agent has tasks.
 const STREAMS_MAX: usize = 10_000;
 
+/// How long metrics wait for what the actor holds.
+const GLANCE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Answers of the actor awaited at once.
 const ANSWERS_MAX: usize = 1_000;
 
@@ -38,6 +43,8 @@ pub(super) struct Seen {
     pub(super) frameworks: Vec<FrameworkInfo>,
     pub(super) executors: Vec<SeenExecutor>,
     pub(super) tasks: Vec<SeenTask>,
+    pub(super) operations: Vec<HeldOperation>,
+    pub(super) drain: Option<DrainConfig>,
 }
 
 /// An executor with its container.
@@ -46,6 +53,7 @@ pub(super) struct SeenExecutor {
     pub(super) running: RunningExecutor,
     pub(super) container_id: ContainerId,
     pub(super) pid: Option<u32>,
+    pub(super) stage: ExecutorStage,
 }
 
 /// A task.
@@ -177,6 +185,24 @@ impl AgentEdge {
         }
     }
 
+    /// As [`AgentEdge::look`], for those who have something to say without it as well.
+    pub(super) async fn glance(&self) -> Option<Arc<Seen>> {
+        self.ingress.get()?;
+        tokio::time::timeout(GLANCE_WITHIN, self.look()).await.ok()?.ok()
+    }
+
+    /// Whether there are actors behind it.
+    pub(super) fn is_plugged(&self) -> bool {
+        self.ingress.get().is_some()
+    }
+
+    /// The machine leaves for good: its master hears so, everything on it ends, and then the agent.
+    pub fn leave(&self) {
+        if let Err(error) = self.tell(ToAgent::Leave, Weight::Light) {
+            tracing::error!(%error, "the agent could not be told to leave");
+        }
+    }
+
     /// The agent began afresh: nobody knows the streams of before.
     fn end_all(&self) {
         self.opening.clear();
@@ -222,11 +248,15 @@ impl Drop for Forget<'_> {
 impl Seen {
     fn add(&mut self, event: AgentEvent) {
         match event {
-            AgentEvent::Agent { info } => self.info = Some(*info),
-            AgentEvent::Framework { info } => self.frameworks.push(*info),
-            AgentEvent::Executor { executor, container_id, pid } => {
-                self.executors.push(SeenExecutor { running: *executor, container_id, pid });
+            AgentEvent::Agent { info, drain } => {
+                self.info = Some(*info);
+                self.drain = drain;
             }
+            AgentEvent::Framework { info } => self.frameworks.push(*info),
+            AgentEvent::Executor { executor, container_id, pid, stage } => {
+                self.executors.push(SeenExecutor { running: *executor, container_id, pid, stage });
+            }
+            AgentEvent::Operation { operation } => self.operations.push(*operation),
             AgentEvent::Task { framework_id, task, is_queued } => {
                 self.tasks.push(SeenTask { framework_id, task: *task, is_queued });
             }

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame as Chunk};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
 use kaon_kernel::frame::copy;
 use kaon_kernel::id::{self, ContainerId, ExecutorId, FrameworkId, TaskId};
 use kaon_kernel::message::agent_outside::{AgentEvent, Call, CallRefusal, Caller, ToAgent};
@@ -21,13 +21,14 @@ use kaon_kernel::task::TaskStatus;
 use super::AgentEdge;
 use super::token::Claims;
 use crate::answer::{self, Answer, Broken};
-use crate::codec::{self, MediaType, media};
+use crate::codec::{self, MediaType};
 use crate::convert::call::Error as CallError;
 use crate::convert::executor_call::{self, Listener, Said};
 use crate::frame::Weight;
 use crate::recordio;
 use crate::server::Request;
 use crate::stream::Subscriber;
+use crate::take::{self, Taken};
 use crate::v1::executor as api;
 
 /// The answer to any request on the endpoint.
@@ -36,23 +37,9 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
         Ok(claims) => claims,
         Err(refusal) => return *refusal,
     };
-    if request.method() != Method::POST {
-        return answer::not_allowed("POST");
-    }
-    let refused = |error: media::Error| {
-        answer::refusal(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error)
-    };
-    let media = match media::request(request.header(&CONTENT_TYPE)) {
-        Ok(media) => media,
-        Err(error) => return refused(error),
-    };
-    let body = match request.read_body().await {
-        Ok(body) => body,
+    let Taken { call, bytes } = match take::call::<api::Call>(&mut request).await {
+        Ok(taken) => taken,
         Err(refusal) => return refusal,
-    };
-    let call: api::Call = match codec::decode(media, &body) {
-        Ok(call) => call,
-        Err(error) => return answer::bad(format!("Failed to parse body into Call: {error}")),
     };
     let (framework_id, executor_id) = (call.framework_id.value.clone(), call.executor_id.value.clone());
     let said = match executor_call::from_v1(call) {
@@ -60,8 +47,8 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
         Err(error @ CallError::Unimplemented(_)) => return answer::refusal(StatusCode::NOT_IMPLEMENTED, error),
         Err(error) => return answer::bad(error),
     };
-    let accepted = match (&said, media::response(request.header(&ACCEPT))) {
-        (Said::Subscribe { .. }, Err(error)) => return refused(error),
+    let accepted = match (&said, take::accepted(&request)) {
+        (Said::Subscribe { .. }, Err(error)) => return take::refused(error),
         (_, accepted) => accepted.unwrap_or(MediaType::Json),
     };
     let is_foreign = |claims: &Claims| claims.framework_id != framework_id || claims.executor_id != executor_id;
@@ -81,10 +68,10 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
     });
     match said {
         Said::Subscribe { tasks, updates } => {
-            let weight = Weight::of(body.len(), tasks.len() + updates.len());
+            let weight = Weight::of(bytes, tasks.len() + updates.len());
             subscribe(edge, &request, caller, tasks, updates, accepted, weight).await
         }
-        Said::Call(call) => hand_on(&edge, caller, call, Weight::of(body.len(), 1)).await,
+        Said::Call(call) => hand_on(&edge, caller, call, Weight::of(bytes, 1)).await,
         Said::Heartbeat => answer::empty(StatusCode::ACCEPTED),
     }
 }

@@ -4,8 +4,9 @@
 
 mod actors;
 mod executor;
-mod files;
+mod figures;
 mod operator;
+mod state;
 mod statistics;
 pub mod token;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
 use hyper::{Method, StatusCode};
@@ -24,13 +25,14 @@ use kaon_kernel::port::Ingress;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use self::actors::{Shared, Waiting};
-use self::files::Files;
+use self::actors::{Seen, Shared, Waiting};
 pub use self::statistics::{ContainerFigures, ContainerSource};
 use self::token::Tokens;
 use crate::answer::{self, Answer};
-use crate::metric::{self, Sample};
-use crate::polled::{self, json as words};
+use crate::files::Files;
+use crate::metric;
+use crate::polled;
+use crate::process::{self, Verbosity};
 use crate::server::{Handler, Request};
 use crate::stream::Subscriber;
 use crate::{path, version};
@@ -56,6 +58,10 @@ pub struct AgentConfig {
     pub tokens: Option<Tokens>,
     /// What the containers use.
     pub containers: ContainerSource,
+    /// How much the process logs.
+    pub verbosity: Arc<Verbosity>,
+    /// The file that its log goes to; shown as `/slave/log`.
+    pub log: Option<PathBuf>,
 }
 
 /// The HTTP edge of an agent.
@@ -80,7 +86,8 @@ pub struct AgentEdge {
 impl AgentEdge {
     /// An edge that answers at once.
     pub fn new(config: AgentConfig) -> Arc<Self> {
-        let files = Files::below(config.work_dir.clone());
+        let log = config.log.clone().map(|path| ("/slave/log", path));
+        let files = Files::new(Some(config.work_dir.clone()), log);
         Arc::new(Self {
             config,
             files,
@@ -97,55 +104,29 @@ impl AgentEdge {
         })
     }
 
-    fn samples(&self) -> Vec<Sample> {
-        let mut samples = (self.config.metrics)();
-        samples.push(Sample::gauge("slave/uptime_secs", self.begun.elapsed().as_secs_f64()));
-        for entry in ["cpus", "gpus", "mem", "disk"] {
-            let name = kaon_kernel::resource::ResourceName::of(entry);
-            let total = self.config.info.resources.scalar(&name).as_scalar();
-            samples.push(Sample::gauge(format!("slave/{entry}_total"), total));
-        }
-        samples
-    }
-
-    fn state(&self) -> serde_json::Value {
-        let mut info = self.config.info.clone();
-        if info.id.is_none() {
-            info.id = self.files.newest_agent();
-        }
-        let mut out = words::agent_words(&info, &info.resources);
-        if let serde_json::Value::Object(version) = version::body() {
-            out.extend(version);
-        }
-        let start = self.started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        out.insert("start_time".into(), start.into());
-        out.insert("flags".into(), json!(self.config.flags));
-        out.into()
-    }
-
     /// Runs on a thread that may wait for the disk.
-    fn answer(&self, parts: &[String], query: &[(String, String)]) -> Answer {
+    fn answer(&self, parts: &[String], query: &[(String, String)], seen: Option<&Seen>) -> Answer {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        if let Some(answer) = self.files.answer(&parts, query) {
+            return answer;
+        }
         let value = match parts.as_slice() {
             ["health"] => return answer::empty(StatusCode::OK),
-            ["metrics"] => return polled::prometheus(&self.samples()),
+            ["metrics"] => return polled::prometheus(&self.samples(seen)),
             ["version"] => version::body(),
-            ["flags"] => polled::flags(&self.config.flags),
-            ["state" | "state.json"] => self.state(),
-            ["metrics", "snapshot"] => metric::snapshot(&self.samples()),
+            ["flags"] => process::flags_json(&self.config.flags),
+            ["state" | "state.json"] => self.state(seen),
+            ["metrics", "snapshot"] => metric::snapshot(&self.samples(seen)),
+            ["system", "stats.json"] => process::system(&self.samples(None)),
             ["monitor", "statistics" | "statistics.json"] => statistics::body(&(self.config.containers)(), false),
-            ["containers"] => statistics::body(&(self.config.containers)(), true),
-            ["files", "browse" | "browse.json"] => match self.files.browse(query) {
-                Ok(value) => value,
-                Err(error) => return error.answer(),
-            },
-            ["files", "read" | "read.json"] => match self.files.read(query) {
-                Ok(value) => value,
-                Err(error) => return error.answer(),
-            },
-            ["files", "download" | "download.json"] => {
-                return self.files.download(query).unwrap_or_else(|error| error.answer());
+            ["containers"] => {
+                let wanted = path::value(query, "container_id");
+                let mut containers = (self.config.containers)();
+                containers.retain(|one| wanted.is_none_or(|wanted| one.container_id == wanted));
+                statistics::body(&containers, true)
             }
+            // Nothing here waits for an isolator or a launcher for longer than a launch does.
+            ["containerizer", "debug"] => json!({"pending": []}),
             _ => return answer::refusal(StatusCode::NOT_FOUND, "No such endpoint"),
         };
         answer::json(&value, path::value(query, "jsonp"))
@@ -167,10 +148,23 @@ impl Handler for AgentEdge {
             ["api", "v1"] => return operator::handle(self, request).await,
             _ => {}
         }
+        let words: Vec<&str> = parts.iter().map(String::as_str).collect();
+        if words == ["logging", "toggle"] && matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
+            return self.config.verbosity.toggle(&query);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return answer::not_allowed("GET");
         }
-        let answered = tokio::task::spawn_blocking(move || self.answer(&parts, &query)).await;
+        let seen = match words.as_slice() {
+            // An agent that recovers does not know yet what it has (reference 2).
+            ["state" | "state.json"] if self.is_plugged() => match self.look().await {
+                Ok(seen) => Some(seen),
+                Err(refusal) => return *refusal,
+            },
+            ["metrics", ..] => self.glance().await,
+            _ => None,
+        };
+        let answered = tokio::task::spawn_blocking(move || self.answer(&parts, &query, seen.as_deref())).await;
         answered.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
     }
 }

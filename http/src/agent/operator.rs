@@ -4,70 +4,68 @@
 
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
-use hyper::{Method, StatusCode};
+use kaon_kernel::id::AgentId;
 
 use super::AgentEdge;
 use super::actors::Seen;
+use super::statistics::statistics;
 use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType, media};
 use crate::convert::resource::Form;
-use crate::convert::{agent, executor, framework, task};
+use crate::convert::{agent, executor, framework, maintenance, operation, task};
+use crate::process;
 use crate::server::Request;
+use crate::take::{self, Taken};
 use crate::v1::agent as api;
 use crate::v1::agent::call::Type;
 use crate::v1::agent::response::{self, get_containers, get_executors, get_frameworks};
 use crate::v1::mesos as v1;
-use crate::version;
 
 /// The answer to any request on the endpoint.
 pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer {
-    if request.method() != Method::POST {
-        return answer::not_allowed("POST");
+    if let Some(refusal) = take::unless_posted(&request) {
+        return refusal;
     }
-    let refused = |error: media::Error| {
-        answer::refusal(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error)
-    };
     let message_type = request.header_named("message-content-type");
     let sent = match media::agent_request(request.header(&CONTENT_TYPE), message_type) {
         Ok(sent) => sent,
-        Err(error) => return refused(error),
+        Err(error) => return take::refused(error),
     };
     let media::Body::Single(media) = sent else {
-        let text = "ATTACH_CONTAINER_INPUT is not implemented by this version of Kaon";
-        return answer::refusal(StatusCode::NOT_IMPLEMENTED, text);
+        return take::not_served("ATTACH_CONTAINER_INPUT");
     };
-    let body = match request.read_body().await {
-        Ok(body) => body,
+    let Taken { call, .. } = match take::body::<api::Call>(&mut request, media).await {
+        Ok(taken) => taken,
         Err(refusal) => return refusal,
     };
-    let call: api::Call = match codec::decode(media, &body) {
-        Ok(call) => call,
-        Err(error) => return answer::bad(format!("Failed to parse body into Call: {error}")),
-    };
-    let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
-        return answer::bad("Expecting 'type' to be present");
-    };
+    let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else { return take::no_type() };
     if let Some(missing) = missing_part(&call, kind) {
-        return answer::bad(format!("Expecting '{missing}' to be present"));
+        return take::no_part(missing);
     }
     let is_attach = kind == Type::AttachContainerInput;
     if let Err(error) = media::agent_request_suits(sent, is_attach) {
-        return refused(error);
+        return take::refused(error);
     }
     let streams = matches!(kind, Type::AttachContainerOutput | Type::LaunchNestedContainerSession);
     let accepted = media::agent_response(request.header(&ACCEPT), request.header_named("message-accept"));
     let accepted = accepted.and_then(|accepted| media::agent_response_suits(accepted, streams).map(|()| accepted));
     let accepted = match accepted {
         Ok(media::Body::Single(media) | media::Body::Records(media)) => media,
-        Err(error) => return refused(error),
+        Err(error) => return take::refused(error),
     };
+    if let Some(set) = &call.set_logging_level {
+        return edge.config.verbosity.order(set.level, &set.duration);
+    }
     let seen = match kind {
+        Type::GetMetrics => edge.glance().await.unwrap_or_default(),
         Type::GetState
         | Type::GetFrameworks
         | Type::GetExecutors
         | Type::GetTasks
         | Type::GetAgent
+        | Type::GetOperations
         | Type::GetContainers => match edge.look().await {
             Ok(seen) => seen,
             Err(refusal) => return *refusal,
@@ -83,6 +81,7 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
 fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
     match kind {
         Type::GetMetrics if call.get_metrics.is_none() => Some("get_metrics"),
+        Type::SetLoggingLevel if call.set_logging_level.is_none() => Some("set_logging_level"),
         Type::ListFiles if call.list_files.is_none() => Some("list_files"),
         Type::ReadFile if call.read_file.is_none() => Some("read_file"),
         _ => None,
@@ -98,20 +97,27 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
             Kind::GetHealth
         }
         Type::GetFlags => {
-            let flag = |(name, value): (&String, &String)| v1::Flag { name: name.clone(), value: Some(value.clone()) };
-            out.get_flags = Some(response::GetFlags { flags: edge.config.flags.iter().map(flag).collect() });
+            out.get_flags = Some(response::GetFlags { flags: process::flags(&edge.config.flags) });
             Kind::GetFlags
         }
         Type::GetVersion => {
-            let info = v1::VersionInfo { version: version::MESOS_VERSION.to_owned(), ..v1::VersionInfo::default() };
-            out.get_version = Some(response::GetVersion { version_info: info });
+            out.get_version = Some(response::GetVersion { version_info: process::version_info() });
             Kind::GetVersion
         }
         Type::GetMetrics => {
-            let finite = edge.samples().into_iter().filter(|sample| sample.value.is_finite());
-            let metric = finite.map(|sample| v1::Metric { name: sample.name, value: Some(sample.value) });
-            out.get_metrics = Some(response::GetMetrics { metrics: metric.collect() });
+            let metrics = process::metrics(edge.samples(Some(seen)));
+            out.get_metrics = Some(response::GetMetrics { metrics });
             Kind::GetMetrics
+        }
+        Type::GetLoggingLevel => {
+            out.get_logging_level = Some(response::GetLoggingLevel { level: edge.config.verbosity.level() });
+            Kind::GetLoggingLevel
+        }
+        Type::GetOperations => {
+            let id = seen.info.as_ref().and_then(|info| info.id.clone()).unwrap_or_else(|| AgentId::trusted(""));
+            let operations = seen.operations.iter().map(|held| operation::held_to_v1(held, &id)).collect();
+            out.get_operations = Some(response::GetOperations { operations });
+            Kind::GetOperations
         }
         Type::ListFiles => {
             let path = call.list_files.map(|list| list.path).unwrap_or_default();
@@ -155,7 +161,8 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
         }
         Type::GetAgent => {
             let agent_info = seen.info.as_ref().map(agent::to_v1);
-            out.get_agent = Some(response::GetAgent { agent_info, ..response::GetAgent::default() });
+            let drain_config = seen.drain.map(maintenance::drain_config_to_v1);
+            out.get_agent = Some(response::GetAgent { agent_info, drain_config, estimated_drain_start_time: None });
             Kind::GetAgent
         }
         // There are no resource providers.
@@ -163,10 +170,7 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
             out.get_resource_providers = Some(response::GetResourceProviders::default());
             Kind::GetResourceProviders
         }
-        other => {
-            let text = format!("{} is not implemented by this version of Kaon", other.as_str_name());
-            return answer::refusal(StatusCode::NOT_IMPLEMENTED, text);
-        }
+        other => return take::not_served(other.as_str_name()),
     };
     out.r#type = Some(answered as i32);
     answer::message(media, codec::encode(media, &out))
@@ -202,6 +206,7 @@ fn tasks(seen: &Seen) -> response::GetTasks {
 }
 
 fn containers(edge: &AgentEdge, seen: &Seen) -> response::GetContainers {
+    let figures = (edge.config.containers)();
     let shown = seen.executors.iter().map(|one| {
         let container_id = v1::ContainerId { value: one.container_id.to_string(), parent: None };
         let address = v1::network_info::IpAddress {
@@ -221,7 +226,10 @@ fn containers(edge: &AgentEdge, seen: &Seen) -> response::GetContainers {
             executor_name: Some(one.running.info.name.clone()),
             container_id,
             container_status: Some(status),
-            resource_statistics: None,
+            resource_statistics: figures
+                .iter()
+                .find(|figures| figures.container_id == one.container_id.as_str())
+                .map(|found| statistics(&found.figures)),
         }
     });
     response::GetContainers { containers: shown.collect() }

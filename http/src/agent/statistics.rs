@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kaon_kernel::statistics::Statistics;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::polled::json::v1_json;
+use crate::v1::mesos as v1;
 
 /// What one container uses.
 #[derive(Clone, Debug)]
@@ -29,53 +32,48 @@ fn seconds(nanos: u64) -> f64 {
 }
 
 /// Figures in the words of the v1 API.
-fn words(figures: &Statistics) -> Value {
-    let mut out = Map::new();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    out.insert("timestamp".into(), now.into());
-    let times = [
-        ("cpus_user_time_secs", figures.user_nanos),
-        ("cpus_system_time_secs", figures.system_nanos),
-        ("cpus_throttled_time_secs", figures.throttled_nanos),
-    ];
-    out.extend(times.into_iter().filter_map(|(name, nanos)| Some((name.into(), seconds(nanos?).into()))));
-    let millis = [
-        ("cpus_limit", figures.cpus_limit_millis.or(figures.cpus_request_millis)),
-        ("cpus_soft_limit", figures.cpus_request_millis),
-    ];
-    out.extend(millis.into_iter().filter_map(|(name, millis)| Some((name.into(), (millis? as f64 / 1e3).into()))));
-    let counts = [
-        ("processes", figures.processes),
-        ("threads", figures.threads),
-        ("cpus_nr_periods", figures.periods),
-        ("cpus_nr_throttled", figures.throttled_periods),
-        ("mem_total_bytes", figures.memory_bytes),
-        ("mem_total_memsw_bytes", figures.memory_and_swap_bytes),
-        ("mem_limit_bytes", figures.memory_limit_bytes),
-        ("mem_soft_limit_bytes", figures.memory_request_bytes),
-        ("mem_rss_bytes", figures.resident_bytes),
-        ("mem_anon_bytes", figures.anonymous_bytes),
-        ("mem_file_bytes", figures.file_bytes),
-        ("mem_cache_bytes", figures.file_bytes),
-        ("mem_mapped_file_bytes", figures.mapped_file_bytes),
-        ("mem_swap_bytes", figures.swap_bytes),
-        ("mem_unevictable_bytes", figures.unevictable_bytes),
-        ("disk_limit_bytes", figures.disk_limit_bytes),
-        ("disk_used_bytes", figures.disk_used_bytes),
-    ];
-    out.extend(counts.into_iter().filter_map(|(name, count)| Some((name.into(), count?.into()))));
-    if !figures.block_devices.is_empty() {
-        let values = |read: u64, write: u64| json!([{"op": "READ", "value": read}, {"op": "WRITE", "value": write}]);
-        let devices = figures.block_devices.iter().map(|device| {
-            json!({
-                "device": {"major_number": device.major, "minor_number": device.minor},
-                "io_serviced": values(device.reads, device.writes),
-                "io_service_bytes": values(device.read_bytes, device.written_bytes),
-            })
-        });
-        out.insert("blkio_statistics".into(), json!({"throttling": devices.collect::<Vec<_>>()}));
+pub(super) fn statistics(figures: &Statistics) -> v1::ResourceStatistics {
+    use v1::cgroup_info::blkio;
+    let small = |count: Option<u64>| count.and_then(|count| u32::try_from(count).ok());
+    let cpus = |millis: Option<u64>| millis.map(|millis| millis as f64 / 1e3);
+    let value = |op: blkio::Operation, value: u64| blkio::Value { op: Some(op as i32), value: Some(value) };
+    let throttling = figures.block_devices.iter().map(|device| blkio::throttling::Statistics {
+        device: Some(v1::device::Number { major_number: device.major, minor_number: device.minor }),
+        io_serviced: vec![value(blkio::Operation::Read, device.reads), value(blkio::Operation::Write, device.writes)],
+        io_service_bytes: vec![
+            value(blkio::Operation::Read, device.read_bytes),
+            value(blkio::Operation::Write, device.written_bytes),
+        ],
+    });
+    let throttling: Vec<_> = throttling.collect();
+    v1::ResourceStatistics {
+        timestamp: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+        cpus_user_time_secs: figures.user_nanos.map(seconds),
+        cpus_system_time_secs: figures.system_nanos.map(seconds),
+        cpus_throttled_time_secs: figures.throttled_nanos.map(seconds),
+        cpus_limit: cpus(figures.cpus_limit_millis.or(figures.cpus_request_millis)),
+        cpus_soft_limit: cpus(figures.cpus_request_millis),
+        processes: small(figures.processes),
+        threads: small(figures.threads),
+        cpus_nr_periods: small(figures.periods),
+        cpus_nr_throttled: small(figures.throttled_periods),
+        mem_total_bytes: figures.memory_bytes,
+        mem_total_memsw_bytes: figures.memory_and_swap_bytes,
+        mem_limit_bytes: figures.memory_limit_bytes,
+        mem_soft_limit_bytes: figures.memory_request_bytes,
+        mem_rss_bytes: figures.resident_bytes,
+        mem_anon_bytes: figures.anonymous_bytes,
+        mem_file_bytes: figures.file_bytes,
+        mem_cache_bytes: figures.file_bytes,
+        mem_mapped_file_bytes: figures.mapped_file_bytes,
+        mem_swap_bytes: figures.swap_bytes,
+        mem_unevictable_bytes: figures.unevictable_bytes,
+        disk_limit_bytes: figures.disk_limit_bytes,
+        disk_used_bytes: figures.disk_used_bytes,
+        blkio_statistics: (!throttling.is_empty())
+            .then(|| blkio::Statistics { throttling, ..blkio::Statistics::default() }),
+        ..v1::ResourceStatistics::default()
     }
-    out.into()
 }
 
 /// The component after `name` in a sandbox's path.
@@ -92,7 +90,7 @@ pub(super) fn body(containers: &[ContainerFigures], with_containers: bool) -> Va
             "executor_id": executor,
             "executor_name": executor,
             "source": executor,
-            "statistics": words(&container.figures),
+            "statistics": v1_json(&statistics(&container.figures)),
         });
         if with_containers {
             entry["container_id"] = container.container_id.clone().into();

@@ -159,6 +159,11 @@ fn docker(info: &v1::container_info::DockerInfo, networks: &[v1::NetworkInfo]) -
     })
 }
 
+/// Whether a container asks for control groups of its own, or for those around it; `None` when it does not say.
+pub(super) fn shares_cgroups(container: Option<&v1::ContainerInfo>) -> Option<bool> {
+    container?.linux_info.as_ref()?.share_cgroups
+}
+
 fn rlimit(limit: &v1::r_limit_info::RLimit) -> Result<(String, Option<u64>, Option<u64>), Error> {
     use v1::r_limit_info::r_limit::Type;
     let name = match limit.r#type.map(Type::try_from) {
@@ -174,9 +179,6 @@ fn rlimit(limit: &v1::r_limit_info::RLimit) -> Result<(String, Option<u64>, Opti
 
 fn linux(info: &v1::LinuxInfo) -> Result<LinuxInfo, Error> {
     use v1::linux_info::IpcMode as Mode;
-    if info.share_cgroups == Some(false) {
-        return Err(Error::Unsupported("LinuxInfo.share_cgroups=false"));
-    }
     // The older name of the effective set; both at once contradict each other.
     if info.capability_info.is_some() && info.effective_capabilities.is_some() {
         let text = "Only one of 'capability_info' or 'effective_capabilities' is allowed";

@@ -42,6 +42,21 @@ pub fn from_v1(mut executor: v1::ExecutorInfo, framework_id: &str) -> (ExecutorI
         note(Err(error));
         None
     });
+    if kind == ExecutorKind::Default
+        && let Some(container) = &executor.container
+    {
+        if container.r#type != v1::container_info::Type::Mesos as i32 {
+            note(Err(Error::Rule("'ExecutorInfo.container.type' must be 'MESOS' for 'DEFAULT' executor".to_owned())));
+        }
+        if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
+            let text = "'ExecutorInfo.container.mesos.image' must not be set for 'DEFAULT' executor";
+            note(Err(Error::Rule(text.to_owned())));
+        }
+    }
+    // Executors have groups of their own in any case (rule 11).
+    if container::shares_cgroups(executor.container.as_ref()) == Some(true) {
+        note(Err(Error::Rule("'LinuxInfo.share_cgroups' may not be set to true on an executor".to_owned())));
+    }
     let resources = resource::from_v1(&core::mem::take(&mut executor.resources));
     let resources = resources.map_or_else(
         |error| {

@@ -106,12 +106,14 @@ pub fn drain_from_v1(
     Ok(DrainConfig { grace_max: grace.map(nanos).transpose()?, mark_gone: mark_gone.unwrap_or(false) })
 }
 
+/// How an agent is drained, as operators read it.
+pub fn drain_config_to_v1(config: DrainConfig) -> v1::DrainConfig {
+    v1::DrainConfig { max_grace_period: config.grace_max.map(duration_info), mark_gone: Some(config.mark_gone) }
+}
+
 /// How far the draining of an agent has come, and since when it goes on.
 pub fn drain_to_v1(orders: &AgentOrders) -> Option<(v1::DrainInfo, v1::TimeInfo)> {
     let drain = orders.drain.as_ref()?;
-    let config = v1::DrainConfig {
-        max_grace_period: drain.config.grace_max.map(duration_info),
-        mark_gone: Some(drain.config.mark_gone),
-    };
+    let config = drain_config_to_v1(drain.config);
     Some((v1::DrainInfo { state: drain.state as i32, config }, time_info(drain.since)))
 }

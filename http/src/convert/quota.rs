@@ -23,6 +23,51 @@ pub fn quota_from_v1(config: api::QuotaConfig) -> Result<(RoleName, Quota), Erro
     Ok((role, Quota { guarantees, limits }))
 }
 
+/// A quota in the older form, which knows guarantees alone and means limits of the same amounts (reference 7.1).
+///
+/// # Errors
+/// When the role is none, or the guarantee is empty, names a resource twice, or has what is not a plain scalar.
+pub fn request_from_v1(request: &api::QuotaRequest) -> Result<(RoleName, Quota), Error> {
+    let role = role::parse(request.role.as_deref().unwrap_or_default())?;
+    if request.guarantee.is_empty() {
+        return Err(Error::Rule("QuotaInfo with empty 'guarantee'".to_owned()));
+    }
+    let mut guarantees: Vec<(ResourceName, Quantity)> = Vec::new();
+    for entry in &request.guarantee {
+        let is_reserved = entry.reservation.is_some()
+            || !entry.reservations.is_empty()
+            || entry.role.as_deref().is_some_and(|role| role != role::DEFAULT);
+        if is_reserved || entry.disk.is_some() || entry.revocable.is_some() || entry.shared.is_some() {
+            let text = format!("QuotaInfo may not have reservations, DiskInfo, revocable or shared '{}'", entry.name);
+            return Err(Error::Rule(text));
+        }
+        let scalar = entry.scalar.filter(|_| entry.r#type == v1::value::Type::Scalar as i32);
+        let Some(scalar) = scalar else {
+            return Err(Error::Rule(format!("QuotaInfo may only have scalars, '{}' is none", entry.name)));
+        };
+        let (name, amount) = amount(entry.name.clone(), scalar)?;
+        if guarantees.iter().any(|(present, _)| *present == name) {
+            return Err(Error::Rule(format!("QuotaInfo has '{}' twice", entry.name)));
+        }
+        guarantees.push((name, amount));
+    }
+    let limits = guarantees.clone();
+    guarantees.retain(|(_, amount)| !amount.is_zero());
+    Ok((role, Quota { guarantees, limits }))
+}
+
+/// A quota in the older form, as operators read it.
+pub fn info_to_v1(role: &RoleName, quota: &Quota) -> api::QuotaInfo {
+    let guarantee = quota.guarantees.iter().map(|(name, amount)| v1::Resource {
+        name: name.as_str().to_owned(),
+        r#type: v1::value::Type::Scalar as i32,
+        scalar: Some(v1::value::Scalar { value: amount.as_scalar() }),
+        role: Some(role::DEFAULT.to_owned()),
+        ..v1::Resource::default()
+    });
+    api::QuotaInfo { role: Some(role.to_string()), principal: None, guarantee: guarantee.collect() }
+}
+
 /// A quota as operators read it.
 pub fn quota_to_v1(role: &RoleName, quota: &Quota) -> api::QuotaConfig {
     let pair = |(name, amount): &(ResourceName, Quantity)| {

@@ -55,6 +55,10 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         note(Err(error));
         None
     });
+    // In a group it may be false, but that is not served; outside of one it may not (rule 13).
+    if container::shares_cgroups(task.container.as_ref()) == Some(false) {
+        note(Err(Error::Unsupported("LinuxInfo.share_cgroups=false")));
+    }
     let limits = limits::from_v1(&task.limits, &resources).unwrap_or_else(|error| {
         note(Err(error));
         None

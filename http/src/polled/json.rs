@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kaon_kernel::agent::{AgentInfo, Attribute, AttributeValue, Domain};
-use kaon_kernel::framework::{Capability, Label};
+use kaon_kernel::framework::{Capability, FrameworkInfo, Label};
 use kaon_kernel::id::{AgentId, FrameworkId};
 use kaon_kernel::resource::{Resource, Resources, Value as Amount};
 use kaon_kernel::task::{ExecutorKind, TaskStatus};
@@ -72,12 +72,23 @@ pub(crate) fn reserved(bag: &Resources) -> Value {
     Value::Object(roles.iter().map(one).collect())
 }
 
+/// What is reserved, by role, in the v1 form.
+pub(crate) fn reserved_full(bag: &Resources) -> Value {
+    let roles: std::collections::BTreeSet<_> = bag.iter().filter_map(Resource::reservation_role).collect();
+    let by_role = |role: &&kaon_kernel::id::RoleName| {
+        let entries = bag.iter().filter(|entry| entry.reservation_role() == Some(role));
+        (role.to_string(), full(entries))
+    };
+    Value::Object(roles.iter().map(by_role).collect())
+}
+
 /// What is not.
 pub(crate) fn unreserved(bag: &Resources) -> Value {
     amounts(bag.iter().filter(|entry| entry.reservation_role().is_none()))
 }
 
-fn full<'a>(entries: impl Iterator<Item = &'a Resource>) -> Value {
+/// The entries in the v1 form.
+pub(crate) fn full<'a>(entries: impl Iterator<Item = &'a Resource>) -> Value {
     let bag = Resources::collect(entries.cloned()).unwrap_or_default();
     resource::to_v1(&bag, Form::Endpoint, None).iter().map(v1_json).collect()
 }
@@ -99,7 +110,8 @@ fn domain(domain: &Domain) -> Value {
     json!({"fault_domain": {"region": {"name": domain.region}, "zone": {"name": domain.zone}}})
 }
 
-fn labels(labels: &[Label]) -> Value {
+/// Labels in the v1 form.
+pub(crate) fn labels(labels: &[Label]) -> Value {
     let one = |label: &Label| match &label.value {
         Some(value) => json!({"key": label.key, "value": value}),
         None => json!({"key": label.key}),
@@ -169,12 +181,7 @@ pub(crate) fn agent(
     }
     if is_full {
         let total = view.total();
-        let by_role = |role: &kaon_kernel::id::RoleName| {
-            full(total.iter().filter(|entry| entry.reservation_role() == Some(role)))
-        };
-        let roles: std::collections::BTreeSet<_> = total.iter().filter_map(Resource::reservation_role).collect();
-        let reserved: Map<String, Value> = roles.iter().map(|role| (role.to_string(), by_role(role))).collect();
-        out.insert("reserved_resources_full".into(), reserved.into());
+        out.insert("reserved_resources_full".into(), reserved_full(total));
         let unreserved = total.iter().filter(|entry| entry.reservation_role().is_none());
         out.insert("unreserved_resources_full".into(), full(unreserved));
         out.insert("used_resources_full".into(), full(used.iter()));
@@ -258,9 +265,8 @@ fn executor(
     Value::Object(out)
 }
 
-/// What a framework says of itself, and how it stands.
-fn framework_words(framework: &Framework) -> Map<String, Value> {
-    let (view, info) = (&framework.view, &framework.view.info);
+/// What a framework says of itself.
+pub(crate) fn framework_info_words(info: &FrameworkInfo) -> Map<String, Value> {
     let mut out = Map::new();
     out.insert("id".into(), info.id.as_ref().map_or("", |id| id.as_str()).into());
     out.insert("name".into(), info.name.clone().into());
@@ -282,6 +288,13 @@ fn framework_words(framework: &Framework) -> Map<String, Value> {
     if !info.labels.is_empty() {
         out.insert("labels".into(), labels(&info.labels));
     }
+    out
+}
+
+/// What a framework says of itself, and how it stands.
+fn framework_words(framework: &Framework) -> Map<String, Value> {
+    let view = &framework.view;
+    let mut out = framework_info_words(&view.info);
     out.insert("active".into(), view.active.into());
     out.insert("connected".into(), view.connected.into());
     out.insert("recovered".into(), view.recovered.into());

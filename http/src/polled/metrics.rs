@@ -1,7 +1,7 @@
 //! The numbers of a master that are read off the snapshot, under Mesos's names (reference 16).
 
 use kaon_kernel::operation::OperationState;
-use kaon_kernel::resource::{ResourceName, Resources, Totals};
+use kaon_kernel::resource::{Resource, ResourceName, Resources, Totals};
 use kaon_kernel::task::TaskState;
 
 use crate::edge::MasterEdge;
@@ -51,13 +51,11 @@ pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut V
         let word = state.name().strip_prefix("OPERATION_").unwrap_or(state.name()).to_ascii_lowercase();
         gauge(&format!("operations/{word}"), operations[state as usize] as f64);
     }
-    let used = total(snapshot.used_by_agent().values());
-    let all = total(snapshot.agents.values().filter(|view| view.registered).map(|view| view.total()));
-    for name in COUNTED {
-        let (have, taken) = (all.of_name(&name).as_scalar(), used.of_name(&name).as_scalar());
-        gauge(&format!("{}_total", name.as_str()), have);
-        gauge(&format!("{}_used", name.as_str()), taken);
-        gauge(&format!("{}_percent", name.as_str()), if have > 0.0 { taken / have } else { 0.0 });
+    let used = snapshot.used_by_agent();
+    let all = snapshot.agents.values().filter(|view| view.registered).map(|view| view.total());
+    amounts("master", all, used.values(), samples);
+    for ((state, source, reason), count) in snapshot.reasons.iter() {
+        samples.push(Sample::counter(reason_metric(*state, *source, *reason), *count));
     }
     for state in TaskState::ALL.into_iter().filter(|state| state.is_terminal()) {
         let name = format!("master/{}", task_metric(state));
@@ -70,8 +68,46 @@ fn task_metric(state: TaskState) -> String {
     format!("tasks_{}", word.to_ascii_lowercase())
 }
 
-fn total<'a>(bags: impl Iterator<Item = &'a Resources>) -> Totals {
-    let mut totals = Totals::default();
-    bags.for_each(|bag| totals.add(bag));
+/// `master/task_lost/source_master/reason_slave_removed`: state, source and reason in the words of the old protocol.
+fn reason_metric(state: u8, source: u8, reason: u8) -> String {
+    use crate::v1::mesos::task_status::{Reason, Source};
+    let state = crate::v1::mesos::TaskState::try_from(i32::from(state)).map_or("", |state| state.as_str_name());
+    let source = Source::try_from(i32::from(source)).map_or("", |source| source.as_str_name());
+    let reason = Reason::try_from(i32::from(reason)).map_or("", |reason| reason.as_str_name());
+    format!("master/{state}/{source}/{reason}").to_ascii_lowercase().replace("agent", "slave")
+}
+
+/// `cpus_total`, `cpus_used`, `cpus_percent` and their kin, revocable ones apart.
+pub(crate) fn amounts<'a>(
+    whose: &str,
+    all: impl Iterator<Item = &'a Resources>,
+    used: impl Iterator<Item = &'a Resources>,
+    samples: &mut Vec<Sample>,
+) {
+    let (all, used) = (split(all), split(used));
+    for (suffix, at) in [("", 0), ("_revocable", 1)] {
+        for name in COUNTED {
+            let (have, taken) = (all[at].of_name(&name).as_scalar(), used[at].of_name(&name).as_scalar());
+            let percent = if have > 0.0 { taken / have } else { 0.0 };
+            for (word, value) in [("total", have), ("used", taken), ("percent", percent)] {
+                samples.push(Sample::gauge(format!("{whose}/{}{suffix}_{word}", name.as_str()), value));
+            }
+        }
+    }
+}
+
+/// What can't be taken back, and what can.
+fn split<'a>(bags: impl Iterator<Item = &'a Resources>) -> [Totals; 2] {
+    let mut totals = [Totals::default(), Totals::default()];
+    for bag in bags {
+        match bag.iter().any(Resource::is_revocable) {
+            // Most machines have nothing that can be taken back.
+            false => totals[0].add(bag),
+            true => {
+                totals[0].add(&bag.filter(|entry| !entry.is_revocable()));
+                totals[1].add(&bag.filter(Resource::is_revocable));
+            }
+        }
+    }
     totals
 }

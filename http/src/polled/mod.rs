@@ -8,12 +8,11 @@ mod state;
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use serde_json::{Value, json};
 
 use crate::answer::{self, Answer};
 use crate::edge::MasterEdge;
 use crate::server::Request;
-use crate::{metric, path, version};
+use crate::{metric, path, process, version};
 
 /// The endpoints of a master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +31,9 @@ pub(crate) enum Endpoint {
     Roles,
     Weights,
     Quota,
+    Toggle,
+    System,
+    Files,
 }
 
 impl Endpoint {
@@ -51,13 +53,19 @@ impl Endpoint {
             ["roles" | "roles.json"] => Self::Roles,
             ["weights"] => Self::Weights,
             ["quota"] => Self::Quota,
+            ["logging", "toggle"] => Self::Toggle,
+            ["system", "stats.json"] => Self::System,
+            ["files", _] => Self::Files,
             _ => return None,
         })
     }
 
     /// Whether only the leader answers it (reference 1.5).
     fn needs_leader(self) -> bool {
-        !matches!(self, Self::Health | Self::Version | Self::Redirect | Self::Flags | Self::Snapshot | Self::Metrics)
+        use Endpoint as E;
+        let of_any =
+            [E::Health, E::Version, E::Redirect, E::Flags, E::Snapshot, E::Metrics, E::Toggle, E::System, E::Files];
+        !of_any.contains(&self)
     }
 }
 
@@ -72,17 +80,32 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, endpoint: Endpoint, request: R
         Ok(query) => query,
         Err(error) => return answer::bad(error),
     };
-    let made = tokio::task::spawn_blocking(move || make(&edge, endpoint, &query)).await;
+    if endpoint == Endpoint::Toggle {
+        return edge.config.verbosity.toggle(&query);
+    }
+    let made = tokio::task::spawn_blocking(move || match endpoint {
+        Endpoint::Files => {
+            let parts = path::components(request.path()).unwrap_or_default();
+            let parts: Vec<&str> = parts.iter().map(String::as_str).skip_while(|part| *part != "files").collect();
+            let none = || answer::refusal(StatusCode::NOT_FOUND, "No such endpoint");
+            edge.files.answer(&parts, &query).unwrap_or_else(none)
+        }
+        _ => make(&edge, endpoint, &query),
+    })
+    .await;
     made.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
 }
 
 fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> Answer {
     let snapshot = || edge.view.snapshot();
     let value = match endpoint {
-        Endpoint::Health | Endpoint::Redirect => return answer::empty(StatusCode::OK),
+        Endpoint::Health | Endpoint::Redirect | Endpoint::Toggle | Endpoint::Files => {
+            return answer::empty(StatusCode::OK);
+        }
+        Endpoint::System => process::system(&edge.samples()),
         Endpoint::Metrics => return prometheus(&edge.samples()),
         Endpoint::Version => version::body(),
-        Endpoint::Flags => flags(&edge.config.flags),
+        Endpoint::Flags => process::flags_json(&edge.config.flags),
         Endpoint::Snapshot => metric::snapshot(&edge.samples()),
         Endpoint::State => state::state(edge, &snapshot()),
         Endpoint::Summary => state::summary(edge, &snapshot()),
@@ -102,9 +125,4 @@ fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> An
 /// The answer of `/metrics`.
 pub(crate) fn prometheus(samples: &[metric::Sample]) -> Answer {
     answer::with(StatusCode::OK, "text/plain; version=0.0.4", metric::prometheus(samples))
-}
-
-/// The body of `/flags`.
-pub(crate) fn flags(flags: &std::collections::BTreeMap<String, String>) -> Value {
-    json!({ "flags": flags })
 }

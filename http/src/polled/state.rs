@@ -67,6 +67,9 @@ pub(super) fn state(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
         let elected = leadership.elected.as_seconds();
         out = with(out, [("elected_time", elected.into()), ("leader", own_pid.into()), ("leader_info", leader_info)]);
     }
+    if let Some(log) = &config.log {
+        out = with(out, [("external_log_file", log.display().to_string().into())]);
+    }
     match &config.cluster {
         Some(cluster) => with(out, [("cluster", cluster.clone().into())]),
         None => out,

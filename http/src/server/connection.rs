@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame as Chunk, SizeHint};
+use hyper::header::ACCEPT_ENCODING;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 
 use super::request::Request;
-use super::{Handler, Limits};
+use super::{Handler, Limits, gzip};
 use crate::answer::{self, Answer, Broken};
 
 /// Headers of one request.
@@ -136,11 +137,15 @@ impl<H: Handler> Connection<H> {
             let (handler, progress) = (Arc::clone(&self.handler), Arc::clone(&self.progress));
             let request = Request::new(request, progress.hangup.clone(), self.limits, Arc::clone(&self.bodies));
             async move {
-                let answer = match request.refusal() {
+                let takes_gzip = gzip::accepts(request.header(&ACCEPT_ENCODING));
+                let mut answer = match request.refusal() {
                     Some(refusal) => refusal,
                     // In a box of its own: a connection without a request does not carry what the longest answer needs.
                     None => Box::pin(handler.handle(request)).await,
                 };
+                if takes_gzip {
+                    answer = Box::pin(gzip::pack(answer)).await;
+                }
                 Ok::<Answer, std::convert::Infallible>(answer.map(|body| Answered { body, progress }.boxed_unsync()))
             }
         });

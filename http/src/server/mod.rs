@@ -8,6 +8,7 @@
 //! HTTP/2 is not spoken; `Upgrade` and `CONNECT` are never granted.
 
 mod connection;
+mod gzip;
 mod request;
 
 use std::collections::BTreeMap;

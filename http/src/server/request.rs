@@ -10,7 +10,7 @@ use hyper::header::{CONNECTION, CONTENT_ENCODING, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
-use super::{Hangup, Limits};
+use super::{Hangup, Limits, gzip};
 use crate::answer::{self, Answer};
 
 /// A request whose head has been read.
@@ -78,17 +78,24 @@ impl Request {
     /// Reads the body to its end.
     ///
     /// # Errors
-    /// The refusal: 408, 413, 415 for an encoding, 503 when too many bodies are being read, 400 when it breaks off.
+    /// The refusal: 408, 413, 415 for another encoding than gzip, 503 when too many bodies are being read, 400 when it breaks off.
     pub(crate) async fn read_body(&mut self) -> Result<Bytes, Answer> {
-        let encoding = self.head.headers.get(CONTENT_ENCODING);
-        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            let text = "Content-Encoding is not supported; send the body as it is";
-            return Err(answer::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-        }
-        match tokio::time::timeout(self.limits.body_time, self.collect()).await {
-            Ok(read) => read,
-            Err(_) => Err(closing(answer::refusal(StatusCode::REQUEST_TIMEOUT, "The body did not come in time"))),
-        }
+        let encoding = self.head.headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
+        let is_packed = match encoding.as_deref() {
+            None | Some(b"identity") => false,
+            Some(b"gzip") => true,
+            Some(_) => {
+                let text = "Content-Encoding is not supported; send the body in gzip or as it is";
+                return Err(answer::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+            }
+        };
+        let body = match tokio::time::timeout(self.limits.body_time, self.collect()).await {
+            Ok(read) => read?,
+            Err(_) => {
+                return Err(closing(answer::refusal(StatusCode::REQUEST_TIMEOUT, "The body did not come in time")));
+            }
+        };
+        if is_packed { gzip::unpack(body, self.limits.body_bytes).await } else { Ok(body) }
     }
 
     async fn collect(&mut self) -> Result<Bytes, Answer> {

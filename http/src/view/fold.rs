@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kaon_kernel::id::AgentId;
 use kaon_kernel::message::view::ViewEvent;
-use kaon_kernel::task::Task;
+use kaon_kernel::task::{Source, Task};
 
 use super::snapshot::{
     COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, InverseOffered, Leadership, Offered,
@@ -93,10 +93,19 @@ impl Snapshot {
                 let Some(Held { task, .. }) = framework.tasks.get_mut(&status.task_id) else { return };
                 if latest.is_terminal() && !task.state.is_terminal() {
                     self.ended[latest as usize] += 1;
+                    if let Some(reason) = status.reason {
+                        let key = (latest as u8, status.source as u8, reason as u8);
+                        *Arc::make_mut(&mut self.reasons).entry(key).or_default() += 1;
+                    }
                 }
                 task.remember(&status);
                 task.unacknowledged = status.uuid.map(|uuid| (status.state, uuid));
                 task.state = latest;
+            }
+            ViewEvent::TaskRefused { state, reason } => {
+                self.ended[state as usize] += 1;
+                let key = (state as u8, Source::Master as u8, reason as u8);
+                *Arc::make_mut(&mut self.reasons).entry(key).or_default() += 1;
             }
             ViewEvent::TaskCompleted { framework_id, task_id } => {
                 let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };

@@ -39,8 +39,11 @@ pub struct Snapshot {
     pub completed: Arc<VecDeque<Arc<Completed>>>,
     /// Outstanding offers.
     pub offers: Shelves<OfferId, Offered>,
-    /// How many tasks have ended in each state since this master leads, by the state's number.
+    /// How many tasks have ended in each state since this master leads, by the state's number; those included that were
+    /// never launched.
     pub ended: [u64; TaskState::ALL.len()],
+    /// The same by the numbers of state, source and reason, as far as a reason was given.
+    pub reasons: Arc<BTreeMap<(u8, u8, u8), u64>>,
     /// The operations whose end is not acknowledged, by agent and uuid.
     pub operations: Arc<BTreeMap<(AgentId, Uuid), HeldOperation>>,
     /// What operators have set.

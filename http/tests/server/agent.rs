@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
-use kaon_http::{AgentConfig, AgentEdge, Limits, Sample};
+use kaon_http::{AgentConfig, AgentEdge, Limits, Sample, Verbosity};
 use kaon_kernel::actor::HostId;
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::resource::parse::resources;
@@ -48,6 +48,8 @@ impl Agent {
             host: HostId(2),
             tokens: None,
             containers: Arc::new(Vec::new),
+            verbosity: Verbosity::mute(),
+            log: None,
         };
         let server = Server::start(AgentEdge::new(config), Limits::default()).await;
         Self { work, server }

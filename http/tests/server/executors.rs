@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use kaon_http::agent::token::Tokens;
 use kaon_http::v1::{executor as api, mesos as v1};
-use kaon_http::{AgentConfig, AgentEdge, Limits};
+use kaon_http::{AgentConfig, AgentEdge, Limits, Verbosity};
 use kaon_kernel::actor::{ActorKind, Address, StreamId, Term};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::{Frame, Route};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, RoleName, TaskId, Uuid};
 use kaon_kernel::message::agent_master::RunningExecutor;
-use kaon_kernel::message::agent_outside::{AgentEvent, Call, CallRefusal, ToAgent};
+use kaon_kernel::message::agent_outside::{AgentEvent, Call, CallRefusal, ExecutorStage, ToAgent};
 use kaon_kernel::message::executor_agent::ToExecutor;
 use kaon_kernel::port::{Ingress, Streams};
 use kaon_kernel::resource::parse::resources;
@@ -87,6 +87,8 @@ impl Stage {
             host: HOST,
             tokens,
             containers: Arc::new(Vec::new),
+            verbosity: Verbosity::mute(),
+            log: None,
         };
         let edge = AgentEdge::new(config);
         let actors = Arc::new(Actors::default());
@@ -353,12 +355,12 @@ async fn an_operator_sees_what_the_agent_holds() {
     }
     let mut client = operator(&stage, "GET_STATE").await;
     let ToAgent::Look { reply } = stage.next().await else { panic!("nobody looks") };
-    stage.emit(reply, &AgentEvent::Agent { info: Box::new(info()) });
+    stage.emit(reply, &AgentEvent::Agent { info: Box::new(info()), drain: None });
     stage.emit(reply, &AgentEvent::Framework { info: Box::new(framework()) });
     let running =
         RunningExecutor { framework_id: FrameworkId::trusted("f"), role: RoleName::trusted("*"), info: executor() };
     let (executor, container_id) = (Box::new(running), ContainerId::trusted("c"));
-    stage.emit(reply, &AgentEvent::Executor { executor, container_id, pid: Some(9) });
+    stage.emit(reply, &AgentEvent::Executor { executor, container_id, pid: Some(9), stage: ExecutorStage::Running });
     stage.emit(reply, &AgentEvent::End);
     let told = client.answer().await.json();
     let state = &told["get_state"];
@@ -371,7 +373,7 @@ async fn an_operator_sees_what_the_agent_holds() {
     assert_eq!(client.answer().await.status(), 503);
     let mut client = operator(&stage, "GET_AGENT").await;
     let ToAgent::Look { reply } = stage.next().await else { panic!("nobody looks") };
-    stage.emit(reply, &AgentEvent::Agent { info: Box::new(info()) });
+    stage.emit(reply, &AgentEvent::Agent { info: Box::new(info()), drain: None });
     stage.emit(reply, &AgentEvent::End);
     assert_eq!(client.answer().await.json()["get_agent"]["agent_info"]["id"]["value"], "m-S0");
     assert_eq!(operator(&stage, "PRUNE_IMAGES").await.answer().await.status(), 501);

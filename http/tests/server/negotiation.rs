@@ -94,10 +94,43 @@ async fn what_is_not_there_yet_is_refused_by_its_name_before_any_effect() {
         assert_eq!(answer.status(), 501, "{kind}: {}", answer.text());
         assert!(answer.text().contains(kind), "{kind}: {}", answer.text());
     }
-    for kind in ["LIST_FILES"] {
-        let answer = post(&rig, "/api/v1", &[JSON], json!({"type": kind}).to_string().as_bytes()).await;
-        assert_eq!(answer.status(), 501, "{kind}");
-        assert!(answer.text().contains(kind), "{kind}: {}", answer.text());
-    }
     assert_eq!(rig.actors.count(), 0);
+}
+
+/// A text in gzip, in one stored block.
+fn stored(text: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(text).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+#[tokio::test]
+async fn bodies_come_in_gzip_and_go_in_gzip_when_they_are_large() {
+    let rig = Rig::leading().await;
+    let packed = [JSON, ("Content-Encoding", "gzip")];
+    let call = stored(b"{\"type\":\"GET_VERSION\"}");
+    let answer = post(&rig, "/api/v1", &packed, &call).await;
+    assert_eq!(answer.json()["get_version"]["version_info"]["version"], "1.11.0");
+    assert_eq!(post(&rig, "/api/v1", &packed, b"{\"type\":\"GET_VERSION\"}").await.status(), 400);
+    assert_eq!(post(&rig, "/api/v1", &packed, &call[..call.len() / 2]).await.status(), 400);
+    let bomb = stored(&vec![b' '; Limits::default().body_bytes + 1]);
+    assert!(bomb.len() < 100_000);
+    assert_eq!(post(&rig, "/api/v1", &packed, &bomb).await.status(), 413);
+    assert_eq!(post(&rig, "/api/v1", &[JSON, ("Content-Encoding", "br")], &call).await.status(), 415);
+
+    let metrics = b"{\"type\":\"GET_METRICS\",\"get_metrics\":{}}";
+    let (plain, accepts) = (post(&rig, "/api/v1", &[JSON], metrics).await, ("Accept-Encoding", "gzip"));
+    assert_eq!(plain.head.header("content-encoding"), None);
+    let answer = post(&rig, "/api/v1", &[JSON, accepts], metrics).await;
+    assert_eq!(answer.head.header("content-encoding"), Some("gzip"));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(answer.body.as_slice()), &mut text).expect("gzip");
+    assert!(text.starts_with("{\"type\":\"GET_METRICS\""), "{text}");
+    let small = post(&rig, "/api/v1", &[JSON, accepts], b"{\"type\":\"GET_VERSION\"}").await;
+    assert_eq!(small.head.header("content-encoding"), None, "not worth it");
+    // A stream is written as it comes: nobody waits for a block to fill.
+    let mut client = rig.client().await;
+    client.post("/api/v1/scheduler", &[JSON, accepts], &subscribe_call(None)).await;
+    assert_eq!(client.head().await.header("content-encoding"), None);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kaon_http::server::Handler;
-use kaon_http::{Leader, Limits, MasterConfig, MasterEdge, Sample};
+use kaon_http::{Leader, Limits, MasterConfig, MasterEdge, Sample, Verbosity};
 use kaon_kernel::actor::{ActorKind, Address, HostId, Link, StreamId, Term};
 use kaon_kernel::frame::{Frame, Root, Route};
 use kaon_kernel::id::{FrameworkId, MasterId};
@@ -168,6 +168,8 @@ impl Rig {
             flags: BTreeMap::from([("quorum".to_owned(), "1".to_owned())]),
             metrics: Arc::new(|| vec![Sample::counter("runtime/events", 3)]),
             leader: Arc::new(move || leader.clone()),
+            verbosity: Verbosity::mute(),
+            log: None,
         };
         let edge = MasterEdge::new(config).expect("a thread");
         let actors = Arc::new(Actors::default());

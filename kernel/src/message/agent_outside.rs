@@ -8,7 +8,8 @@
 //!   |  <== Accepted or Refused on the reply
 //!   |  StreamClosed { stream } ------> |
 //!   |  Look { reply } ---------------> |
-//!   |  <== Agent, Framework.., Executor.., Task.., End on the reply
+//!   |  <== Agent, Framework.., Executor.., Task.., Operation.., End on the reply
+//!   |  Leave ------------------------> |
 //!   |  <== Began on the view           |   streams of an earlier life are nobody's
 //! ```
 //! The edge has validated shapes and the bearer of a token; whether the caller is who it says it is, in the agent's
@@ -20,8 +21,10 @@ use crate::agent::AgentInfo;
 use crate::frame::Classified;
 use crate::framework::FrameworkInfo;
 use crate::id::{ContainerId, ExecutorId, FrameworkId, TaskId};
+use crate::maintenance::DrainConfig;
 use crate::message::agent_master::RunningExecutor;
 use crate::message::executor_agent::ToExecutor;
+use crate::operation::HeldOperation;
 use crate::task::{ExecutorInfo, Task, TaskStatus};
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -58,6 +61,8 @@ pub enum ToAgent {
         /// Where the answer is awaited.
         reply: StreamId,
     },
+    /// The machine leaves for good: end everything, and go (SIGUSR1, reference 9).
+    Leave,
 }
 
 /// Who calls.
@@ -106,6 +111,17 @@ pub enum CallRefusal {
     NotSubscribed,
 }
 
+/// How far an executor is, as metrics tell it (reference 16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum ExecutorStage {
+    /// It has yet to be heard.
+    Registering,
+    /// It takes orders.
+    Running,
+    /// It is being ended.
+    Terminating,
+}
+
 /// From an agent to the outside.
 #[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
 pub enum AgentEvent {
@@ -134,6 +150,8 @@ pub enum AgentEvent {
     Agent {
         /// Its words; `id` set once it has one.
         info: Box<AgentInfo>,
+        /// How it is drained, while it is.
+        drain: Option<DrainConfig>,
     },
     /// To who looks: a framework that has something here.
     Framework {
@@ -148,6 +166,8 @@ pub enum AgentEvent {
         container_id: ContainerId,
         /// Process id of its program, once it has one.
         pid: Option<u32>,
+        /// How far it is.
+        stage: ExecutorStage,
     },
     /// To who looks: a task.
     Task {
@@ -158,6 +178,11 @@ pub enum AgentEvent {
         /// Whether its executor has not got it yet.
         is_queued: bool,
     },
+    /// To who looks: an operation whose end is not acknowledged.
+    Operation {
+        /// The operation, as it is on disk.
+        operation: Box<HeldOperation>,
+    },
     /// To who looks: that was all.
     End,
 }
@@ -166,7 +191,7 @@ impl Classified for ToAgent {
     fn classify(&self) -> Class {
         match self {
             // An end must be heard, and there are no more of them than streams; a status is never thrown away.
-            Self::StreamClosed { .. } | Self::Call { call: Call::Update { .. }, .. } => Class::Guaranteed,
+            Self::StreamClosed { .. } | Self::Call { call: Call::Update { .. }, .. } | Self::Leave => Class::Guaranteed,
             Self::Subscribe { .. } | Self::Call { .. } | Self::Look { .. } => Class::Outside,
         }
     }

@@ -107,6 +107,13 @@ pub enum ViewEvent {
         /// The newest state known, which may be ahead of the status.
         latest: crate::task::TaskState,
     },
+    /// A task was not launched; it was never there. For those who count.
+    TaskRefused {
+        /// As what its framework is told of it.
+        state: crate::task::TaskState,
+        /// Why.
+        reason: crate::task::Reason,
+    },
     /// A task is done with: its last status is acknowledged, or it is lost with its agent.
     TaskCompleted {
         /// Whose.

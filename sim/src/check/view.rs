@@ -144,7 +144,8 @@ impl View {
             | ViewEvent::Maintenance(_)
             | ViewEvent::InverseOffered { .. }
             | ViewEvent::InverseOfferRemoved { .. }
-            | ViewEvent::InverseAnswersDropped { .. } => {}
+            | ViewEvent::InverseAnswersDropped { .. }
+            | ViewEvent::TaskRefused { .. } => {}
             ViewEvent::Task { .. } | ViewEvent::TaskUpdated { .. } | ViewEvent::TaskCompleted { .. } => {
                 unreachable!("read in place above")
             }

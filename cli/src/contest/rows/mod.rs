@@ -2,18 +2,23 @@
 
 mod accept;
 mod agent;
+mod agent_calls;
 mod calls;
 mod declined;
 mod events;
+mod executor;
 mod groups;
 mod hostile;
 mod identity;
 mod json;
 mod launch;
+mod legacy;
+mod maintenance;
 mod negotiation;
 mod offers;
 mod operations;
 mod operator;
+mod pods;
 mod polled;
 mod reconcile;
 mod resources;
@@ -21,6 +26,7 @@ mod settings;
 mod streams;
 mod subscribe;
 mod tasks;
+mod update;
 
 use super::row::Row;
 
@@ -32,21 +38,27 @@ pub(super) fn all() -> Vec<Row> {
         streams::rows(),
         polled::rows(),
         agent::rows(),
+        agent_calls::rows(),
         subscribe::rows(),
         identity::rows(),
         calls::rows(),
+        update::rows(),
         offers::rows(),
         declined::rows(),
         accept::rows(),
         launch::rows(),
         resources::rows(),
         groups::rows(),
+        pods::rows(),
         operations::rows(),
         operator::rows(),
         settings::rows(),
+        legacy::rows(),
+        maintenance::rows(),
         events::rows(),
         tasks::rows(),
         reconcile::rows(),
+        executor::rows(),
         hostile::rows(),
     ]
     .concat()
@@ -73,6 +85,6 @@ mod tests {
                 row.source
             );
         }
-        assert!(names.len() >= 250, "only {} rows", names.len());
+        assert!(names.len() >= 400, "only {} rows", names.len());
     }
 }

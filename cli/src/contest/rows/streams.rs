@@ -14,7 +14,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The operator's stream of events.
 pub(super) async fn watch(arena: &Arena) -> Result<Stream> {
     let messages = (MASTER_CALL, "mesos.v1.master.Event");
-    match Stream::open(arena, OPERATOR, messages, &plain_call("SUBSCRIBE")).await? {
+    match Stream::open(arena, (arena.master(), OPERATOR), messages, &plain_call("SUBSCRIBE")).await? {
         Ok(stream) => Ok(stream),
         Err(answer) => bail!("SUBSCRIBE was answered {}", answer.shown()),
     }

@@ -1,4 +1,5 @@
-//! `/files/browse`, `/files/read`, `/files/download`: what is in a sandbox, and nothing else (reference 2).
+//! `/files/browse`, `/files/read`, `/files/download`: what is in a sandbox, and the log of the process; nothing else
+//! (reference 2).
 //!
 //! A sandbox belongs to its task's user, who may put anything in it at any moment, while we read with the agent's rights.
 //! So the way to a file is walked component by component from the work directory, each opened relative to the one before
@@ -35,10 +36,10 @@ use crate::path;
 use crate::v1::mesos as v1;
 
 /// Bytes that one `/files/read` gives at most: 16 pages, as in Mesos.
-pub(super) const READ_BYTES_MAX: usize = 16 * 4096;
+pub(crate) const READ_BYTES_MAX: usize = 16 * 4096;
 
 /// Entries of a directory that `/files/browse` lists at most.
-pub(super) const BROWSE_ENTRIES_MAX: usize = 10_000;
+pub(crate) const BROWSE_ENTRIES_MAX: usize = 10_000;
 
 /// Components of a path below the work directory.
 const COMPONENTS_MAX: usize = 64;
@@ -48,7 +49,7 @@ const SANDBOX_COMPONENTS: usize = 8;
 
 /// Why a file is not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("Expecting 'path=value' in query")]
     NoPath,
     #[error("Failed to parse '{0}': expecting a whole number")]
@@ -66,7 +67,7 @@ pub(super) enum Error {
 }
 
 impl Error {
-    pub(super) fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
         let status = match self {
             Self::NoPath | Self::Number(_) | Self::Path | Self::Directory => StatusCode::BAD_REQUEST,
             Self::NotPlain | Self::System(Errno::EACCES | Errno::EPERM) => StatusCode::FORBIDDEN,
@@ -95,9 +96,12 @@ impl From<io::Error> for Error {
 
 type Query = [(String, String)];
 
-/// The files of an agent.
-pub(super) struct Files {
-    work_dir: PathBuf,
+/// The files that a process shows.
+pub(crate) struct Files {
+    /// Below it are sandboxes; a master has none.
+    work_dir: Option<PathBuf>,
+    /// The name under which the log is shown, and where it is.
+    log: Option<(&'static str, PathBuf)>,
 }
 
 /// A file or directory that is open.
@@ -139,24 +143,42 @@ fn names(directory: &OwnedFd, bound: usize) -> Result<Vec<String>, Error> {
 }
 
 impl Files {
-    pub(super) fn below(work_dir: PathBuf) -> Self {
-        Self { work_dir }
+    pub(crate) fn new(work_dir: Option<PathBuf>, log: Option<(&'static str, PathBuf)>) -> Self {
+        Self { work_dir, log }
     }
 
     fn root(&self) -> Result<OwnedFd, Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(open(&self.work_dir, flags, Mode::empty())?)
+        Ok(open(self.work_dir.as_ref().ok_or(Error::NotFound)?, flags, Mode::empty())?)
+    }
+
+    /// `/files/debug`: what is shown under which name.
+    pub(crate) fn debug(&self) -> Value {
+        let log = self.log.iter().map(|(name, path)| ((*name).to_owned(), path.display().to_string().into()));
+        Value::Object(log.collect())
+    }
+
+    /// The log, when that is what was asked for. It is the operator's own file, so links are followed.
+    fn open_log(&self, asked: &str) -> Option<Result<Opened, Error>> {
+        let (_, path) = self.log.as_ref().filter(|(name, _)| asked.trim_end_matches('/') == *name)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let opened = open(path, flags, Mode::empty()).and_then(|fd| Ok((fstat(&fd)?, fd)));
+        Some(match opened {
+            Ok((stat, fd)) if kind(&stat) == SFlag::S_IFREG => Ok(Opened { fd, stat, asked: asked.to_owned() }),
+            Ok(_) => Err(Error::NotPlain),
+            Err(errno) => Err(errno.into()),
+        })
     }
 
     /// The agent whose sandboxes changed last.
-    pub(super) fn newest_agent(&self) -> Option<AgentId> {
+    pub(crate) fn newest_agent(&self) -> Option<AgentId> {
         let agents = open_directory(&self.root().ok()?, "slaves").ok()?;
         newest(&agents, &[]).ok().flatten().map(AgentId::trusted)
     }
 
     /// The components below the work directory that a path stands for; the run is still as it was asked.
     fn locate(&self, root: &OwnedFd, text: &str) -> Result<Vec<String>, Error> {
-        let work_dir = self.work_dir.to_str().unwrap_or_default().trim_end_matches('/');
+        let work_dir = self.work_dir.as_ref().and_then(|path| path.to_str()).unwrap_or_default().trim_end_matches('/');
         let below = text.strip_prefix(work_dir).filter(|rest| !work_dir.is_empty() && rest.starts_with('/'));
         let parts = below.unwrap_or(text).split('/').filter(|part| !part.is_empty());
         let mut parts: Vec<String> = parts.map(str::to_owned).collect();
@@ -179,6 +201,9 @@ impl Files {
 
     fn open(&self, query: &Query) -> Result<Opened, Error> {
         let asked = path::value(query, "path").filter(|path| !path.is_empty()).ok_or(Error::NoPath)?;
+        if let Some(opened) = self.open_log(asked) {
+            return opened;
+        }
         let root = self.root()?;
         let parts = self.locate(&root, asked)?;
         let (sandbox, inside) = parts.split_at(SANDBOX_COMPONENTS);
@@ -243,7 +268,7 @@ impl Files {
     }
 
     /// `/files/browse`.
-    pub(super) fn browse(&self, query: &Query) -> Result<Value, Error> {
+    pub(crate) fn browse(&self, query: &Query) -> Result<Value, Error> {
         let mut people = People::default();
         let listed = self.entries(query)?.into_iter().map(|(path, stat)| {
             json!({
@@ -260,7 +285,7 @@ impl Files {
     }
 
     /// LIST_FILES.
-    pub(super) fn list(&self, path: &str) -> Result<Vec<v1::FileInfo>, Error> {
+    pub(crate) fn list(&self, path: &str) -> Result<Vec<v1::FileInfo>, Error> {
         let mut people = People::default();
         let entries = self.entries(&[("path".to_owned(), path.to_owned())])?;
         let listed = entries.into_iter().map(|(path, stat)| v1::FileInfo {
@@ -276,7 +301,7 @@ impl Files {
     }
 
     /// READ_FILE: the size of a file and a piece of it, at most [`READ_BYTES_MAX`] long.
-    pub(super) fn piece(&self, path: &str, offset: u64, length: Option<u64>) -> Result<(u64, Vec<u8>), Error> {
+    pub(crate) fn piece(&self, path: &str, offset: u64, length: Option<u64>) -> Result<(u64, Vec<u8>), Error> {
         let (file, size, _) = self.open_file(&[("path".to_owned(), path.to_owned())])?;
         let wanted = length.map_or(READ_BYTES_MAX, |length| usize::try_from(length).unwrap_or(usize::MAX));
         let mut data = vec![0; wanted.min(READ_BYTES_MAX)];
@@ -286,7 +311,7 @@ impl Files {
     }
 
     /// `/files/read`: a piece of a file as text. `offset` absent or -1 asks for the size.
-    pub(super) fn read(&self, query: &Query) -> Result<Value, Error> {
+    pub(crate) fn read(&self, query: &Query) -> Result<Value, Error> {
         let (offset, length) = (number(query, "offset")?, number(query, "length")?);
         let (file, size, _) = self.open_file(query)?;
         let Some(offset) = offset else { return Ok(json!({"offset": size, "data": ""})) };
@@ -299,7 +324,7 @@ impl Files {
 
     /// `/files/download`: a file as it is. `offset` skips so many bytes, beyond the end all of them; that is ours, for
     /// readers that follow a file.
-    pub(super) fn download(&self, query: &Query) -> Result<Answer, Error> {
+    pub(crate) fn download(&self, query: &Query) -> Result<Answer, Error> {
         let offset = number(query, "offset")?.unwrap_or(0);
         let (file, size, asked) = self.open_file(query)?;
         let offset = offset.min(size);
@@ -315,6 +340,26 @@ impl Files {
             headers.insert(CONTENT_DISPOSITION, value);
         }
         Ok(answer)
+    }
+}
+
+impl Files {
+    /// `/files/browse`, `/files/read`, `/files/debug` and `/files/download`; `None` for any other path. May wait for the
+    /// disk.
+    pub(crate) fn answer(&self, parts: &[&str], query: &Query) -> Option<Answer> {
+        let shown = match parts {
+            ["files", "browse" | "browse.json"] => self.browse(query),
+            ["files", "read" | "read.json"] => self.read(query),
+            ["files", "debug" | "debug.json"] => Ok(self.debug()),
+            ["files", "download" | "download.json"] => {
+                return Some(self.download(query).unwrap_or_else(|error| error.answer()));
+            }
+            _ => return None,
+        };
+        Some(match shown {
+            Ok(value) => answer::json(&value, path::value(query, "jsonp")),
+            Err(error) => error.answer(),
+        })
     }
 }
 

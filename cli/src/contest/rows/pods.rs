@@ -1,0 +1,142 @@
+//! Reference 6.5: groups that run on the built-in default executor.
+
+use crate::contest::arena::Arena;
+use crate::contest::framework::{Framework, scalar};
+use crate::contest::row::{Row, row};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+/// A group that was launched.
+struct Pod {
+    framework: Framework,
+    tasks: Vec<String>,
+    executor: Value,
+    offer: Value,
+}
+
+impl Pod {
+    async fn launch(arena: &Arena, commands: &[&str]) -> Result<Self> {
+        let kinds = ["MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE"].map(|kind| json!({"type": kind}));
+        let mut framework = Framework::subscribe(arena, arena.info_with(json!({"capabilities": kinds}))).await?;
+        let offer = framework.offer().await?;
+        let executor = json!({"type": "DEFAULT", "executor_id": {"value": arena.name("executor")},
+            "framework_id": {"value": framework.id},
+            "resources": [scalar("cpus", 0.05), scalar("mem", 32.0), scalar("disk", 8.0)]});
+        let mut pod = Self { framework, tasks: Vec::new(), executor, offer };
+        pod.add(commands).await?;
+        Ok(pod)
+    }
+
+    /// Launches one more group on the same executor, out of the offer that is held.
+    async fn add(&mut self, commands: &[&str]) -> Result<()> {
+        let mut tasks = Vec::new();
+        for command in commands {
+            let (id, mut task) = self.framework.task(&self.offer, command);
+            task["resources"] = json!([scalar("cpus", 0.05), scalar("mem", 16.0)]);
+            tasks.push(task);
+            self.tasks.push(id);
+        }
+        let group = json!({"executor": self.executor, "task_group": {"tasks": tasks}});
+        self.framework.accept(&[&self.offer], vec![json!({"type": "LAUNCH_GROUP", "launch_group": group})]).await
+    }
+
+    async fn status(&mut self, at: usize, state: &str) -> Result<Value> {
+        let task = self.tasks[at].clone();
+        self.framework.status(&task, state).await
+    }
+
+    /// The states of a task, in order, repetitions left out.
+    fn states(&self, at: usize) -> Vec<&str> {
+        let mine = self.framework.updates.iter().filter(|status| status["task_id"]["value"] == self.tasks[at].as_str());
+        let mut states: Vec<&str> = mine.filter_map(|status| status["state"].as_str()).collect();
+        states.dedup();
+        states
+    }
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let finished = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["true", "true"]).await?;
+        for at in [0, 1] {
+            let last = pod.status(at, "TASK_FINISHED").await?;
+            ensure!(pod.states(at) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"], "{:?}", pod.states(at));
+            ensure!(last["executor_id"] == pod.executor["executor_id"], "{last}");
+            ensure!(last["container_status"]["container_id"]["parent"]["value"].is_string(), "{last}");
+        }
+        pod.framework.teardown().await
+    };
+    let failed = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["exec sleep 600", "sleep 0.2; exit 3"]).await?;
+        pod.status(1, "TASK_FAILED").await?;
+        pod.status(0, "TASK_KILLED").await?;
+        pod.framework.teardown().await
+    };
+    let ended = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["exec sleep 600", "true"]).await?;
+        pod.status(1, "TASK_FINISHED").await?;
+        pod.framework.listen(crate::contest::framework::WATCHED).await?;
+        ensure!(pod.states(0) == ["TASK_STARTING", "TASK_RUNNING"], "{:?}", pod.states(0));
+        pod.framework.teardown().await
+    };
+    let killed = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["exec sleep 600", "exec sleep 600"]).await?;
+        for at in [0, 1] {
+            pod.status(at, "TASK_RUNNING").await?;
+        }
+        let body = json!({"task_id": {"value": pod.tasks[0]}, "agent_id": pod.offer["agent_id"]});
+        pod.framework.must("KILL", body).await?;
+        for at in [0, 1] {
+            pod.status(at, "TASK_KILLED").await?;
+            ensure!(pod.states(at).contains(&"TASK_KILLING"), "{:?}", pod.states(at));
+        }
+        pod.framework.teardown().await
+    };
+    let second = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["exec sleep 600"]).await?;
+        pod.status(0, "TASK_RUNNING").await?;
+        let agent = pod.offer["agent_id"].clone();
+        let (offer, _) = pod.framework.revived_offer_of(&agent).await?;
+        pod.offer = offer;
+        pod.add(&["exit 3"]).await?;
+        pod.status(1, "TASK_FAILED").await?;
+        pod.framework.listen(crate::contest::framework::WATCHED).await?;
+        ensure!(pod.states(0).last() == Some(&"TASK_RUNNING"), "one group's end ended another: {:?}", pod.states(0));
+        pod.framework.teardown().await
+    };
+    let environment = |arena: Arena| async move {
+        let mut pod = Pod::launch(
+            &arena,
+            &["test -n \"$MESOS_CONTAINER_IP\" -a -n \"$MESOS_ALLOCATION_ROLE\" \
+            -a \"$PWD\" = \"$MESOS_SANDBOX\" -a -z \"$MESOS_EXECUTOR_AUTHENTICATION_TOKEN\""],
+        )
+        .await?;
+        let task = pod.tasks[0].clone();
+        let last = |framework: &Framework| {
+            let mut mine = framework.updates.iter().filter(|status| status["task_id"]["value"] == task.as_str());
+            mine.find(|status| matches!(status["state"].as_str(), Some("TASK_FINISHED" | "TASK_FAILED"))).cloned()
+        };
+        let last = pod.framework.until("its end", last).await?;
+        ensure!(last["state"] == "TASK_FINISHED", "{last}");
+        pod.framework.teardown().await
+    };
+    let listed = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["exec sleep 600"]).await?;
+        pod.status(0, "TASK_RUNNING").await?;
+        let all = arena.read("GET_EXECUTORS").await?;
+        let mut all = crate::contest::arena::items(&all["executors"]).iter();
+        let mine = all.find(|one| one["executor_info"]["executor_id"] == pod.executor["executor_id"]);
+        let mine = mine.context("the executor")?;
+        ensure!(mine["executor_info"]["type"] == "DEFAULT" && mine["agent_id"] == pod.offer["agent_id"], "{mine}");
+        pod.framework.teardown().await
+    };
+    let rows = vec![
+        row("6.5", "LAUNCH_GROUP", "two tasks that end with 0", "STARTING, RUNNING, FINISHED; nested ids", finished),
+        row("6.5", "LAUNCH_GROUP", "one of two ends with 3", "it failed, and the other is killed", failed),
+        row("6.5", "LAUNCH_GROUP", "one of two ends with 0", "the other runs on", ended),
+        row("6.5", "KILL", "one of two tasks of a group", "both are killed", killed),
+        row("6.5", "LAUNCH_GROUP", "two groups on one executor", "the end of one is not the other's", second),
+        row("6.1", "LAUNCH_GROUP", "the environment of a task", "ip, role and sandbox; no token", environment),
+        row("7.1", "GET_EXECUTORS", "a group runs", "its executor, DEFAULT, with its agent", listed),
+    ];
+    rows.into_iter().map(|row| row.within(60)).collect()
+}
