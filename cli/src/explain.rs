@@ -12,8 +12,13 @@ use serde_json::Value;
 pub(crate) async fn explain(options: Explain) -> Result<()> {
     // Read here as well, so that the mistake is shown with its place.
     parse::resources(&options.wants)?;
-    let path =
-        format!("/explain/{}/{}?wants={}", options.subject, escaped(&options.id, "/"), escaped(&options.wants, ""));
+    let path = format!(
+        "/explain/{}/{}?wants={}&placement={}",
+        options.subject,
+        escaped(&options.id, "/"),
+        escaped(&options.wants, ""),
+        escaped(&options.placement, "")
+    );
     let answer = Client::new(&options.api.api).json(&path).await?;
     let text = if options.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
     Ok(say(text.trim_end())?)

@@ -3,6 +3,7 @@
 //! ```text
 //! GET /explain/framework/ID    GET /explain/role/ROLE    GET /explain/agent/ID    GET /explain/task/ID
 //!     ?wants=cpus:4;mem:1024   what a task would need; a task is asked about with its own resources
+//!     &placement=policy=numa;gpu-links=group   where it would have to lie: the labels of `docs/topology.md` without prefix
 //! ```
 //! The allocator answers with the reasons of its own checks; nothing is worked out a second time here. Each of
 //! `clients`, `groups`, `nearest` and `holders` is told in `kernel/src/message/explain.rs`. 404 when nobody knows the
@@ -11,9 +12,11 @@
 use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
+use kaon_kernel::framework::Label;
 use kaon_kernel::id::{AgentId, FrameworkId};
 use kaon_kernel::message::explain::{Explanation, Group, Obstacle, Question, Subject};
 use kaon_kernel::message::operator::Answer as Told;
+use kaon_kernel::placement::{PlacementRequest, label};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Resources, parse, role};
 use serde_json::{Map, Value, json};
@@ -41,6 +44,10 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, parts: &[&str], request: Reque
         Ok(wants) => wants,
         Err(error) => return answer::bad(format!("wants: {error}")),
     };
+    let mut placement = match placement(path::value(&query, "placement").unwrap_or_default()) {
+        Ok(placement) => placement,
+        Err(error) => return answer::bad(format!("placement: {error}")),
+    };
     let mut about = Map::new();
     let subject = match parts {
         ["framework", id] => Subject::Framework(FrameworkId::trusted(*id)),
@@ -50,8 +57,8 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, parts: &[&str], request: Reque
             Err(error) => return answer::bad(error),
         },
         ["task", id] => match task(&edge.view.snapshot(), id) {
-            Some((framework, own, shown)) => {
-                wants = own;
+            Some((framework, own, place, shown)) => {
+                (wants, placement) = (own, place);
                 about.insert("task".to_owned(), shown);
                 Subject::Framework(framework)
             }
@@ -60,7 +67,7 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, parts: &[&str], request: Reque
         _ => return answer::refusal(StatusCode::NOT_FOUND, "expected /explain/framework|role|agent|task/ID"),
     };
     let weight = Weight::MayBeLarge { bytes_max: CALL_BYTES_MAX };
-    let told = edge.answered(|reply| edge.ask_allocator(Question { subject, wants, reply }, weight)).await;
+    let told = edge.answered(|reply| edge.ask_allocator(Question { subject, wants, placement, reply }, weight)).await;
     match told {
         Ok(Told::Explained(explanation)) => {
             about.extend(shown(&explanation));
@@ -72,8 +79,17 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, parts: &[&str], request: Reque
     }
 }
 
-/// The framework of a task, what it needs, and where it stands; the newest of its name.
-fn task(snapshot: &Snapshot, id: &str) -> Option<(FrameworkId, Resources, Value)> {
+/// A wish for a place: labels as a task has them, `KEY=VALUE` with semicolons between.
+fn placement(text: &str) -> Result<Option<Box<PlacementRequest>>, label::LabelError> {
+    let labels = text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        Label { key: [label::PREFIX, key.trim()].concat(), value: Some(value.trim().to_owned()) }
+    });
+    Ok(label::parse(&labels.collect::<Vec<_>>())?.map(Box::new))
+}
+
+/// The framework of a task, what it needs and where, and how it stands; the newest of its name.
+fn task(snapshot: &Snapshot, id: &str) -> Option<(FrameworkId, Resources, Option<Box<PlacementRequest>>, Value)> {
     let holds = |held: &&Held| held.task.info.task_id.as_str() == id;
     snapshot.frameworks.iter().find_map(|(framework, known)| {
         let running = known.tasks.values().map(AsRef::as_ref);
@@ -89,7 +105,8 @@ fn task(snapshot: &Snapshot, id: &str) -> Option<(FrameworkId, Resources, Value)
             "message": last.and_then(|status| status.message.clone()),
             "resources": held.task.info.resources.to_string(),
         });
-        Some((framework.clone(), held.task.info.resources.clone(), shown))
+        let info = &held.task.info;
+        Some((framework.clone(), info.resources.clone(), info.placement.clone(), shown))
     })
 }
 

@@ -276,6 +276,12 @@ impl Agent {
         self.state.set_ping_timeout(ping_timeout);
         self.enter(Registration::Registered, context);
         context.arm(Timer::Ping, ping_timeout);
+        if let Some(machine) = self.state.machine()
+            && let Some(leader) = self.state.leader()
+        {
+            let shape = Box::new(machine.shape());
+            context.send(leader.address, &MasterMessage::Agent(ToMaster::Hardware { shape }));
+        }
         self.resume_streams(context);
         self.resume_operations(context);
     }

@@ -195,6 +195,7 @@ impl Allocator {
                 Ok(())
             }
             ToAllocator::UpdateAgent { agent, total } => engine.update_agent(agent, total),
+            ToAllocator::SetShape { agent, shape } => engine.set_shape(agent, *shape),
             ToAllocator::DeactivateAgent { agent } => engine.set_agent_active(agent, false),
             ToAllocator::ActivateAgent { agent } => engine.set_agent_active(agent, true),
             ToAllocator::RemoveAgent { agent } => engine.remove_agent(agent),

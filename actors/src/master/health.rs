@@ -13,6 +13,7 @@ use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::registrar::RegistryOperation;
 use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::operation::OperationState;
+use kaon_kernel::placement::Shape;
 use kaon_kernel::task::{Reason, Task, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
 
@@ -35,6 +36,20 @@ impl Master {
     pub(super) fn on_pong(&mut self, host: HostId) {
         if let Some(index) = self.state.agent_at(host) {
             self.state.agents[&index].pings_missed = 0;
+        }
+    }
+
+    /// An agent tells what its hardware could give at most. One of more parts than any machine has is not believed.
+    pub(super) fn on_hardware(&mut self, host: HostId, shape: Box<Shape>, context: &mut MasterContext<'_>) {
+        let Some(index) = self.state.agent_at(host).filter(|_| shape.is_bounded()) else { return };
+        self.state.agents[&index].shape = Some(shape);
+        self.allocate_shape(index, context);
+    }
+
+    /// Passes on what is known of an agent's hardware.
+    pub(super) fn allocate_shape(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
+        if let Some(shape) = self.state.agents[&index].shape.clone() {
+            self.allocate(&ToAllocator::SetShape { agent: index, shape }, context);
         }
     }
 

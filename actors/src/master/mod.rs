@@ -352,6 +352,7 @@ impl Master {
                 self.on_register(from, *copy::<Box<_>, _>(info), copy(checkpointed), copy(episode), context);
             }
             Message::Reregister { .. } => self.on_reregister(from, copy(message), context),
+            Message::Hardware { shape } => self.on_hardware(from.host, copy(shape), context),
             Message::Pong => self.on_pong(from.host),
             Message::Update { framework_id, status, latest } => {
                 self.on_update(from.host, framework_id.as_str(), *copy::<Box<_>, _>(status), copy(latest), context);

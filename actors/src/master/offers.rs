@@ -312,6 +312,7 @@ impl Master {
             self.allocate(&ToAllocator::DeactivateAgent { agent: index }, context);
         }
         self.allocate_unavailability(index, context);
+        self.allocate_shape(index, context);
     }
 
     /// The state that a framework is told of a loss: a finer word only to those who know it.

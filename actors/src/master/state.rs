@@ -12,6 +12,7 @@ use kaon_kernel::id::{
 use kaon_kernel::message::allocator::Grant;
 use kaon_kernel::message::registrar::AdmittedAgent;
 use kaon_kernel::operation::HeldOperation;
+use kaon_kernel::placement::Shape;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::table::{Set, Table};
 use kaon_kernel::task::{ExecutorInfo, Task, TaskState};
@@ -70,6 +71,8 @@ pub(super) struct Agent {
     pub(super) episode: Option<Uuid>,
     /// Counts the times that it said what it has.
     pub(super) reports: u32,
+    /// What its hardware could give at most, if it told.
+    pub(super) shape: Option<Box<Shape>>,
 }
 
 impl Agent {
@@ -272,6 +275,7 @@ impl State {
             operations: Table::default(),
             episode: None,
             reports: 0,
+            shape: None,
         };
         self.agents.insert(index, agent);
         index

@@ -19,6 +19,9 @@ pub(crate) struct Explain {
     /// What a task would need; without it any offer would do. A task is asked about with its own resources.
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub(crate) wants: String,
+    /// Where a task would have to lie: placement labels without their prefix. A task is asked about with its own.
+    #[arg(long, default_value = "", value_name = "KEY=VALUE;..")]
+    pub(crate) placement: String,
     /// Print JSON in place of text.
     #[arg(long)]
     pub(crate) json: bool,

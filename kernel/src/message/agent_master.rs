@@ -22,6 +22,7 @@ use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, RoleName, TaskId, Uuid};
 use crate::maintenance::DrainConfig;
 use crate::operation::HeldOperation;
+use crate::placement::Shape;
 use crate::resource::Resources;
 use crate::task::{ExecutorInfo, Task, TaskInfo, TaskState, TaskStatus};
 use crate::time::Duration;
@@ -57,6 +58,12 @@ pub enum ToMaster {
         /// Names this wish with all its repetitions. Until it is granted the agent takes no orders, so the first report is
         /// as good as any repetition; and no grant of an earlier wish is taken for it.
         episode: Uuid,
+    },
+    /// What its hardware could give at most, told once it is registered, by an agent that knows a topology. Lost: the
+    /// allocator's explanations say nothing of it.
+    Hardware {
+        /// In a few numbers.
+        shape: Box<Shape>,
     },
     /// The answer to a ping. Lost: the master counts a miss.
     Pong,

@@ -11,6 +11,7 @@ use crate::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
 use crate::maintenance::{InverseAnswer, Unavailability};
 use crate::offer::Refusal;
 use crate::quota::Quota;
+use crate::placement::Shape;
 use crate::resource::Resources;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -96,6 +97,13 @@ pub enum ToAllocator {
         agent: AgentIndex,
         /// All that it has now.
         total: Resources,
+    },
+    /// What its hardware could give at most, for explanations.
+    SetShape {
+        /// Which.
+        agent: AgentIndex,
+        /// In a few numbers.
+        shape: Box<Shape>,
     },
     /// Grant nothing of it for now.
     DeactivateAgent {

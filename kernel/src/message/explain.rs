@@ -6,6 +6,7 @@
 
 use crate::actor::StreamId;
 use crate::id::{AgentId, FrameworkId, RoleName};
+use crate::placement::PlacementRequest;
 use crate::resource::Resources;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub struct Question {
     pub subject: Subject,
     /// What a task would need, whatever its reservation; nothing when any offer would do.
     pub wants: Resources,
+    /// Where a task would have to lie; nothing when any place would do.
+    pub placement: Option<Box<PlacementRequest>>,
     /// Where the answer is awaited.
     pub reply: StreamId,
 }

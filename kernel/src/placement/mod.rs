@@ -31,6 +31,7 @@ mod machine;
 mod memory;
 mod reason;
 mod request;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ pub use layout::MachineError;
 pub use machine::Machine;
 pub use reason::Reason;
 pub use request::{Near, PlacementRequest, Policy};
+pub use shape::{GpuShape, HomeShape, SHAPE_PARTS_MAX, Shape};
 
 use crate::quantity::Quantity;
 use crate::resource::Ranges;

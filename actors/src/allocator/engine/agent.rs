@@ -5,7 +5,9 @@ use super::bags::{has_shared, is_open, is_plain, split, split_shared};
 use super::filter::AgentFilters;
 use super::sorter::Client;
 use super::tables::AgentFacts;
+use kaon_kernel::placement::Shape;
 use kaon_kernel::resource::{Resource, ResourceName, Resources};
+use std::sync::Arc;
 
 /// An agent, and who holds what of it.
 ///
@@ -24,6 +26,8 @@ pub struct Agent {
     /// The unreserved, not revocable scalars that are free: what quota is about.
     pub(super) open: Amounts,
     pub(super) filters: AgentFilters,
+    /// What its hardware could give at most, if that is known; agents of one make share it.
+    pub(super) shape: Option<Arc<Shape>>,
     /// While the interest of frameworks is at this number, nobody takes anything of what is free now.
     pub(super) nobody_at: u64,
     /// The last pass of a round that visited it.
@@ -82,6 +86,7 @@ impl Agent {
             holdings: Vec::new(),
             open: Amounts::new(),
             filters: AgentFilters::default(),
+            shape: None,
             nobody_at: 0,
             visited_in: 0,
             shared_in: 0,

@@ -5,7 +5,7 @@
 //! client in question; where a [`Glance`] is enough an agent costs a few comparisons, else one like the agent before it one
 //! of its bag.
 
-use super::Engine;
+use super::{Engine, SHAPES_SHARED_MAX};
 use super::feasible::Reason;
 use super::glance::{Glance, Wish};
 use super::sorter::Client;
@@ -15,13 +15,69 @@ use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, RoleName};
 use kaon_kernel::message::explain::{
     CLIENTS_MAX, ClientAccount, Explanation, Group, HOLDERS_MAX, Holder, Nearest, Obstacle, Question, Subject,
 };
+use kaon_kernel::placement::{Demand, PlacementRequest, Reason as Misplaced, Shape};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::table::Table;
 use kaon_kernel::time::Instant;
+use std::sync::Arc;
+
+/// What a task would need, and where.
+struct Wanted<'a> {
+    wants: &'a Resources,
+    placement: Option<(Demand, &'a PlacementRequest)>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(question: &'a Question) -> Self {
+        let wants = &question.wants;
+        let asks = question.placement.as_deref().filter(|request| request.is_pinned() || request.is_about_gpus());
+        let demand = Demand::of(wants).ok();
+        Self { wants, placement: demand.zip(asks) }
+    }
+
+    /// Why an agent's hardware can't give the place, whatever runs there.
+    fn refusal(&self, found: &Agent) -> Option<Misplaced> {
+        let (demand, request) = self.placement.as_ref()?;
+        match &found.shape {
+            None => Some(Misplaced::NoTopology),
+            Some(shape) => shape.refusal(demand, request),
+        }
+    }
+}
+
+/// Verdicts on shapes: machines of one make have one.
+#[derive(Default)]
+struct Shapes {
+    known: Vec<(*const Shape, bool)>,
+}
+
+impl Shapes {
+    fn refuse(&mut self, found: &Agent, wanted: &Wanted<'_>) -> bool {
+        if wanted.placement.is_none() {
+            return false;
+        }
+        let at = found.shape.as_ref().map_or(core::ptr::null(), Arc::as_ptr);
+        if let Some((_, refused)) = self.known.iter().find(|(other, _)| *other == at) {
+            return *refused;
+        }
+        let refused = wanted.refusal(found).is_some();
+        if self.known.len() <= SHAPES_SHARED_MAX {
+            self.known.push((at, refused));
+        }
+        refused
+    }
+}
+
+/// The word for agents whose hardware can't give the place that is asked for, and how far away they are: nothing that
+/// ends or changes there helps.
+const TOPOLOGY: &str = "topology";
+const TOPOLOGY_DISTANCE: Distance = (10, 0);
 
 /// What keeps one agent from a wish.
 enum Against<'a> {
+    /// Its hardware can't give the place that is asked for.
+    Topology(Misplaced),
     /// There is no offer.
     Offer(Reason<'a>),
     /// There is one, but too small: what is lacking.
@@ -36,7 +92,7 @@ impl Engine {
     pub fn answer(&self, question: &Question, now: Instant) -> Option<Explanation> {
         let (clients, agent) = self.subjects(&question.subject)?;
         let shown = clients.iter().take(CLIENTS_MAX);
-        let accounts = shown.map(|&client| self.account(client, agent, &question.wants, now));
+        let accounts = shown.map(|&client| self.account(client, agent, &Wanted::new(question), now));
         let capacity = match agent.and_then(|agent| self.agents.get(&agent)) {
             Some(found) => {
                 let (total, free) = (found.total.quantities(), found.free.quantities());
@@ -77,7 +133,8 @@ impl Engine {
         Some((clients, about))
     }
 
-    fn account(&self, client: Client, about: Option<AgentIndex>, wants: &Resources, now: Instant) -> ClientAccount {
+    fn account(&self, client: Client, about: Option<AgentIndex>, wanted: &Wanted<'_>, now: Instant) -> ClientAccount {
+        let wants = wanted.wants;
         let Client { framework, role } = client;
         let name = self.roles.name(role);
         let standing = self.standing(framework, name);
@@ -87,7 +144,13 @@ impl Engine {
         let member = self.clients.find(client).and_then(|at| self.clients.get(at));
         let wish = member.and_then(|member| Wish::new(self, member, wants));
         let mut before: Option<(&Agent, Option<(&'static str, Distance)>)> = None;
+        let mut shapes = Shapes::default();
         for (&agent, found) in asked {
+            if shapes.refuse(found, wanted) {
+                let group = groups.entry(TOPOLOGY).or_insert((0, TOPOLOGY_DISTANCE, agent));
+                group.0 += 1;
+                continue;
+            }
             let seen = wish.as_ref().map_or(Glance::Unclear, |wish| wish.glance(self, found));
             let verdict = match seen {
                 Glance::Open => None,
@@ -115,13 +178,13 @@ impl Engine {
         }
         let nearest = groups.values().min_by_key(|(_, distance, agent)| (*distance, *agent));
         let nearest = nearest.filter(|_| open == 0).and_then(|&(_, _, agent)| {
-            let (agent_id, obstacle) = self.obstacle_on(framework, name, agent, wants, now)?;
+            let (agent_id, obstacle) = self.obstacle_on(framework, name, agent, wanted, now)?;
             Some(Nearest { agent_id, obstacle })
         });
         let mut groups: Vec<Group> = groups
             .values()
             .filter_map(|&(agents, _, agent)| {
-                let (example, obstacle) = self.obstacle_on(framework, name, agent, wants, now)?;
+                let (example, obstacle) = self.obstacle_on(framework, name, agent, wanted, now)?;
                 Some(Group { obstacle, agents, example })
             })
             .collect();
@@ -180,11 +243,14 @@ impl Engine {
         framework: FrameworkIndex,
         role: &RoleName,
         agent: AgentIndex,
-        wants: &Resources,
+        wanted: &Wanted<'_>,
         now: Instant,
     ) -> Option<(AgentId, Obstacle)> {
         let found = self.agents.get(&agent)?;
-        let against = self.first_against(framework, role, found, wants)?;
+        let against = match wanted.refusal(found) {
+            Some(reason) => Against::Topology(reason),
+            None => self.first_against(framework, role, found, wanted.wants)?,
+        };
         Some((found.facts.id.clone(), against.obstacle(now)))
     }
 
@@ -236,6 +302,7 @@ fn narrow(amount: u128) -> u64 {
 impl Against<'_> {
     fn word(&self) -> &'static str {
         match self {
+            Self::Topology(_) => TOPOLOGY,
             Self::Offer(reason) => reason.word(),
             Self::Size(_) => "too_small",
         }
@@ -245,6 +312,7 @@ impl Against<'_> {
     /// do.
     fn distance(&self, now: Instant) -> Distance {
         match self {
+            Self::Topology(_) => TOPOLOGY_DISTANCE,
             Self::Offer(Reason::BehindOthers { .. }) => (0, 0),
             Self::Offer(Reason::Filtered { until, .. }) => (1, until.since(now).0),
             Self::Size(lacks) => (2, lacks.iter().fold(0, |sum: u64, (_, lack)| sum.saturating_add(lack.0))),
@@ -262,6 +330,12 @@ impl Against<'_> {
 
     fn obstacle(&self, now: Instant) -> Obstacle {
         let (text, change) = match self {
+            Self::Topology(reason @ Misplaced::NoTopology) => {
+                (reason.to_string(), "give the agent a topology: --topology".to_owned())
+            }
+            Self::Topology(reason) => {
+                (reason.to_string(), "ask for less in one place, or loosen the placement policy".to_owned())
+            }
             Self::Offer(reason) => (reason.to_string(), change(reason, now)),
             Self::Size(lacks) => {
                 let lacks = lacks.iter().map(|(name, lack)| format!("{}:{lack}", name.as_str()));

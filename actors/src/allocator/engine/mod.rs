@@ -50,6 +50,7 @@ use filter::Filters;
 use inverse::Maintenance;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
 use kaon_kernel::quantity::Quantity;
+use kaon_kernel::placement::Shape;
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::table::{Set, Table};
 use kaon_kernel::time::{Duration, Instant};
@@ -60,6 +61,10 @@ use tables::{Agent, Clients, Framework, Roles};
 pub(in crate::allocator) use bags::frame_bytes;
 
 pub use kaon_kernel::constraint::Minimums;
+use std::sync::Arc;
+
+/// So many different makes of machines are told apart to be shared; of further ones each agent keeps its own.
+const SHAPES_SHARED_MAX: usize = 64;
 
 /// What an engine decides by, beside its seats.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +186,8 @@ pub struct Engine {
     names: ScalarNames,
     whitelist: Option<Set<String>>,
     maintenance: Maintenance,
+    /// Shapes that agents have, at most [`SHAPES_SHARED_MAX`].
+    shapes: Vec<Arc<Shape>>,
     /// Of all agents together.
     total: Amounts,
     /// Held of all agents together.
@@ -236,6 +243,7 @@ impl Engine {
             names,
             whitelist: None,
             maintenance: Maintenance::default(),
+            shapes: Vec::new(),
             total: Amounts::new(),
             held: Amounts::new(),
             available: 0,
@@ -276,6 +284,7 @@ impl Engine {
         self.names = ScalarNames::new(self.rules.excluded_from_shares.clone());
         self.whitelist = None;
         self.maintenance = Maintenance::default();
+        self.shapes.clear();
         (self.total, self.held) = (Amounts::new(), Amounts::new());
         self.available = 0;
         self.dirty.clear();

@@ -1,10 +1,12 @@
 //! What operators and frameworks set: weights, whitelist, constraints, minimum sizes.
 
 use super::sorter::Client;
-use super::{Engine, Error, Minimums};
+use super::{Engine, Error, Minimums, SHAPES_SHARED_MAX};
 use crate::constraints::Constrained;
 use kaon_kernel::constraint::OfferConstraints;
-use kaon_kernel::id::{FrameworkIndex, RoleName};
+use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
+use kaon_kernel::placement::Shape;
+use std::sync::Arc;
 
 impl Engine {
     /// Sets the weight of a role, in thousandths and above zero.
@@ -30,6 +32,20 @@ impl Engine {
                 self.agents[at].is_listed = is_listed;
                 self.touch(agent);
             }
+        }
+        Ok(())
+    }
+
+    /// What an agent's hardware could give at most, for explanations alone. Cost: a comparison with each make of machine.
+    pub fn set_shape(&mut self, agent: AgentIndex, shape: Shape) -> Result<(), Error> {
+        let found = self.agents.get_mut(&agent).ok_or(Error::UnknownAgent(agent))?;
+        let known = self.shapes.iter().find(|known| ***known == shape);
+        found.shape = Some(known.map_or_else(|| Arc::new(shape), Arc::clone));
+        if known.is_none()
+            && self.shapes.len() < SHAPES_SHARED_MAX
+            && let Some(shape) = &found.shape
+        {
+            self.shapes.push(Arc::clone(shape));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(crate) fn bench(group: &mut BenchmarkGroup<'_, WallTime>) {
     let subject = Subject::Framework(FrameworkId::trusted("framework-0007"));
     let ask = |wants: &str| {
         let wants = parse::resources(wants).expect("a resource text");
-        Question { subject: subject.clone(), wants, reply: StreamId(1) }
+        Question { subject: subject.clone(), wants, placement: None, reply: StreamId(1) }
     };
     let free = scenario.engine(Rules::default());
     let mut full = scenario.engine(Rules::default());

@@ -11,7 +11,7 @@ use kaon_kernel::time::Duration;
 use std::collections::BTreeMap;
 
 fn ask(play: &Play, subject: Subject, wants: &str) -> Option<Explanation> {
-    let question = Question { subject, wants: bag(wants), reply: StreamId(9) };
+    let question = Question { subject, wants: bag(wants), placement: None, reply: StreamId(9) };
     play.engine.answer(&question, play.now)
 }
 
