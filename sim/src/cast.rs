@@ -7,9 +7,10 @@ use crate::options::Options;
 use crate::place::Place;
 use crate::plant::Plant;
 use crate::process::{AnyCell, Birth, Cast};
+use crate::sharing::{ROLES, Sharing};
 use crate::workload;
 use kaon_actors::agent::{Agent, AgentConfig};
-use kaon_actors::allocator::{Allocator, AllocatorConfig};
+use kaon_actors::allocator::Allocator;
 use kaon_actors::executor::{Executor, ExecutorConfig};
 use kaon_actors::framework::{FrameworkConfig, FrameworkProxy};
 use kaon_actors::master::{Master, MasterConfig};
@@ -42,9 +43,7 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
                 cell(registrar.map_err(|error| error.to_string())?, birth)
             }
             ActorKind::Master => cell(Master::new(master.clone()), birth),
-            ActorKind::Allocator => {
-                cell(Allocator::new(AllocatorConfig { plant_double_grant, ..AllocatorConfig::default() }), birth)
-            }
+            ActorKind::Allocator => cell(Allocator::new(Sharing::allocator(&options, plant_double_grant)), birth),
             ActorKind::Framework => {
                 let Some(ChildSpec::Framework { framework_id, stream }) = birth.spec else {
                     return Err("a proxy without a framework".to_owned());
@@ -70,12 +69,17 @@ fn cell<A: Actor + Send>(actor: A, birth: &Birth<'_>) -> AnyCell {
     Box::new(ActorCell::new(actor, birth.address, birth.seed))
 }
 
+/// The name of a simulated machine.
+pub(crate) fn hostname(machine: u32) -> String {
+    format!("agent-{machine}")
+}
+
 fn agent(options: &Options, machine: u32) -> AgentConfig {
     let [_, b, c, d] = machine.to_be_bytes();
     let ip = format!("10.{b}.{c}.{d}");
     let info = AgentInfo {
         id: None,
-        hostname: format!("agent-{machine}"),
+        hostname: hostname(machine),
         ip: ip.clone(),
         port: 5051,
         resources: resources(options),
@@ -116,7 +120,7 @@ fn client(options: &Options, machine: u32) -> ClientConfig {
     ClientConfig {
         number,
         machine,
-        role: RoleName::trusted(format!("role-{}", number % 4)),
+        role: RoleName::trusted(format!("role-{}", number % ROLES)),
         partition_aware: number.is_multiple_of(2),
         cpus: options.task_cpus,
         mem: options.task_mem,

@@ -1,6 +1,7 @@
 //! What a run is asked to be. A run is a function of these values and nothing else.
 
 use crate::plant::Plant;
+use crate::sharing::Sharing;
 use crate::workload::Lengths;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::time::Duration;
@@ -52,6 +53,8 @@ pub struct Options {
     pub teardown: bool,
     /// Whether the report tells the course of each task, step by step: for holding a run against a real cluster.
     pub courses: bool,
+    /// Who is next in the allocator.
+    pub sharing: Sharing,
     /// Virtual time after which the run has failed if it is not done.
     pub deadline: Duration,
     /// Invariants of actors are asserted after each of so many events of a machine; `None` chooses by the size.
@@ -79,6 +82,7 @@ impl Default for Options {
             volumes: false,
             teardown: false,
             courses: false,
+            sharing: Sharing::Drf,
             deadline: Duration::secs(6 * 3600),
             invariants_every: None,
         }
@@ -121,6 +125,8 @@ impl Options {
             ("tasks", 0, u64::from(u32::MAX), u64::from(self.tasks)),
             ("workers", 1, WORKERS_MAX as u64, self.workers as u64),
             ("invariants-every", 1, u64::MAX, self.invariants_every.unwrap_or(1)),
+            // A role without a machine would never run its tasks.
+            ("agents", self.sharing.machines_min(self.frameworks), u64::from(AGENTS_MAX), u64::from(self.agents)),
             // A machine whose places are told apart has a unit for each processor.
             ("agent-cpus", 1, UNITS_MAX as u64, if self.placed { self.agent_cpus.0.div_ceil(1000) } else { 1 }),
         ];
@@ -192,6 +198,9 @@ impl Options {
         }
         if self.teardown {
             line.push_str(" --teardown");
+        }
+        if self.sharing != default.sharing {
+            line.push_str(&format!(" --policy {}", self.sharing.name()));
         }
         if self.deadline != default.deadline {
             line.push_str(&format!(" --deadline {}", self.deadline.as_seconds()));

@@ -54,6 +54,8 @@ pub struct Policy {
     pub sorter: SorterName,
     /// The classes of roles, for strict priority; a role not named is of class 0.
     pub classes: Vec<(RoleName, u32)>,
+    /// The resource of max-min fairness: processors, memory, disk or GPUs; for any other name it is processors.
+    pub resource: ResourceName,
 }
 
 impl Default for AllocatorConfig {
@@ -121,13 +123,11 @@ impl Allocator {
         let rules = config.rules.clone();
         let engine = match &config.policy {
             None => Engine::new(rules),
-            Some(Policy { sorter, classes }) => {
+            Some(Policy { sorter, classes, resource }) => {
                 let order = Box::new(rules.order);
-                Engine::with_seats(
-                    rules,
-                    policy::sorter(*sorter, Amounts::new(), classes.iter().cloned().collect()),
-                    order,
-                )
+                let unit = Amounts::unit_of(resource).or_else(|| Amounts::unit_of(&ResourceName::Cpus));
+                let classes = classes.iter().cloned().collect();
+                Engine::with_seats(rules, policy::sorter(*sorter, unit.unwrap_or_default(), classes), order)
             }
         };
         Self::with_engine(config, engine)

@@ -9,7 +9,7 @@ use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName
 use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
 use kaon_kernel::message::{AllocatorMessage, MasterMessage};
 use kaon_kernel::offer::Refusal;
-use kaon_kernel::resource::{Resources, parse};
+use kaon_kernel::resource::{ResourceName, Resources, parse};
 use kaon_kernel::time::Duration;
 
 const HOST: HostId = HostId(5);
@@ -346,5 +346,7 @@ fn a_policy_of_the_configuration_decides_who_is_next() {
     };
     assert_eq!(winner(None), "a-low", "equal shares: by name");
     let classes = vec![(RoleName::trusted("b-high"), 1)];
-    assert_eq!(winner(Some(Policy { sorter: SorterName::StrictPriority, classes })), "b-high");
+    let policy = |sorter, resource| Policy { sorter, classes: classes.clone(), resource };
+    assert_eq!(winner(Some(policy(SorterName::StrictPriority, ResourceName::Cpus))), "b-high");
+    assert_eq!(winner(Some(policy(SorterName::MaxMin, ResourceName::Mem))), "a-low", "no class counts there");
 }

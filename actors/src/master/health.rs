@@ -47,7 +47,7 @@ impl Master {
     }
 
     /// Passes on what is known of an agent's hardware.
-    pub(super) fn allocate_shape(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
+    pub(super) fn allocate_shape(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
         if let Some(shape) = self.state.agents[&index].shape.clone() {
             self.allocate(&ToAllocator::SetShape { agent: index, shape }, context);
         }

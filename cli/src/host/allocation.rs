@@ -4,7 +4,7 @@ use super::seconds;
 use crate::arguments::Allocation;
 use anyhow::{Context, Result, bail};
 use kaon_actors::allocator::engine::sorter::Order;
-use kaon_actors::allocator::engine::{Minimums, Rules};
+use kaon_actors::allocator::engine::{Minimums, Partition, Rules};
 use kaon_actors::allocator::policy::SorterName;
 use kaon_actors::allocator::{AllocatorConfig, Policy};
 use kaon_kernel::quantity::Quantity;
@@ -17,7 +17,7 @@ pub(super) fn config(options: &Allocation, region: Option<String>) -> Result<All
     if interval == kaon_kernel::time::Duration::ZERO {
         bail!("--allocation-interval 0: there must be time between two looks at all agents");
     }
-    let order = |word: &str| if word == "random" { Order::Random } else { Order::Drf };
+    let order = |word: &str| if matches!(word, "random" | "lottery") { Order::Random } else { Order::Drf };
     let excluded = options.fair_sharing_excluded_resource_names.iter();
     Ok(AllocatorConfig {
         rules: Rules {
@@ -26,6 +26,7 @@ pub(super) fn config(options: &Allocation, region: Option<String>) -> Result<All
             excluded_from_shares: excluded.map(|name| ResourceName::of(name.trim())).collect(),
             filter_gpu_resources: options.filter_gpu_resources,
             region,
+            partition: partition(options)?,
             roles_by: order(&options.role_sorter),
             frameworks_by: order(&options.framework_sorter),
             ..Rules::default()
@@ -42,7 +43,7 @@ fn policy(options: &Allocation) -> Result<Option<Policy>> {
     if !is_strict && !options.priority_classes.is_empty() {
         bail!("--priority-classes says nothing without --role-sorter strict-priority");
     }
-    if matches!(options.role_sorter.as_str(), "drf" | "random") {
+    if matches!(options.role_sorter.as_str(), "drf" | "random" | "lottery") {
         return Ok(None);
     }
     if options.framework_sorter != "drf" {
@@ -54,7 +55,19 @@ fn policy(options: &Allocation) -> Result<Option<Policy>> {
         Ok((role::parse(role.trim())?, class.trim().parse().with_context(whole)?))
     };
     let classes = options.priority_classes.iter().map(class).collect::<Result<_>>()?;
-    Ok(Some(Policy { sorter: SorterName::parse(&options.role_sorter)?, classes }))
+    let resource = ResourceName::of(&options.max_min_resource);
+    Ok(Some(Policy { sorter: SorterName::parse(&options.role_sorter)?, classes, resource }))
+}
+
+/// Which roles agents belong to, if they are parted.
+fn partition(options: &Allocation) -> Result<Option<Partition>> {
+    let mut partition = Partition::default();
+    for text in &options.static_partition {
+        let (role, hostname) =
+            text.split_once('=').with_context(|| format!("--static-partition {text}: expected ROLE=HOSTNAME"))?;
+        partition.assign(hostname.trim(), &role::parse(role.trim())?);
+    }
+    Ok((!options.static_partition.is_empty()).then_some(partition))
 }
 
 /// `cpus:0.01|mem:32;disk:1` as sets of quantities.

@@ -5,7 +5,7 @@ use crate::arguments::SimRun;
 use crate::table::say;
 use anyhow::{Context, Result, bail};
 use kaon_kernel::quantity::Quantity;
-use kaon_sim::{Lengths, Options, Plant, Progress};
+use kaon_sim::{Lengths, Options, Plant, Progress, Sharing};
 
 /// Runs, prints, and tells by the exit code whether every claim held.
 pub(super) fn run(arguments: &SimRun) -> Result<i32> {
@@ -32,12 +32,16 @@ pub(super) fn run(arguments: &SimRun) -> Result<i32> {
         volumes: arguments.volumes,
         teardown: arguments.teardown,
         courses: false,
+        sharing: match &arguments.how.policy {
+            Some(name) => Sharing::parse(name).with_context(|| format!("--policy {name}"))?,
+            None => Sharing::Drf,
+        },
         deadline: crate::host::seconds("deadline", arguments.deadline)?,
         invariants_every: arguments.invariants_every,
     };
     let scenario_only = &arguments.how;
-    if !scenario_only.set.is_empty() || scenario_only.policy.is_some() || scenario_only.out.is_some() {
-        bail!("--set, --policy and --out are for scenarios; name one, such as `kaon sim run openb.toml`");
+    if !scenario_only.set.is_empty() || scenario_only.out.is_some() {
+        bail!("--set and --out are for scenarios; name one, such as `kaon sim run openb.toml`");
     }
     match &arguments.seeds {
         Some(seeds) => {

@@ -10,8 +10,8 @@ use crate::framework::Capability;
 use crate::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
 use crate::maintenance::{InverseAnswer, Unavailability};
 use crate::offer::Refusal;
-use crate::quota::Quota;
 use crate::placement::Shape;
+use crate::quota::Quota;
 use crate::resource::Resources;
 use rkyv::{Archive, Deserialize, Serialize};
 

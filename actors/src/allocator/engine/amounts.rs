@@ -11,39 +11,37 @@ use std::cmp::Ordering;
 /// client against agents that invent names.
 pub const SCALAR_NAMES_MAX: usize = 64;
 
-/// Rows up to this long lie in place: processors, memory, disk and one more.
+/// Rows up to this long lie in place: processors, memory, disk and GPUs.
 const NEAR: usize = 4;
 
 /// The names of scalars, in order of appearance.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ScalarNames {
     names: Vec<ResourceName>,
     excluded: Vec<ResourceName>,
     /// Whether the name at a position is excluded.
     silent: Vec<bool>,
-    /// One more than the positions of the names that every agent has: most questions are about them.
-    common: [u8; COMMON],
 }
 
-/// Processors, memory, disk, GPUs and ports.
-const COMMON: usize = 5;
+/// The names that almost every agent has stand first, in every cluster: most questions are about them.
+const COMMON: [ResourceName; NEAR] = [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk, ResourceName::Gpus];
 
-/// Where a common name stands among them.
+/// Where a common name stands.
 fn common(name: &ResourceName) -> Option<usize> {
     Some(match name {
         ResourceName::Cpus => 0,
         ResourceName::Mem => 1,
         ResourceName::Disk => 2,
         ResourceName::Gpus => 3,
-        ResourceName::Ports => 4,
-        ResourceName::Other(_) => return None,
+        ResourceName::Ports | ResourceName::Other(_) => return None,
     })
 }
 
 impl ScalarNames {
-    /// No names yet; those in `excluded` never count in shares (Mesos `--fair_sharing_excluded_resource_names`).
+    /// The common names; those in `excluded` never count in shares (Mesos `--fair_sharing_excluded_resource_names`).
     pub fn new(excluded: Vec<ResourceName>) -> Self {
-        Self { names: Vec::new(), excluded, silent: Vec::new(), common: [0; COMMON] }
+        let silent = COMMON.iter().map(|name| excluded.contains(name)).collect();
+        Self { names: COMMON.to_vec(), excluded, silent }
     }
 
     /// The scalars of a bag that count in shares, identities added up, into `amounts`. Cost: entries times known names,
@@ -98,18 +96,12 @@ impl ScalarNames {
         }
         self.names.push(name.clone());
         self.silent.push(self.excluded.contains(name));
-        if let Some(place) = common(name) {
-            self.common[place] = self.names.len() as u8;
-        }
         Some(self.names.len() - 1)
     }
 
     /// The position of a name that was seen before.
     pub(super) fn find(&self, name: &ResourceName) -> Option<usize> {
-        match common(name) {
-            Some(place) => usize::from(self.common[place]).checked_sub(1),
-            None => self.names.iter().position(|probe| probe == name),
-        }
+        common(name).or_else(|| self.names.iter().skip(NEAR).position(|probe| probe == name).map(|at| NEAR + at))
     }
 }
 
@@ -138,6 +130,18 @@ impl Amounts {
     /// Nothing.
     pub const fn new() -> Self {
         Self { near: [0; NEAR], far: Vec::new() }
+    }
+
+    /// One thousandth of the scalar at a position, and nothing else.
+    pub(in crate::allocator) fn unit(at: usize) -> Self {
+        let mut unit = Self::new();
+        unit.set(at, 1);
+        unit
+    }
+
+    /// One thousandth of a scalar that every cluster knows: processors, memory, disk, GPUs; `None` for any other.
+    pub fn unit_of(name: &ResourceName) -> Option<Self> {
+        common(name).map(Self::unit)
     }
 
     /// Adds.

@@ -282,6 +282,11 @@ impl Look<'_> {
             return None;
         }
         let member = self.clients.at_mut(at);
+        let hostname = &self.agent.facts.hostname;
+        let role = self.roles.name(member.client.role);
+        if self.rules.partition.as_ref().is_some_and(|partition| !partition.admits(hostname, role)) {
+            return None;
+        }
         if lacks_gpus(self.rules, self.agent, member.capabilities) || lacks_region(self.agent, member.capabilities) {
             return None;
         }
@@ -290,7 +295,7 @@ impl Look<'_> {
         {
             return None;
         }
-        let draft = self.drafts.offer(self.roles.name(member.client.role), member.top, member.capabilities);
+        let draft = self.drafts.offer(role, member.top, member.capabilities);
         let is_enough = match &member.minimums {
             None => draft.is_enough,
             Some(minimums) => is_enough(draft.offer, minimums),

@@ -35,6 +35,7 @@ impl Reason<'_> {
             Self::Paused => "paused",
             Self::Recovering => "recovering",
             Self::NotListed => "not_listed",
+            Self::NotOwned { .. } => "not_owned",
             Self::Constrained => "constrained",
             Self::QuotaLimit { .. } => "quota_limit",
             Self::Headroom { .. } => "headroom",

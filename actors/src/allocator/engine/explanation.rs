@@ -5,11 +5,11 @@
 //! client in question; where a [`Glance`] is enough an agent costs a few comparisons, else one like the agent before it one
 //! of its bag.
 
-use super::{Engine, SHAPES_SHARED_MAX};
 use super::feasible::Reason;
 use super::glance::{Glance, Wish};
 use super::sorter::Client;
 use super::tables::{Agent, Membership};
+use super::{Engine, SHAPES_SHARED_MAX};
 use core::cmp::Reverse;
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, RoleName};
 use kaon_kernel::message::explain::{
@@ -362,6 +362,7 @@ fn change(reason: &Reason<'_>, now: Instant) -> String {
         Reason::Suppressed => "REVIVE the framework in this role".to_owned(),
         Reason::AgentInactive => "bring the agent back".to_owned(),
         Reason::NotListed => "add its hostname to --whitelist".to_owned(),
+        Reason::NotOwned { .. } => "give the agent to the role: --static-partition".to_owned(),
         Reason::Constrained => "loosen the framework's offer constraints in this role".to_owned(),
         Reason::NothingFree => "end something there, or add an agent".to_owned(),
         Reason::ReservedToOthers { role } => format!("subscribe in {role}, or take the reservation back"),

@@ -36,6 +36,11 @@ pub enum Reason<'a> {
     AgentInactive,
     /// The agent's hostname is not on the whitelist.
     NotListed,
+    /// The agent belongs to another role, such as this one, or to none.
+    NotOwned {
+        /// Whose it is.
+        owner: Option<&'a RoleName>,
+    },
     /// The framework's constraints in this role leave the agent out.
     Constrained,
     /// Nobody can be offered anything on the agent: all of it is held.
@@ -106,6 +111,8 @@ impl fmt::Display for Reason<'_> {
             Self::Suppressed => formatter.write_str("the framework has suppressed offers in this role"),
             Self::AgentInactive => formatter.write_str("the agent is deactivated"),
             Self::NotListed => formatter.write_str("the agent is not on the whitelist"),
+            Self::NotOwned { owner: Some(owner) } => write!(formatter, "the agent belongs to role {owner}"),
+            Self::NotOwned { owner: None } => formatter.write_str("the agent belongs to no role"),
             Self::Constrained => formatter.write_str("the framework's offer constraints leave the agent out"),
             Self::QuotaLimit { name, left } => {
                 let left = Quantity(u64::try_from(*left).unwrap_or(u64::MAX));
@@ -180,6 +187,10 @@ type Check = for<'a> fn(&Prospect<'a>) -> Option<Reason<'a>>;
 pub(super) const OFFER: &[Check] = &[
     |prospect| (!prospect.agent.active).then_some(Reason::AgentInactive),
     |prospect| (!prospect.agent.is_listed).then_some(Reason::NotListed),
+    |prospect| {
+        let owner = prospect.rules.partition.as_ref()?.owner(&prospect.agent.facts.hostname);
+        owner.is_none_or(|owner| !is_within(prospect.role, owner)).then_some(Reason::NotOwned { owner })
+    },
     |prospect| prospect.agent.free.is_empty().then_some(Reason::NothingFree),
     |prospect| {
         let constrained = prospect.member.and_then(|member| member.constrained.as_ref());

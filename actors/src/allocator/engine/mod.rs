@@ -31,6 +31,7 @@ mod frameworks;
 mod glance;
 mod invariants;
 mod inverse;
+mod partition;
 mod quota;
 pub mod scenario;
 mod settings;
@@ -43,14 +44,15 @@ mod tests;
 pub use explain::RoleSummary;
 pub use feasible::Reason;
 pub use inverse::InverseOffer;
+pub use partition::Partition;
 
 use amounts::{Amounts, ScalarNames};
 use arrangement::{AgentOrder, Arrangement};
 use filter::Filters;
 use inverse::Maintenance;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
-use kaon_kernel::quantity::Quantity;
 use kaon_kernel::placement::Shape;
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::table::{Set, Table};
 use kaon_kernel::time::{Duration, Instant};
@@ -86,6 +88,8 @@ pub struct Rules {
     pub roles_by: Order,
     /// By what frameworks are ordered in their role (Mesos `--framework_sorter`).
     pub frameworks_by: Order,
+    /// Which roles agents belong to; `None`: all are everybody's.
+    pub partition: Option<Partition>,
     /// With any quota set, this part of the agents known from before must be back before anything is granted, in
     /// hundredths (Mesos `--allocator_agent_recovery_factor`, 0.8).
     pub recovery_percent: u32,
@@ -104,6 +108,7 @@ impl Default for Rules {
             order: AgentOrder::Random,
             roles_by: Order::Drf,
             frameworks_by: Order::Drf,
+            partition: None,
             recovery_percent: 80,
             recovery_timeout: Duration::secs(600),
         }
@@ -389,7 +394,8 @@ impl Engine {
     /// The cluster's scalars by name in thousandths, those that count in shares: all of it, and what is held.
     pub fn totals(&self) -> impl Iterator<Item = (&ResourceName, u128, u128)> {
         let held = self.names.named(&self.held).map(|(_, held)| held);
-        self.names.named(&self.total).zip(held).map(|((name, total), held)| (name, total, held))
+        let all = self.names.named(&self.total).zip(held).map(|((name, total), held)| (name, total, held));
+        all.filter(|(_, total, _)| *total > 0)
     }
 
     /// How many refusals were not remembered, since their framework had [`filter::FILTERS_PER_FRAMEWORK_MAX`].

@@ -13,7 +13,6 @@ mod continuous;
 mod discrete;
 mod fraction;
 mod name;
-mod partition;
 mod problem;
 mod solve;
 mod sorter;
@@ -21,11 +20,11 @@ mod sorter;
 #[cfg(test)]
 mod tests;
 
+pub use super::engine::Partition;
 pub use ceei::{Equilibrium, RELATIVE_ERROR_MAX, equilibrium};
 pub use continuous::{Division, divide};
 pub use discrete::{Service, TASKS_MAX, Unfit, serve};
 pub use fraction::{Fraction, Number, Overflow};
 pub use name::{UnknownPolicy, named};
-pub use partition::Partition;
 pub use problem::{Problem, RESOURCES_MAX, Refused, Rule, TENANTS_MAX, Tenant};
 pub use sorter::{PRICES_KEPT, Ranked, SORTERS, SorterName, Yardstick, sorter};

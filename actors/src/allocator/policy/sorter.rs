@@ -10,13 +10,11 @@
 
 use super::ceei::Market;
 use super::name::{UnknownPolicy, named};
-use crate::allocator::engine::amounts::{Amounts, SCALAR_NAMES_MAX, ScalarNames};
+use crate::allocator::engine::amounts::{Amounts, SCALAR_NAMES_MAX};
 use crate::allocator::engine::sorter::{Client, RoleIndex, Sorter};
 use core::cmp::Reverse;
 use core::ops::ControlFlow;
 use kaon_kernel::id::{FrameworkId, FrameworkIndex, RoleName};
-use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::{Resource, ResourceName, Resources};
 use kaon_kernel::table::Table;
 
 /// Prices of [`Yardstick::Ceei`] are kept for so many allocations and returns.
@@ -143,16 +141,9 @@ pub struct Ranked {
 impl Ranked {
     /// A sorter without roles.
     pub fn new(yardstick: Yardstick) -> Self {
-        let mut names = ScalarNames::new(Vec::new());
-        let unit = |at: usize| {
-            let mut amounts = Amounts::new();
-            let entry = Resource::scalar(ResourceName::of(&format!("r{at}")), Quantity(1));
-            names.measure(&Resources::collect([entry]).expect("one scalar is a bag"), &mut amounts);
-            amounts
-        };
         Self {
             yardstick,
-            units: (0..SCALAR_NAMES_MAX).map(unit).collect(),
+            units: (0..SCALAR_NAMES_MAX).map(Amounts::unit).collect(),
             counted: Vec::new(),
             nodes: vec![Node::new(RoleName::trusted(""), ROOT, WEIGHT_DEFAULT)],
             vacant: Vec::new(),

@@ -4,7 +4,8 @@ use super::play::{
     Play, agent_info, episode, framework_info, register, reregister, resources, status, task, to_agent, to_allocator,
 };
 use kaon_kernel::actor::{LinkState, StreamId};
-use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, OfferId, TaskId, Uuid};
+use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::id::{AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, OfferId, TaskId, Uuid};
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::event::FrameworkEvent;
@@ -12,6 +13,7 @@ use kaon_kernel::message::framework_master;
 use kaon_kernel::message::registrar::{AdmittedAgent, Registry, RegistryOperation};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{OfferOperation, Refusal};
+use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{Reason, Task, TaskInfo, TaskState};
 use kaon_kernel::time::Duration;
 
@@ -58,6 +60,47 @@ fn an_agent_may_not_come_back_under_the_id_of_another_certificate() {
     info.id = Some(id);
     play.agent_says(2, reregister(info, vec![], vec![]));
     assert!(matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]));
+    assert!(play.unwritten.is_empty());
+}
+
+/// A bag as a peer could put it into a frame: of valid layout, and no sum that our arithmetic makes.
+fn disordered() -> Resources {
+    let good = rkyv::to_bytes::<rkyv::rancor::Error>(&resources(1, 1)).expect("archives");
+    let spoiled = (0..good.len()).find_map(|at| {
+        let mut bytes = rkyv::util::AlignedVec::<16>::new();
+        bytes.extend_from_slice(&good);
+        bytes[at] ^= 1;
+        let bag = rkyv::from_bytes::<Resources, rkyv::rancor::Error>(&bytes).ok()?;
+        (!bag.is_canonical()).then_some(bag)
+    });
+    spoiled.expect("names in another order, or nothing of something")
+}
+
+#[test]
+fn resources_that_are_no_proper_sum_are_refused() {
+    let bad = disordered();
+    let refused = |play: &Play| matches!(to_agent(&play.effects)[..], [ToAgent::Refused { .. }]);
+    let mut play = Play::leading();
+    play.link(1, LinkState::Up);
+    play.agent_says(1, register(AgentInfo { resources: bad.clone(), ..agent_info() }));
+    assert!(refused(&play), "what it has");
+    let info = Box::new(agent_info());
+    play.agent_says(1, ToMaster::Register { info, checkpointed: bad.clone(), episode: episode() });
+    assert!(refused(&play), "what is reserved on it");
+    let mut play = Play::leading();
+    let (id, _) = play.agent(1);
+    play.link(1, LinkState::Down);
+    play.link(1, LinkState::Up);
+    let running = Task {
+        info: task("one", &id, bad),
+        executor_id: ExecutorId::trusted("one"),
+        state: TaskState::Running,
+        statuses: Vec::new(),
+        unacknowledged: None,
+    };
+    let info = AgentInfo { id: Some(id), ..agent_info() };
+    play.agent_says(1, reregister(info, vec![], vec![(FrameworkId::trusted("f"), running)]));
+    assert!(refused(&play), "what runs on it");
     assert!(play.unwritten.is_empty());
 }
 

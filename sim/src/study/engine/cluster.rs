@@ -4,6 +4,7 @@
 
 use super::{Engine, Outcome, PolicyRow};
 use crate::options::Options;
+use crate::sharing::Sharing;
 use crate::study::error::Error;
 use crate::study::meter::Meter;
 use crate::study::metrics::enter;
@@ -12,8 +13,9 @@ use kaon_kernel::quantity::Quantity;
 use kaon_kernel::time::Duration;
 
 /// The policies of the allocator.
-pub(super) const POLICIES: &[PolicyRow] =
-    &[PolicyRow { name: "drf", about: "hierarchical weighted DRF, coarse-grained offers, as in the Mesos allocator" }];
+pub(super) fn policies() -> Vec<PolicyRow> {
+    Sharing::ALL.map(|(_, name, about)| PolicyRow { name, about }).to_vec()
+}
 
 /// A cluster of a scenario.
 pub(super) struct Cluster {
@@ -51,8 +53,9 @@ impl Cluster {
 }
 
 impl Engine for Cluster {
-    fn run(&self, _policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String> {
-        let options = Options { seed, ..self.options.clone() };
+    fn run(&self, policy: &str, seed: u64, meter: &mut Meter<'_>) -> Result<Outcome, String> {
+        let sharing = Sharing::parse(policy).map_err(|error| error.to_string())?;
+        let options = Options { seed, sharing, ..self.options.clone() };
         let mut tell = |at: &crate::Progress| meter.at(at.ended, at.tasks, at.events);
         let report = crate::run_with_progress(&options, &mut tell).map_err(|error| error.to_string())?;
         let mut outcome = Outcome { events: report.events, ..Outcome::default() };

@@ -75,7 +75,7 @@ pub(crate) trait Engine: Sync {
 /// The policies of a kind of study.
 pub fn policies(fidelity: Fidelity) -> Vec<PolicyRow> {
     match fidelity {
-        Fidelity::Cluster => cluster::POLICIES.to_vec(),
+        Fidelity::Cluster => cluster::policies(),
         Fidelity::Sharing => sharing::POLICIES.to_vec(),
         Fidelity::Locality => locality::POLICIES.to_vec(),
         Fidelity::Machines => machines::POLICIES.to_vec(),

@@ -3,11 +3,13 @@
 use super::{Play, bag};
 use crate::allocator::engine::Rules;
 use kaon_kernel::actor::StreamId;
-use kaon_kernel::framework::Capability;
-use kaon_kernel::id::{AgentId, FrameworkId, FrameworkIndex, RoleName};
+use kaon_kernel::framework::{Capability, Label};
+use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
 use kaon_kernel::message::explain::{ClientAccount, Explanation, Question, Subject};
 use kaon_kernel::offer::Refusal;
+use kaon_kernel::placement::{GpuShape, HomeShape, Shape, label};
 use kaon_kernel::time::Duration;
+use kaon_kernel::topology::MemoryKind;
 use std::collections::BTreeMap;
 
 fn ask(play: &Play, subject: Subject, wants: &str) -> Option<Explanation> {
@@ -149,4 +151,45 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn hardware_that_can_never_give_the_place_is_told_first() {
+    let mut play = Play::new();
+    play.framework(1, &["web"]);
+    let home = |node, units| HomeShape { node, package: 0, units, memory: vec![(MemoryKind::Dram, 64 << 30)] };
+    let gpu = |link_group| GpuShape { homes: vec![0], link_group, memory_bytes: 80 << 30, is_near_network: false };
+    for agent in 1..=5 {
+        play.agent(agent, "cpus:32;mem:65536");
+    }
+    for agent in 1..=2 {
+        let shape = Shape { homes: vec![home(0, 16), home(1, 16)], gpus: vec![gpu(Some(1)), gpu(Some(2))] };
+        play.engine.set_shape(AgentIndex(agent), shape).expect("it is there");
+    }
+    let large = Shape { homes: vec![home(0, 64)], gpus: (0..4).map(|_| gpu(Some(1))).collect() };
+    play.engine.set_shape(AgentIndex(3), large).expect("it is there");
+    // What runs on the fourth says nothing of its hardware.
+    play.engine.set_shape(AgentIndex(4), Shape { homes: vec![home(0, 8)], gpus: Vec::new() }).expect("it is there");
+    let about = |labels: &[(&str, &str)], wants: &str| {
+        let labels = labels
+            .iter()
+            .map(|(key, value)| Label { key: format!("{}{key}", label::PREFIX), value: Some((*value).to_owned()) });
+        let placement = label::parse(&labels.collect::<Vec<_>>()).expect("labels that are ours").map(Box::new);
+        let subject = Subject::Framework(FrameworkId::trusted("0001"));
+        let question = Question { subject, wants: bag(wants), placement, reply: StreamId(9) };
+        play.engine.answer(&question, play.now).expect("it is known").clients.remove(0)
+    };
+    let account = about(&[("policy", "numa")], "cpus:20;mem:1024");
+    assert_eq!((account.agents_open, counts(&account)), (1, BTreeMap::from([("topology".to_owned(), 4)])));
+    assert_eq!(
+        account.groups[0].obstacle.text, "20 cpus wanted near one NUMA node, the most free there is 16",
+        "told of the first such agent"
+    );
+    assert_eq!(about(&[("policy", "packed")], "cpus:20;mem:1024").agents_open, 3);
+    assert_eq!(about(&[("policy", "numa")], "cpus:8;mem:65536").agents_open, 4);
+    assert_eq!(about(&[("policy", "numa")], "cpus:8;mem:65537").agents_open, 0);
+    let linked = about(&[("gpu-links", "group")], "cpus:1;gpus:4");
+    assert_eq!(counts(&linked), BTreeMap::from([("topology".to_owned(), 4), ("too_small".to_owned(), 1)]));
+    assert_eq!(linked.nearest.expect("none is open").agent_id, AgentId::trusted("S3"));
+    assert_eq!(about(&[("policy", "none")], "cpus:20;mem:1024").agents_open, 5, "any place will do");
 }

@@ -2,7 +2,7 @@
 
 use super::{Play, bag, grant, role};
 use crate::allocator::engine::tables::AgentFacts;
-use crate::allocator::engine::{Error, InverseOffer, Reason, Rules};
+use crate::allocator::engine::{Error, InverseOffer, Partition, Reason, Rules};
 use kaon_kernel::agent::{Attribute, AttributeValue, Domain};
 use kaon_kernel::constraint::{AttributeConstraint, ConstraintGroup, OfferConstraints, Predicate, Selector};
 use kaon_kernel::framework::Capability;
@@ -282,4 +282,46 @@ fn who_comes_before_is_a_reason() {
     let reasons = play.engine.explain_order(FrameworkIndex(1), &role("a"), AgentIndex(2));
     assert_eq!(reasons, [Reason::BehindOthers { framework: FrameworkIndex(2), role: &role("b") }]);
     assert!(play.engine.explain_order(FrameworkIndex(2), &role("b"), AgentIndex(2)).is_empty());
+}
+
+#[test]
+fn a_parted_cluster_is_offered_by_its_parts() {
+    let mut partition = Partition::default();
+    partition.assign("machine-1", &role("eng"));
+    partition.assign("machine-2", &role("ops"));
+    let mut play = Play::with(Rules { partition: Some(partition), ..Rules::default() }, &[]);
+    play.framework(1, &["eng/web"]);
+    play.framework(2, &["ops"]);
+    for agent in 1..=3 {
+        play.agent(agent, "cpus:4;mem:1024");
+    }
+    assert_eq!(play.reasons(1, "eng/web", 2), ["not_owned"]);
+    assert_eq!(play.reasons(2, "ops", 3), ["not_owned"], "what is nobody's is offered to nobody");
+    let mut winners = play.winners();
+    winners.sort_unstable();
+    assert_eq!(winners, [(1, 1), (2, 2)]);
+    let reasons = play.engine.explain(FrameworkIndex(1), &role("eng/web"), AgentIndex(2));
+    assert_eq!(reasons[0].to_string(), "the agent belongs to role ops");
+}
+
+#[test]
+fn what_is_left_for_a_role_finds_it_among_many() {
+    let mut play = Play::new();
+    let names = (0..40).map(|number| format!("role-{number:02}")).collect::<Vec<_>>();
+    for (framework, name) in (1..).zip(&names) {
+        play.framework(framework, &[name.as_str()]);
+    }
+    play.framework(41, &["role-07/below"]);
+    for agent in 1..=4 {
+        play.agent(agent, "cpus:2;mem:512;cpus(role-07):4;mem(role-07):256;cpus(role-31):1");
+    }
+    let grants = play.round();
+    let of = |name: &str| {
+        let held = grants.iter().filter(|grant| grant.resources.iter().any(|entry| entry.is_reserved_to(&role(name))));
+        held.map(|grant| grant.role.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("role-07").len(), 4, "each agent's part is granted at once");
+    assert!(of("role-07").iter().all(|holder| holder == "role-07" || holder == "role-07/below"));
+    assert_eq!(of("role-31"), ["role-31"; 4]);
+    assert!(play.engine.agent(AgentIndex(1)).is_some_and(|found| found.free().is_empty()));
 }

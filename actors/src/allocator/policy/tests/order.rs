@@ -4,7 +4,7 @@ use super::*;
 use crate::allocator::engine::amounts::{Amounts, ScalarNames};
 use crate::allocator::engine::sorter::{Client, Drf, RoleIndex, Sorter};
 use core::ops::ControlFlow;
-use kaon_kernel::id::{AgentIndex, FrameworkId, FrameworkIndex, RoleName};
+use kaon_kernel::id::{FrameworkId, FrameworkIndex, RoleName};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::table::Table;
@@ -110,16 +110,16 @@ fn a_market_in_which_nobody_holds_anything_is_in_order_of_names() {
 fn an_agent_is_for_its_role_and_those_below() {
     let mut partition = Partition::default();
     let role = RoleName::trusted;
-    partition.assign(AgentIndex(1), &role("eng"));
-    let admitted = |partition: &Partition, agent| {
-        ["eng", "eng/web", "engine", "ops"].map(|name| partition.admits(AgentIndex(agent), &role(name)))
+    partition.assign("one", &role("eng"));
+    let admitted = |partition: &Partition, hostname: &str| {
+        ["eng", "eng/web", "engine", "ops"].map(|name| partition.admits(hostname, &role(name)))
     };
-    assert_eq!(admitted(&partition, 1), [true, true, false, false]);
-    assert_eq!(admitted(&partition, 2), [false; 4]);
-    partition.assign(AgentIndex(1), &role("ops"));
-    assert_eq!(admitted(&partition, 1), [false, false, false, true]);
-    partition.withdraw(AgentIndex(1));
-    assert_eq!(admitted(&partition, 1), [false; 4]);
+    assert_eq!(admitted(&partition, "one"), [true, true, false, false]);
+    assert_eq!(admitted(&partition, "two"), [false; 4]);
+    partition.assign("one", &role("ops"));
+    assert_eq!(admitted(&partition, "one"), [false, false, false, true]);
+    partition.withdraw("one");
+    assert_eq!(admitted(&partition, "one"), [false; 4]);
 }
 
 #[test]
