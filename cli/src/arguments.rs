@@ -8,11 +8,13 @@ pub(crate) mod isolation;
 mod logging;
 mod operator;
 mod sandboxes;
+mod session;
 mod sim;
 
 pub(crate) use allocation::Allocation;
 pub(crate) use fetcher::Fetcher;
 pub(crate) use operator::{AgentOrder, Contest, Drain, Explain, Machines, Maintenance, Quota, SetQuota, Weight};
+pub(crate) use session::{Attach, Exec, Logs, Output, Top, Which};
 pub(crate) use sim::{Check, Convert, SimList};
 
 use clap::{Args, Parser, Subcommand};
@@ -49,6 +51,14 @@ pub(crate) enum Command {
     Agent(Agent),
     /// Run one command on the cluster; its output and its exit code become ours.
     Run(Run),
+    /// Run a command within a task; its output and its exit code become ours.
+    Exec(Exec),
+    /// See and steer the terminal of a task.
+    Attach(Attach),
+    /// Show what a task has written.
+    Logs(Logs),
+    /// Show what the tasks use, live.
+    Top(Top),
     /// List the agents.
     Agents(List),
     /// List the frameworks.

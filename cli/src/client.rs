@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use futures::stream::{Stream, StreamExt};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -75,12 +77,52 @@ impl Client {
         }
     }
 
+    /// A call of an agent's operator API whose answer is a stream of records; the refusal when there is none.
+    pub(crate) async fn stream(&self, call: Value) -> Result<Events> {
+        let headers = [("content-type", "application/json"), ("accept", "application/json")];
+        let answer = self.send(Method::POST, "/api/v1", &headers, call.to_string().into()).await?;
+        if answer.status() != StatusCode::OK {
+            self.whole(answer).await?;
+            bail!("{} did not open a stream", self.address);
+        }
+        Ok(Events { body: answer.into_body(), decoder: Decoder::new(ANSWER_BYTES_MAX) })
+    }
+
+    /// A call whose body is a stream of records; answers when it is over.
+    pub(crate) async fn speak(&self, records: impl Stream<Item = Bytes> + Send + 'static) -> Result<()> {
+        let headers = [("content-type", "application/recordio"), ("message-content-type", "application/json")];
+        let body = StreamBody::new(records.map(|record| Ok::<_, std::convert::Infallible>(Frame::data(record))));
+        let answer = self.send_body(Method::POST, "/api/v1", &headers, body.boxed_unsync()).await?;
+        self.whole(answer).await.map(drop)
+    }
+
+    /// GET of a file from an offset on: what tells it from another file of the same name, and the bytes.
+    pub(crate) async fn file(&self, path: &str, offset: u64) -> Result<Option<(String, Bytes)>> {
+        let target = format!("/files/download?path={}&offset={offset}", encode(path));
+        let answer = self.send(Method::GET, &target, &[], Bytes::new()).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
+        Ok(Some((tag, self.whole(answer).await?)))
+    }
+
     async fn send(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
+    ) -> Result<Response<Incoming>> {
+        self.send_body(method, path, headers, Full::new(body).boxed_unsync()).await
+    }
+
+    async fn send_body(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: UnsyncBoxBody<Bytes, std::convert::Infallible>,
     ) -> Result<Response<Incoming>> {
         let advice = || format!("can't reach http://{}; is the cluster up? `kaon up` starts one", self.address);
         let socket = TcpStream::connect(&self.address).await.with_context(advice)?;
@@ -91,7 +133,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Ok(sender.send_request(request.body(Full::new(body))?).await?)
+        Ok(sender.send_request(request.body(body)?).await?)
     }
 
     async fn whole(&self, answer: Response<Incoming>) -> Result<Bytes> {
@@ -103,6 +145,12 @@ impl Client {
         }
         bail!("{} answered {status}: {}", self.address, String::from_utf8_lossy(&body).trim())
     }
+}
+
+/// Percent-encodes a path for a query.
+pub(crate) fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~');
+    text.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The events of a subscription.

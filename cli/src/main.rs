@@ -6,15 +6,20 @@ mod ca;
 mod client;
 mod config;
 mod contest;
+mod exec;
 mod explain;
 mod host;
 mod list;
+mod locate;
 mod log;
+mod logs;
 mod maintenance;
 mod run;
 mod settings;
 mod sim;
 mod table;
+mod terminal;
+mod top;
 mod topology;
 mod up;
 
@@ -87,6 +92,10 @@ async fn dispatch(command: Command) -> Result<i32> {
         Command::Agent(options) => host::agent::run(options).await,
         Command::Executor => host::executor::run().await,
         Command::Run(options) => run::run(options).await,
+        Command::Exec(options) => exec::exec(options).await,
+        Command::Attach(options) => exec::attach(options).await,
+        Command::Logs(options) => logs::logs(options).await.map(|()| 0),
+        Command::Top(options) => top::top(options).await.map(|()| 0),
         Command::Agents(options) => list::list(What::Agents, options).await.map(|()| 0),
         Command::Frameworks(options) => list::list(What::Frameworks, options).await.map(|()| 0),
         Command::Tasks(options) => list::list(What::Tasks, options).await.map(|()| 0),

@@ -1,7 +1,7 @@
 //! `kaon run`: one command on the cluster, as if it ran here. A small framework on the public v1 API, like any other.
 
 use crate::arguments::Run;
-use crate::client::{Client, Events};
+use crate::client::{Client, Events, encode};
 use crate::table::say;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -326,12 +326,6 @@ impl Tail {
             self.out.flush()?;
         }
     }
-}
-
-/// Percent-encodes a path for a query.
-fn encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn text(value: &Value) -> String {

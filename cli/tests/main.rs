@@ -28,6 +28,7 @@ mod processes;
 mod pymesos;
 mod run;
 mod security;
+mod sessions;
 mod settings;
 mod study;
 mod tidy;

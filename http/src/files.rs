@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
 use kaon_kernel::id::AgentId;
 use nix::dir::Dir;
@@ -253,7 +253,7 @@ impl Files {
     }
 
     /// What is in a directory, in order of names. Entries beyond [`BROWSE_ENTRIES_MAX`] are left out.
-    fn entries(&self, query: &Query) -> Result<Vec<(String, FileStat)>, Error> {
+    fn entries(&self, query: &Query) -> Result<Vec<(String, FileStat, String)>, Error> {
         let opened = self.open(query)?;
         if kind(&opened.stat) != SFlag::S_IFDIR {
             return Err(Error::NotFound);
@@ -262,15 +262,16 @@ impl Files {
         for name in names(&opened.fd, BROWSE_ENTRIES_MAX)? {
             // It may be gone by now.
             let Ok(stat) = fstatat(&opened.fd, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
-            entries.push((format!("{}/{name}", opened.asked), stat));
+            let tag = identity(std::fs::symlink_metadata(format!("/proc/self/fd/{}/{name}", opened.fd.as_raw_fd())));
+            entries.push((format!("{}/{name}", opened.asked), stat, tag));
         }
         Ok(entries)
     }
 
-    /// `/files/browse`.
+    /// `/files/browse`. The tags are ours: those of `/files/download`.
     pub(crate) fn browse(&self, query: &Query) -> Result<Value, Error> {
         let mut people = People::default();
-        let listed = self.entries(query)?.into_iter().map(|(path, stat)| {
+        let listed = self.entries(query)?.into_iter().map(|(path, stat, tag)| {
             json!({
                 "path": path,
                 "nlink": stat.st_nlink,
@@ -279,6 +280,7 @@ impl Files {
                 "mode": mode_text(&stat),
                 "uid": people.user(stat.st_uid),
                 "gid": people.group(stat.st_gid),
+                "tag": tag,
             })
         });
         Ok(Value::Array(listed.collect()))
@@ -288,7 +290,7 @@ impl Files {
     pub(crate) fn list(&self, path: &str) -> Result<Vec<v1::FileInfo>, Error> {
         let mut people = People::default();
         let entries = self.entries(&[("path".to_owned(), path.to_owned())])?;
-        let listed = entries.into_iter().map(|(path, stat)| v1::FileInfo {
+        let listed = entries.into_iter().map(|(path, stat, _)| v1::FileInfo {
             path,
             nlink: i32::try_from(stat.st_nlink).ok(),
             size: u64::try_from(stat.st_size).ok(),
@@ -323,16 +325,20 @@ impl Files {
     }
 
     /// `/files/download`: a file as it is. `offset` skips so many bytes, beyond the end all of them; that is ours, for
-    /// readers that follow a file.
+    /// readers that follow a file, as is the tag: it stays while the file grows or gets another name, and is never another's.
     pub(crate) fn download(&self, query: &Query) -> Result<Answer, Error> {
         let offset = number(query, "offset")?.unwrap_or(0);
         let (file, size, asked) = self.open_file(query)?;
         let offset = offset.min(size);
+        let tag = identity(file.metadata());
         let body = Content { reader: Reader::Idle(file), at: offset, left: size - offset };
         let mut answer = Response::new(body.boxed_unsync());
         let name = asked.rsplit('/').next().unwrap_or_default();
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
+        if let Ok(value) = HeaderValue::from_str(&tag) {
+            headers.insert(ETAG, value);
+        }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let plain = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') { c } else { '_' };
         let name: String = name.chars().map(plain).collect();
@@ -361,6 +367,15 @@ impl Files {
             Err(error) => error.answer(),
         })
     }
+}
+
+/// What tells a file from every other, by number and birth: numbers are used again.
+fn identity(data: io::Result<std::fs::Metadata>) -> String {
+    let number = data.as_ref().map_or(0, std::os::unix::fs::MetadataExt::ino);
+    let born = data.and_then(|data| data.created()).ok();
+    let born =
+        born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos());
+    format!("\"{number:x}-{born:x}\"")
 }
 
 /// The directory below `parent` that changed last; of those, if anything is in `inside`, that have it, by its change.

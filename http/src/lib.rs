@@ -34,7 +34,10 @@ pub mod version;
 pub mod view;
 mod watch;
 
-pub use agent::{AgentConfig, AgentEdge, ContainerFigures, ContainerSource};
+pub use agent::{
+    AgentConfig, AgentEdge, ContainerCalls, ContainerFigures, ContainerSource, Launched, Order, Piece, Said, Speaker,
+    Unattached,
+};
 pub use edge::{Leader, MasterConfig, MasterEdge};
 pub use metric::{Kind, Sample};
 pub use process::Verbosity;

@@ -57,6 +57,18 @@ impl Chain {
         Settings::usual(text).chain()
     }
 
+    /// Those that a container within another has for itself.
+    #[must_use]
+    pub(crate) fn unshared(&self) -> Self {
+        Self(self.0.iter().filter(|isolator| !isolator.is_shared()).cloned().collect())
+    }
+
+    /// Those of these names.
+    #[must_use]
+    pub(crate) fn only(&self, names: &[&str]) -> Self {
+        Self(self.0.iter().filter(|isolator| names.contains(&isolator.name())).cloned().collect())
+    }
+
     /// The names in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.iter().map(|isolator| isolator.name())
@@ -88,6 +100,11 @@ impl Chain {
     /// Puts a waiting process behind all walls. On an error the caller cleans up.
     pub fn isolate(&self, container: &ContainerId, pid: i32) -> Result<(), Error> {
         self.0.iter().try_for_each(|isolator| isolator.isolate(container, pid))
+    }
+
+    /// The addresses that a container has to itself.
+    pub fn addresses(&self, container: &ContainerId) -> Vec<String> {
+        self.0.iter().flat_map(|isolator| isolator.addresses(container)).collect()
     }
 
     /// What to wait for while a container runs.

@@ -97,6 +97,10 @@ impl Isolator for Du {
         DU
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn recover(&self, survivors: &[crate::isolator::Survivor], _: &[ContainerId]) -> Result<(), Error> {
         for survivor in survivors {
             let read = fs::read(self.records.join(survivor.container.as_str()));

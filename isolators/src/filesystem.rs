@@ -150,6 +150,8 @@ pub(crate) fn missing(asked: &ContainerInfo, has: impl Fn(&str) -> bool) -> Opti
     needs.extend(asked.hostname.as_ref().map(|_| ("a host name", "namespaces/uts")));
     needs.extend(linux.effective.or(linux.bounding).map(|_| ("capabilities", crate::linux::CAPABILITIES)));
     needs.extend(linux.seccomp.as_ref().map(|_| ("a seccomp profile", "linux/seccomp")));
+    let is_networked = asked.networks.iter().any(|network| network.name.is_some() || !network.ports.is_empty());
+    needs.extend(is_networked.then_some(("a network", "network/cni")));
     needs.extend(linux.ipc.map(|_| ("an IPC mode", "namespaces/ipc")));
     let own_pids = linux.share_pid_namespace == Some(false);
     needs.extend(own_pids.then_some(("process numbers of its own", "namespaces/pid")));

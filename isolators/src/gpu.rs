@@ -99,6 +99,10 @@ impl Isolator for Nvidia {
         NVIDIA
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, _: &ContainerId, spec: &LaunchSpec) -> Result<Contribution, Error> {
         let placement = spec.placement.as_ref();
         let rules = placement.map_or(Ok(Vec::new()), |placement| self.0.rules(placement));

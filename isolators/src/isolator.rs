@@ -76,6 +76,11 @@ pub trait Isolator: Send + Sync + 'static {
     /// Its name, as in `--isolation`.
     fn name(&self) -> &'static str;
 
+    /// Whether a container within another one shares that one's wall of this kind: then it is prepared without.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// The agent has started again: these containers still run, and of these others, which ran before, nothing does: what
     /// is left of them is to be removed. Called once, before anything else.
     fn recover(&self, survivors: &[Survivor], orphans: &[ContainerId]) -> Result<(), Error> {
@@ -93,6 +98,12 @@ pub trait Isolator: Send + Sync + 'static {
     fn isolate(&self, container: &ContainerId, pid: i32) -> Result<(), Error> {
         let _ = (container, pid);
         Ok(())
+    }
+
+    /// The addresses that a container has to itself since it was isolated.
+    fn addresses(&self, container: &ContainerId) -> Vec<String> {
+        let _ = container;
+        Vec::new()
     }
 
     /// What to wait for while it runs; `None` when this isolator limits nothing. Must not block.

@@ -31,6 +31,10 @@ impl Isolator for Numa {
         NUMA
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn recover(&self, survivors: &[Survivor], orphans: &[ContainerId]) -> Result<(), Error> {
         self.group.recover(survivors, orphans)
     }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 
 /// The longest environment read when looking for a marker, in bytes: Linux's own limit for arguments and environment
 /// together is a quarter of the stack, 2 MiB by default.
@@ -137,6 +138,29 @@ pub(crate) fn below(processes: &[Process], roots: &BTreeSet<i32>) -> Vec<Process
         }
     }
     found
+}
+
+/// Whether two processes run the same file.
+pub(crate) fn run_the_same(one: i32, other: i32) -> bool {
+    let file = |pid: i32| fs::metadata(format!("/proc/{pid}/exe")).ok().map(|data| (data.dev(), data.ino()));
+    file(one).is_some_and(|theirs| file(other) == Some(theirs))
+}
+
+/// The argument after the zeroth with which a process was started.
+pub(crate) fn first_argument(pid: i32) -> Option<Vec<u8>> {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    arguments.split(|&byte| byte == 0).nth(1).map(<[u8]>::to_vec)
+}
+
+/// The environment with which a process was started, as far as it is text; bounded.
+pub(crate) fn environment(pid: i32) -> io::Result<Vec<(String, String)>> {
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/environ"))?.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut bytes)?;
+    let pairs = bytes.split(|&byte| byte == 0).filter_map(|entry| {
+        let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
+        (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+    });
+    Ok(pairs.collect())
 }
 
 /// Whether the environment with which a process was started holds one of these `NAME=value` texts. False for a

@@ -2,7 +2,7 @@
 //!
 //! `<runtime directory>/containers/<id>/`, mode 0700, holds `launcher` (who runs it, written by the launcher before the
 //! program may start), `status` (how it ended, written by the launcher when nothing of the tree is left), `limitation`
-//! (a limit that ended it, written by the agent) and `log` (what the launcher says, empty as a rule). Files appear whole
+//! (a limit that ended it, written by the agent), `nested` (that it was asked for by a call, and within what) and `log` (what the launcher says, empty as a rule). Files appear whole
 //! or not at all: written aside, synced, renamed. What does not read is treated as absent and said so. Compare Mesos's
 //! `containers/<cid>/` under its runtime directory (reference 9).
 
@@ -25,6 +25,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 const LAUNCHER: &str = "launcher";
 const STATUS: &str = "status";
 const LIMITATION: &str = "limitation";
+const NESTED: &str = "nested";
 const LOG: &str = "log";
 
 /// A process that can be recognised: by number and start time, within one boot of the machine.
@@ -88,6 +89,15 @@ impl Status {
         };
         Exit { status, limitation: limitation.map(Box::new), usage }
     }
+}
+
+/// A container that no actor knows: it was asked for by a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Nested {
+    /// The container around it; a container by itself has none.
+    pub(crate) parent: Option<String>,
+    /// Whether it ends with who listens to it.
+    pub(crate) is_session: bool,
 }
 
 /// A [`Limitation`] as it is written: resources as a text that reads back.
@@ -183,6 +193,15 @@ impl Directory {
     /// The limit that ended the container, if one did.
     pub(crate) fn limitation(&self) -> Option<Limitation> {
         self.read(LIMITATION).map(Breach::limitation)
+    }
+
+    /// Writes that it was asked for by a call.
+    pub(crate) fn write_nested(&self, nested: &Nested) -> io::Result<()> {
+        self.write(NESTED, nested)
+    }
+    /// Whether it was asked for by a call.
+    pub(crate) fn nested(&self) -> Option<Nested> {
+        self.read(NESTED)
     }
 
     fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {

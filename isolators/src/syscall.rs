@@ -412,6 +412,33 @@ pub(crate) fn gain_no_rights() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
+/// Makes a terminal the one of this process, which leads a session and has none (`TIOCSCTTY`).
+pub(crate) fn take_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the call takes integers and touches no memory of ours.
+    let answer = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Opens the program's end of a terminal by the launcher's (`TIOCGPTPEER`, Linux 4.13). Close-on-exec.
+pub(crate) fn other_end(terminal: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the call takes integers and touches no memory of ours.
+    let answer = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor; nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer) })
+}
+
+/// Sets the window of a terminal (`TIOCSWINSZ`); its foreground programs are told by SIGWINCH.
+pub(crate) fn resize_terminal(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel only reads `size`, which lives through the call.
+    let answer = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! directory; which walls stand around it is the business of the isolators.
 
 use crate::check::{HttpTarget, TcpTarget};
-use crate::container_info::{ContainerInfo, Limits};
+use crate::container_info::{ContainerInfo, Limits, Window};
 use crate::id::ContainerId;
 use crate::placement::Placement;
 use crate::quantity::Quantity;
@@ -141,6 +141,8 @@ pub struct LaunchSpec {
     pub rlimits: Vec<(String, Option<u64>, Option<u64>)>,
     /// What is fetched into its sandbox before its program starts. A launch that can't fetch fails with the reason.
     pub uris: Vec<Uri>,
+    /// The terminal that its program is started with; without one it reads nothing and writes to its files alone.
+    pub terminal: Option<Window>,
 }
 
 /// A persistent volume in a container.
@@ -224,6 +226,8 @@ pub enum ContainerOutcome {
     Launched {
         /// Process id of the program, as the machine sees it; zero where there is none.
         pid: u32,
+        /// Its own addresses; none when it has the machine's.
+        addresses: Vec<String>,
     },
     /// It could not be started; nothing is left of it.
     Failed {

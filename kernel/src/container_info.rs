@@ -61,6 +61,10 @@ pub struct ContainerInfo {
     pub image: Option<Image>,
     /// What a Docker engine is to run it with; `None` when Kaon's own containers do.
     pub docker: Option<Box<Docker>>,
+    /// The terminal that its program is started with, if it wants one.
+    pub terminal: Option<Window>,
+    /// The networks that it joins; without one it has the machine's.
+    pub networks: Vec<Network>,
 }
 
 impl ContainerInfo {
@@ -119,6 +123,26 @@ pub enum DockerNetwork {
     User(String),
 }
 
+/// The size of a terminal's window, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
+}
+
+/// A network that a container joins (`NetworkInfo` of the v1 API).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Network {
+    /// Its name among the agent's networks; `None` for the machine's own.
+    pub name: Option<String>,
+    /// Ports of the machine that lead to ports of the container.
+    pub ports: Vec<PortMapping>,
+    /// For people and plugins.
+    pub labels: Vec<(String, Option<String>)>,
+}
+
 /// A port of the machine that leads into a container.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PortMapping {
@@ -145,6 +169,8 @@ pub struct LinuxInfo {
     pub ipc: Option<IpcMode>,
     /// The size of its own `/dev/shm`, in MiB.
     pub shm_mib: Option<u32>,
+    /// Whether a container within another has control groups of its own below that one's (`share_cgroups` is false).
+    pub has_own_groups: bool,
 }
 
 /// A set of capabilities: bit n is the capability that Linux numbers n.

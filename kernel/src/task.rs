@@ -280,6 +280,8 @@ pub struct CommandInfo {
     pub arguments: Vec<String>,
     /// Its environment.
     pub environment: Vec<(String, String)>,
+    /// What is in its environment and shown to nobody else.
+    pub secrets: Vec<(String, Secret)>,
     /// The user to run as.
     pub user: Option<String>,
     /// What is fetched into the sandbox before it starts, in this order.
@@ -288,7 +290,23 @@ pub struct CommandInfo {
     pub rest: Vec<u8>,
 }
 
+/// A text that only the program it is meant for reads: no state, event or log shows it.
+#[derive(Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Secret(pub String);
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("(secret)")
+    }
+}
+
 impl CommandInfo {
+    /// Its whole environment, secrets included: for the process that it becomes.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let secrets = self.secrets.iter().map(|(name, secret)| (name.as_str(), secret.0.as_str()));
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(secrets)
+    }
+
     /// What is started; `None` when it names nothing that could be.
     pub fn program(&self) -> Option<Program> {
         let value = self.value.clone()?;

@@ -289,7 +289,7 @@ impl Machine {
         if let Some(signal) = doomed {
             self.kill(index, signal, Duration::ZERO, lane);
         }
-        self.answer(at, ticket, ContainerOutcome::Launched { pid }, lane);
+        self.answer(at, ticket, ContainerOutcome::Launched { pid, addresses: Vec::new() }, lane);
     }
 
     /// TERM, and KILL after the grace. One that is still being built gets them when it runs.

@@ -35,7 +35,7 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The layout of the records below; raise it with every change of one.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Who the agent is.
 #[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
@@ -52,6 +52,7 @@ pub(super) struct ExecutorRecord {
     pub(super) role: RoleName,
     pub(super) container_id: ContainerId,
     pub(super) pid: Option<u32>,
+    pub(super) addresses: Vec<String>,
 }
 
 /// A task as it was launched.

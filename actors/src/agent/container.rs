@@ -100,6 +100,8 @@ pub(super) struct Container {
     role: RoleName,
     stage: Stage,
     pid: Option<u32>,
+    /// Its own addresses, when it has any.
+    addresses: Box<[String]>,
     /// Whether the machine was asked to build it and may hold something of it.
     is_built: bool,
     voice: Option<Voice>,
@@ -126,6 +128,7 @@ impl Container {
             role,
             stage: Stage::Persisting,
             pid: None,
+            addresses: Box::default(),
             is_built: false,
             voice: None,
             launch: Some(launch),
@@ -144,6 +147,7 @@ impl Container {
             role: record.role,
             stage: Stage::Recovering,
             pid: record.pid,
+            addresses: record.addresses.into(),
             is_built: false,
             voice: None,
             launch: None,
@@ -205,8 +209,8 @@ impl Container {
     }
     /// Where it runs, as statuses tell it.
     pub(super) fn status(&self, ip: &str) -> ContainerStatus {
-        let (executor_pid, ip_addresses) = (self.pid, vec![ip.to_owned()]);
-        ContainerStatus { container_id: self.id.clone(), parent: None, executor_pid, ip_addresses }
+        let ip_addresses = if self.addresses.is_empty() { vec![ip.to_owned()] } else { self.addresses.to_vec() };
+        ContainerStatus { container_id: self.id.clone(), parent: None, executor_pid: self.pid, ip_addresses }
     }
     /// Where a task runs that its executor says to have put in a container within this one.
     pub(super) fn status_within(&self, reported: Option<ContainerStatus>, ip: &str) -> ContainerStatus {
@@ -226,6 +230,7 @@ impl Container {
             role: self.role.clone(),
             container_id: self.id.clone(),
             pid: self.pid,
+            addresses: self.addresses.to_vec(),
         }
     }
 }
@@ -258,8 +263,9 @@ impl Agent {
         let container =
             self.state.container_mut(number).expect("nothing removes a container before its launch is done");
         match outcome {
-            ContainerOutcome::Launched { pid } => {
+            ContainerOutcome::Launched { pid, addresses } => {
                 container.pid = (pid != 0).then_some(pid);
+                container.addresses = addresses.into();
                 let mut batch = Batch::default();
                 batch.put(checkpoint::executor_key(&container.id), checkpoint::write(&container.record()));
                 let is_wanted = container.stage == Stage::Launching;

@@ -87,9 +87,9 @@ pub(super) fn make_default(environment: &mut Vec<(String, String)>) {
 /// of its command, which win.
 pub(super) fn make_custom(environment: &mut Vec<(String, String)>, command: &CommandInfo) {
     environment.retain(|(name, _)| !name.starts_with("KAON_"));
-    for (name, value) in &command.environment {
+    for (name, value) in command.variables() {
         environment.retain(|(present, _)| present != name);
-        environment.push((name.clone(), value.clone()));
+        environment.push((name.to_owned(), value.to_owned()));
     }
 }
 

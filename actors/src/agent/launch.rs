@@ -284,6 +284,8 @@ impl Agent {
             volumes,
             rlimits: executor.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone()),
             uris: own.map(|command| command.uris.clone()).unwrap_or_default(),
+            // The default executor's tasks have theirs.
+            terminal: own.and(executor.container.as_ref()).and_then(|container| container.terminal),
         };
         let (info, role) = (executor.clone(), task.role.clone());
         let container = Container::planned(framework_id.clone(), container_id, info, role, Box::new(spec));
@@ -330,6 +332,8 @@ impl Agent {
             volumes: VolumeLink::all_of(&task.resources),
             rlimits: Vec::new(),
             uris: command.uris.clone(),
+            // It is the task's, not its executor's.
+            terminal: None,
         };
         let container = Container::planned(framework_id.clone(), container_id, info, task.role.clone(), Box::new(spec));
         Ok(self.seated(container, seat))

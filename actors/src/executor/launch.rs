@@ -81,6 +81,7 @@ impl Executor {
         spec.resources = run.task.resources.clone();
         spec.limits = run.task.limits.as_deref().copied().unwrap_or_default();
         spec.rlimits = run.task.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone());
+        spec.terminal = run.task.container.as_ref().and_then(|container| container.terminal);
         if self.is_for_groups() {
             spec.join = false;
             spec.volumes = VolumeLink::all_of(&run.task.resources);
@@ -114,7 +115,7 @@ impl Executor {
             }
             set(&mut environment, "MESOS_ALLOCATION_ROLE", run.task.role.as_str());
         }
-        for (name, value) in command.into_iter().chain(over).flat_map(|command| &command.environment) {
+        for (name, value) in command.into_iter().chain(over).flat_map(CommandInfo::variables) {
             set(&mut environment, name, value);
         }
         // A command executor runs as the user of its task already.
@@ -133,6 +134,7 @@ impl Executor {
             volumes: Vec::new(),
             rlimits: Vec::new(),
             uris: Vec::new(),
+            terminal: None,
         }
     }
 

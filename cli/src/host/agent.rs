@@ -1,5 +1,6 @@
 //! `kaon agent`: this machine joins the pool.
 
+use super::calls::Calls;
 use super::{credentials, executor, fresh_host_id, journal, plants, seconds};
 use crate::arguments::Agent as Options;
 use crate::arguments::isolation::{ISOLATION_DEFAULT, Isolation};
@@ -138,6 +139,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     };
     let containers = Arc::new(ProcessContainers::new(containers, tokio::runtime::Handle::current())?);
     let figures = containers_source(Arc::clone(&containers));
+    let calls: Arc<dyn kaon_http::ContainerCalls> = Arc::new(Calls(Arc::clone(&containers)));
     let metrics = host.clone();
     let edge = AgentEdge::new(kaon_http::AgentConfig {
         flags: super::flags([
@@ -162,6 +164,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         containers: figures,
         verbosity: crate::log::verbosity(),
         log: options.logging.external_log_file.clone(),
+        calls: Some(calls),
     });
     let containers = Some(containers as Arc<dyn Containers>);
     host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers })?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod allocation;
+mod calls;
 pub(crate) mod executor;
 mod images;
 pub(crate) mod master;

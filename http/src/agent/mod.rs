@@ -5,7 +5,9 @@
 mod actors;
 mod executor;
 mod figures;
+mod nested;
 mod operator;
+mod process_io;
 mod state;
 mod statistics;
 pub mod token;
@@ -26,6 +28,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::actors::{Seen, Shared, Waiting};
+pub use self::nested::{ContainerCalls, Launched, Order, Piece, Said, Speaker, Unattached};
 pub use self::statistics::{ContainerFigures, ContainerSource};
 use self::token::Tokens;
 use crate::answer::{self, Answer};
@@ -62,6 +65,8 @@ pub struct AgentConfig {
     pub verbosity: Arc<Verbosity>,
     /// The file that its log goes to; shown as `/slave/log`.
     pub log: Option<PathBuf>,
+    /// Who carries out the calls about single containers.
+    pub calls: Option<Arc<dyn ContainerCalls>>,
 }
 
 /// The HTTP edge of an agent.

@@ -11,6 +11,7 @@ use kaon_kernel::id::AgentId;
 use super::AgentEdge;
 use super::actors::Seen;
 use super::statistics::statistics;
+use super::{nested, process_io};
 use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType, media};
 use crate::convert::resource::Form;
@@ -33,15 +34,20 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
         Ok(sent) => sent,
         Err(error) => return take::refused(error),
     };
-    let media::Body::Single(media) = sent else {
-        return take::not_served("ATTACH_CONTAINER_INPUT");
+    let claims = match nested::shown_claims(&edge, &request) {
+        Ok(claims) => claims,
+        Err(refusal) => return *refusal,
+    };
+    let media = match sent {
+        media::Body::Single(media) => media,
+        media::Body::Records(media) => return process_io::input(edge, request, claims.as_ref(), media).await,
     };
     let Taken { call, .. } = match take::body::<api::Call>(&mut request, media).await {
         Ok(taken) => taken,
         Err(refusal) => return refusal,
     };
     let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else { return take::no_type() };
-    if let Some(missing) = missing_part(&call, kind) {
+    if let Some(missing) = missing_part(&call, kind).or_else(|| nested::missing_part(&call, kind)) {
         return take::no_part(missing);
     }
     let is_attach = kind == Type::AttachContainerInput;
@@ -51,10 +57,19 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
     let streams = matches!(kind, Type::AttachContainerOutput | Type::LaunchNestedContainerSession);
     let accepted = media::agent_response(request.header(&ACCEPT), request.header_named("message-accept"));
     let accepted = accepted.and_then(|accepted| media::agent_response_suits(accepted, streams).map(|()| accepted));
-    let accepted = match accepted {
-        Ok(media::Body::Single(media) | media::Body::Records(media)) => media,
+    let accepted_form = match accepted {
+        Ok(form) => form,
         Err(error) => return take::refused(error),
     };
+    let (media::Body::Single(accepted) | media::Body::Records(accepted)) = accepted_form;
+    match kind {
+        Type::LaunchNestedContainerSession => {
+            return process_io::session(&edge, call, claims.as_ref(), accepted_form).await;
+        }
+        Type::AttachContainerOutput => return process_io::output(&edge, call, claims.as_ref(), accepted_form).await,
+        other if nested::is_one(other) => return nested::answer(&edge, call, kind, claims.as_ref(), accepted).await,
+        _ => {}
+    }
     if let Some(set) = &call.set_logging_level {
         return edge.config.verbosity.order(set.level, &set.duration);
     }
@@ -156,7 +171,7 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
             Kind::GetTasks
         }
         Type::GetContainers => {
-            out.get_containers = Some(containers(edge, seen));
+            out.get_containers = Some(containers(edge, seen, &call.get_containers.unwrap_or_default()));
             Kind::GetContainers
         }
         Type::GetAgent => {
@@ -205,8 +220,17 @@ fn tasks(seen: &Seen) -> response::GetTasks {
     out
 }
 
-fn containers(edge: &AgentEdge, seen: &Seen) -> response::GetContainers {
+/// The executors' containers, and of those that calls asked for the ones that are wanted.
+fn containers(edge: &AgentEdge, seen: &Seen, wanted: &api::call::GetContainers) -> response::GetContainers {
     let figures = (edge.config.containers)();
+    let used = |container: &str| {
+        let found = figures.iter().find(|found| found.container_id == container);
+        found.map(|found| statistics(&found.figures))
+    };
+    let nested = edge.config.calls.iter().flat_map(|calls| calls.nested()).filter(|container| {
+        let is_nested = container.as_str().contains('.');
+        if is_nested { wanted.show_nested() } else { wanted.show_standalone() }
+    });
     let shown = seen.executors.iter().map(|one| {
         let container_id = v1::ContainerId { value: one.container_id.to_string(), parent: None };
         let address = v1::network_info::IpAddress {
@@ -226,11 +250,18 @@ fn containers(edge: &AgentEdge, seen: &Seen) -> response::GetContainers {
             executor_name: Some(one.running.info.name.clone()),
             container_id,
             container_status: Some(status),
-            resource_statistics: figures
-                .iter()
-                .find(|figures| figures.container_id == one.container_id.as_str())
-                .map(|found| statistics(&found.figures)),
+            resource_statistics: used(one.container_id.as_str()),
         }
     });
-    response::GetContainers { containers: shown.collect() }
+    let nested = nested.map(|container| {
+        let container_id = nested::name_to_v1(&container);
+        let status = v1::ContainerStatus { container_id: Some(container_id.clone()), ..v1::ContainerStatus::default() };
+        get_containers::Container {
+            container_id,
+            container_status: Some(status),
+            resource_statistics: used(container.as_str()),
+            ..get_containers::Container::default()
+        }
+    });
+    response::GetContainers { containers: shown.chain(nested).collect() }
 }

@@ -1,6 +1,6 @@
 //! `CommandInfo`, with its environment (reference 5.1 rule 7).
 
-use kaon_kernel::task::{CommandInfo, Uri};
+use kaon_kernel::task::{CommandInfo, Secret, Uri};
 
 use super::{Error, rest_of, with_rest};
 use crate::v1::mesos as v1;
@@ -9,21 +9,35 @@ use crate::v1::mesos::environment::variable::Type;
 /// A command from outside, and the first rule that it breaks.
 pub fn from_v1(mut command: v1::CommandInfo) -> (CommandInfo, Result<(), Error>) {
     let verdict = judge(&command);
-    let environment = match &mut command.environment {
-        Some(environment) if verdict.is_ok() => {
-            let taken = core::mem::take(&mut environment.variables);
-            if !taken.is_empty() {
-                command.environment = None;
-            }
-            taken.into_iter().map(|variable| (variable.name, variable.value.unwrap_or_default())).collect()
+    let (mut environment, mut secrets) = (Vec::new(), Vec::new());
+    if let Some(given) = &mut command.environment
+        && verdict.is_ok()
+    {
+        let taken = core::mem::take(&mut given.variables);
+        if !taken.is_empty() {
+            command.environment = None;
         }
-        _ => Vec::new(),
-    };
+        for variable in taken {
+            match variable.secret.and_then(|secret| secret.value) {
+                // What no text is was refused.
+                Some(value) => {
+                    secrets.push((variable.name, Secret(String::from_utf8(value.data).unwrap_or_default())));
+                }
+                None => environment.push((variable.name, variable.value.unwrap_or_default())),
+            }
+        }
+    } else if verdict.is_err() {
+        // A command that is refused is shown as it came, but for what nobody may see.
+        for variable in command.environment.iter_mut().flat_map(|environment| &mut environment.variables) {
+            variable.secret = None;
+        }
+    }
     let typed = CommandInfo {
         shell: command.shell.take().unwrap_or(true),
         value: command.value.take(),
         arguments: core::mem::take(&mut command.arguments),
         environment,
+        secrets,
         user: command.user.take(),
         uris: core::mem::take(&mut command.uris).into_iter().map(uri).collect(),
         rest: rest_of(&command),
@@ -62,10 +76,17 @@ fn judge(command: &v1::CommandInfo) -> Result<(), Error> {
             Ok(Type::Secret) if variable.value.is_some() => return wrong("of type 'SECRET' must not have a value set"),
             Ok(Type::Secret) => {
                 let plain = variable.secret.as_ref().and_then(|secret| secret.value.as_ref());
-                if plain.is_some_and(|plain| plain.data.contains(&0)) {
-                    return wrong("specifies a secret containing null bytes, which is not allowed in the environment");
+                match plain {
+                    None => return Err(Error::Unsupported("A secret by reference")),
+                    Some(plain) if plain.data.contains(&0) => {
+                        let text = "specifies a secret containing null bytes, which is not allowed in the environment";
+                        return wrong(text);
+                    }
+                    Some(plain) if core::str::from_utf8(&plain.data).is_err() => {
+                        return wrong("specifies a secret that is no text");
+                    }
+                    Some(_) => {}
                 }
-                return Err(Error::Unsupported("An environment variable of type SECRET"));
             }
             Ok(Type::Unknown) | Err(_) => return wrong("of type 'UNKNOWN' is not allowed"),
         }
@@ -93,14 +114,21 @@ pub fn to_v1(command: &CommandInfo) -> v1::CommandInfo {
     out.arguments = command.arguments.clone();
     out.user = command.user.clone();
     out.uris = command.uris.iter().map(uri_to_v1).collect();
-    if !command.environment.is_empty() {
+    if !command.environment.is_empty() || !command.secrets.is_empty() {
+        let secrets = command.secrets.iter().map(|(name, _)| v1::environment::Variable {
+            name: name.clone(),
+            r#type: Some(Type::Secret as i32),
+            value: None,
+            // That there is one, and not what it says.
+            secret: Some(v1::Secret { r#type: Some(v1::secret::Type::Value as i32), ..v1::Secret::default() }),
+        });
         let variables = command.environment.iter().map(|(name, value)| v1::environment::Variable {
             name: name.clone(),
             r#type: Some(Type::Value as i32),
             value: Some(value.clone()),
             secret: None,
         });
-        out.environment = Some(v1::Environment { variables: variables.collect() });
+        out.environment = Some(v1::Environment { variables: variables.chain(secrets).collect() });
     }
     out
 }

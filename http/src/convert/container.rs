@@ -1,11 +1,11 @@
 //! `ContainerInfo`: the rules of reference 5.1 number 8, and what this version can do of it.
 //!
 //! What the kernel has a type for is converted, and the isolators of the agent carry it out or refuse it. A `ContainerInfo`
-//! that asks for more (networks, terminals) is refused by the name of what it asks for, rather than run without it.
+//! that asks for more is refused by the name of what it asks for, rather than run without it.
 
 use kaon_kernel::container_info::{
-    Capabilities, ContainerInfo, Docker, DockerNetwork, Image, IpcMode, LinuxInfo, PortMapping, Propagation, Seccomp,
-    Volume, VolumeSource,
+    Capabilities, ContainerInfo, Docker, DockerNetwork, Image, IpcMode, LinuxInfo, Network, PortMapping, Propagation,
+    Seccomp, Volume, VolumeSource, Window,
 };
 
 use super::Error;
@@ -28,14 +28,7 @@ pub fn judge(container: &v1::ContainerInfo) -> Result<(), Error> {
             return rule("Parameter in DockerInfo must not be 'name'");
         }
     }
-    let asked = [
-        (!docker && !container.network_infos.is_empty(), "ContainerInfo.network_infos"),
-        (container.tty_info.is_some(), "ContainerInfo.tty_info"),
-    ];
-    match asked.into_iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, what)) => Err(Error::Unsupported(what)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn rule(text: &str) -> Result<(), Error> {
@@ -81,6 +74,12 @@ pub fn from_v1(container: &v1::ContainerInfo) -> Result<Option<Box<ContainerInfo
         docker: match &container.docker {
             Some(info) if is_docker => Some(Box::new(docker(info, &container.network_infos)?)),
             _ => None,
+        },
+        terminal: container.tty_info.as_ref().map(terminal),
+        networks: match is_docker {
+            // The engine's business.
+            true => Vec::new(),
+            false => container.network_infos.iter().map(network).collect::<Result<_, _>>()?,
         },
     };
     Ok((typed != ContainerInfo::default()).then(|| Box::new(typed)))
@@ -137,22 +136,13 @@ fn docker(info: &v1::container_info::DockerInfo, networks: &[v1::NetworkInfo]) -
     if info.port_mappings.len() > DOCKER_LIST_MAX || info.parameters.len() > DOCKER_LIST_MAX {
         return text("DockerInfo has too many port mappings or parameters");
     }
-    let ports = info.port_mappings.iter().map(|mapping| {
-        let port = |number: u32| u16::try_from(number).ok().filter(|port| *port > 0);
-        let is_udp = match mapping.protocol.as_deref() {
-            None | Some("tcp") => false,
-            Some("udp") => true,
-            Some(_) => return Err(Error::Rule("The protocol of a port mapping is neither tcp nor udp".to_owned())),
-        };
-        match (port(mapping.host_port), port(mapping.container_port)) {
-            (Some(host), Some(container)) => Ok(PortMapping { host, container, is_udp }),
-            _ => Err(Error::Rule("A port mapping names a port that is none".to_owned())),
-        }
-    });
+    let mapped = |one: &v1::container_info::docker_info::PortMapping| {
+        port_mapping(one.host_port, one.container_port, one.protocol.as_deref())
+    };
     Ok(Docker {
         image: image_name(&info.image)?,
         network,
-        ports: ports.collect::<Result<_, _>>()?,
+        ports: info.port_mappings.iter().map(mapped).collect::<Result<_, _>>()?,
         is_privileged: info.privileged.unwrap_or(false),
         parameters: info.parameters.iter().map(|one| (one.key.clone(), one.value.clone())).collect(),
         pulls: info.force_pull_image.unwrap_or(false),
@@ -162,6 +152,39 @@ fn docker(info: &v1::container_info::DockerInfo, networks: &[v1::NetworkInfo]) -
 /// Whether a container asks for control groups of its own, or for those around it; `None` when it does not say.
 pub(super) fn shares_cgroups(container: Option<&v1::ContainerInfo>) -> Option<bool> {
     container?.linux_info.as_ref()?.share_cgroups
+}
+
+fn port_mapping(host: u32, container: u32, protocol: Option<&str>) -> Result<PortMapping, Error> {
+    let port = |number: u32| u16::try_from(number).ok().filter(|port| *port > 0);
+    let is_udp = match protocol.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("tcp") => false,
+        Some("udp") => true,
+        Some(_) => return Err(Error::Rule("The protocol of a port mapping is neither tcp nor udp".to_owned())),
+    };
+    match (port(host), port(container)) {
+        (Some(host), Some(container)) => Ok(PortMapping { host, container, is_udp }),
+        _ => Err(Error::Rule("A port mapping names a port that is none".to_owned())),
+    }
+}
+
+/// The window of a terminal that is given none.
+const WINDOW: Window = Window { rows: 24, columns: 80 };
+
+/// A terminal; sizes beyond what the kernel can say are as large as it can.
+pub fn terminal(info: &v1::TtyInfo) -> Window {
+    let clipped = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    info.window_size.as_ref().map_or(WINDOW, |size| Window { rows: clipped(size.rows), columns: clipped(size.columns) })
+}
+
+fn network(info: &v1::NetworkInfo) -> Result<Network, Error> {
+    let mapped =
+        |one: &v1::network_info::PortMapping| port_mapping(one.host_port, one.container_port, one.protocol.as_deref());
+    let labels = info.labels.iter().flat_map(|labels| &labels.labels);
+    Ok(Network {
+        name: info.name.clone().filter(|name| !name.is_empty()),
+        ports: info.port_mappings.iter().map(mapped).collect::<Result<_, _>>()?,
+        labels: labels.map(|label| (label.key.clone(), label.value.clone())).collect(),
+    })
 }
 
 fn rlimit(limit: &v1::r_limit_info::RLimit) -> Result<(String, Option<u64>, Option<u64>), Error> {
@@ -210,6 +233,7 @@ fn linux(info: &v1::LinuxInfo) -> Result<LinuxInfo, Error> {
         seccomp,
         ipc,
         shm_mib: info.shm_size,
+        has_own_groups: info.share_cgroups == Some(false),
     })
 }
 

@@ -45,6 +45,10 @@ fn judge(group: &LaunchGroup, has_id: bool) -> Result<(), Error> {
         if is_docker(&task.container) {
             return rule("Docker ContainerInfo is not supported on a task of a group");
         }
+        let linux = task.container.as_ref().and_then(|container| container.linux_info.as_ref());
+        if linux.is_some_and(|linux| linux.share_cgroups == Some(false)) {
+            return Err(Error::Unsupported("LinuxInfo.share_cgroups=false on a task of a group"));
+        }
         let has_networks = task.container.as_ref().is_some_and(|container| !container.network_infos.is_empty());
         let is_remote = |check: &v1::HealthCheck| check.http.is_some() || check.tcp.is_some();
         if has_networks && task.health_check.as_ref().is_some_and(is_remote) {

@@ -5,19 +5,18 @@ use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
 
 use super::Error;
-use crate::v1::mesos as v1;
 
 /// The limits of a task that takes `resources`; nothing when there are none.
 ///
 /// # Errors
 /// A limit on something else than `cpus` and `mem`, one that is no amount, or one below what the task takes.
-pub(super) fn from_v1(
-    entries: &[v1::task_info::LimitsEntry],
+pub(crate) fn from_v1<'a>(
+    entries: impl Iterator<Item = (&'a str, f64)>,
     resources: &Resources,
 ) -> Result<Option<Box<Limits>>, Error> {
     let mut limits = Limits::default();
-    for entry in entries {
-        let place = match entry.key.as_str() {
+    for (name, value) in entries {
+        let place = match name {
             "cpus" => &mut limits.cpus,
             "mem" => &mut limits.mem,
             other => {
@@ -27,7 +26,7 @@ pub(super) fn from_v1(
                 return Err(Error::Rule(text));
             }
         };
-        *place = Some(limit(&entry.key, entry.value.value, resources)?);
+        *place = Some(limit(name, value, resources)?);
     }
     Ok((!limits.is_empty()).then(|| Box::new(limits)))
 }

@@ -23,7 +23,7 @@ pub mod framework;
 pub mod group;
 pub mod health;
 pub mod labels;
-mod limits;
+pub(crate) mod limits;
 pub mod maintenance;
 pub mod offer;
 pub mod operation;

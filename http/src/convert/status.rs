@@ -125,13 +125,18 @@ fn take_container(status: &mut Option<v1::ContainerStatus>) -> Option<ContainerS
     Some(ContainerStatus { container_id, parent, executor_pid, ip_addresses })
 }
 
+/// The number of a reason in the v1 API.
+pub fn reason_number(reason: Reason) -> i32 {
+    i32::from(reason as u8)
+}
+
 /// The v1 form.
 pub fn to_v1(status: &TaskStatus) -> v1::TaskStatus {
     let mut out: v1::TaskStatus = with_rest(&status.rest);
     out.task_id.value = status.task_id.to_string();
     out.state = i32::from(status.state as u8);
     out.source = Some(i32::from(status.source as u8));
-    out.reason = status.reason.map(|reason| i32::from(reason as u8));
+    out.reason = status.reason.map(reason_number);
     out.message = status.message.clone();
     out.uuid = status.uuid.map(|uuid| uuid.0.to_vec());
     let exact = out.timestamp.filter(|seconds| wall(*seconds) == status.timestamp);

@@ -59,7 +59,8 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
     if container::shares_cgroups(task.container.as_ref()) == Some(false) {
         note(Err(Error::Unsupported("LinuxInfo.share_cgroups=false")));
     }
-    let limits = limits::from_v1(&task.limits, &resources).unwrap_or_else(|error| {
+    let entries = task.limits.iter().map(|entry| (entry.key.as_str(), entry.value.value));
+    let limits = limits::from_v1(entries, &resources).unwrap_or_else(|error| {
         note(Err(error));
         None
     });

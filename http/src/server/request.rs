@@ -75,6 +75,21 @@ impl Request {
         closing(answer::refusal(StatusCode::PAYLOAD_TOO_LARGE, text))
     }
 
+    /// The next piece of a body that is a stream; nothing at its end. Neither its size nor its time is bounded here: who reads it
+    /// keeps little of it.
+    pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        loop {
+            match self.body.frame().await? {
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
     /// Reads the body to its end.
     ///
     /// # Errors

@@ -368,8 +368,33 @@ fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
         ..api::Volume::default()
     };
     assert_told(container(api::ContainerInfo { volumes: vec![two_ways], ..mesos.clone() }), "Only one of them");
-    let network_infos = vec![api::NetworkInfo::default()];
-    assert_told(container(api::ContainerInfo { network_infos, ..mesos }), "network_infos is not supported");
+    let mapping = |host_port, protocol: &str| {
+        let mapping =
+            api::network_info::PortMapping { host_port, container_port: 80, protocol: Some(protocol.to_owned()) };
+        let network = api::NetworkInfo { port_mappings: vec![mapping], ..api::NetworkInfo::default() };
+        container(api::ContainerInfo { network_infos: vec![network], ..mesos.clone() })
+    };
+    assert_eq!(mapping(31_000, "UDP"), None);
+    assert_told(mapping(1 << 16, "tcp"), "a port that is none");
+    assert_told(mapping(0, "tcp"), "a port that is none");
+    assert_told(mapping(31_000, "sctp"), "neither tcp nor udp");
+    let secret = |value: Option<&[u8]>| {
+        let value = value.map(|data| api::secret::Value { data: data.to_vec() });
+        let variable = api::environment::Variable {
+            name: "X".to_owned(),
+            r#type: Some(2),
+            value: None,
+            secret: Some(api::Secret { r#type: Some(2), reference: None, value }),
+        };
+        defect(|task| {
+            let command = task.command.get_or_insert_default();
+            command.environment = Some(api::Environment { variables: vec![variable] });
+        })
+    };
+    assert_eq!(secret(Some(b"s")), None);
+    assert_told(secret(Some(b"\0")), "null bytes");
+    assert_told(secret(Some(&[0xff])), "is no text");
+    assert_told(secret(None), "by reference");
     let stranger = api::ExecutorInfo {
         framework_id: Some(api::FrameworkId { value: "other".to_owned() }),
         ..api::ExecutorInfo::default()

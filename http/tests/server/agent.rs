@@ -50,6 +50,7 @@ impl Agent {
             containers: Arc::new(Vec::new),
             verbosity: Verbosity::mute(),
             log: None,
+            calls: None,
         };
         let server = Server::start(AgentEdge::new(config), Limits::default()).await;
         Self { work, server }

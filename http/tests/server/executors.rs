@@ -89,6 +89,7 @@ impl Stage {
             containers: Arc::new(Vec::new),
             verbosity: Verbosity::mute(),
             log: None,
+            calls: None,
         };
         let edge = AgentEdge::new(config);
         let actors = Arc::new(Actors::default());

@@ -44,11 +44,36 @@ use kaon_kernel::placement::Placement;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::statistics::Statistics;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every controller of the isolators here, by its name in version 1.
 pub(crate) const ALL_CONTROLLERS: [&str; 10] =
     ["cpu", "cpuacct", "memory", "pids", "cpuset", "devices", "blkio", "hugetlb", "net_cls", "perf_event"];
+
+/// The control groups of a process that are not this process's own: those of version 1, and that of version 2. Of hierarchies
+/// that are mounted nowhere nothing is known.
+pub(crate) fn surrounding(pid: i32) -> io::Result<(Vec<PathBuf>, Option<PathBuf>)> {
+    let hierarchies = Hierarchies::discover()?;
+    let read = |of: String| std::fs::read_to_string(format!("/proc/{of}/cgroup"));
+    let (theirs, own) = (read(pid.to_string())?, read("self".to_owned())?);
+    let (mut first, mut second) = (Vec::new(), None);
+    for line in theirs.lines().filter(|line| !own.lines().any(|other| other == *line)) {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let below = path.trim_start_matches('/');
+        if controllers.is_empty() {
+            second = hierarchies.unified().map(|mount| mount.join(below));
+            continue;
+        }
+        let mount = controllers.split(',').find_map(|name| match hierarchies.of(name) {
+            Some((Version::V1, mount)) => Some(mount),
+            _ => None,
+        });
+        first.extend(mount.map(|mount| mount.join(below)));
+    }
+    Ok((first, second))
+}
 
 /// What a container may use, as a controller is told it.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +185,10 @@ impl<C: Controller> Isolated<C> {
 impl<C: Controller> Isolator for Isolated<C> {
     fn name(&self) -> &'static str {
         self.controller.name()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn recover(&self, survivors: &[Survivor], _: &[ContainerId]) -> Result<(), Error> {

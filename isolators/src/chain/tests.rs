@@ -65,6 +65,7 @@ fn spec() -> LaunchSpec {
         volumes: Vec::new(),
         rlimits: Vec::new(),
         uris: Vec::new(),
+        terminal: None,
     }
 }
 

@@ -1,11 +1,12 @@
 //! From a request to a running program: the agent's side of the conversation with a launcher (`launcher/mod.rs`).
 
 use super::image::{self, Shape};
+use super::join::Join;
 use super::table::UNKNOWN;
 use super::{ContainersConfig, Inner, PATH_DEFAULT, Running};
-use crate::chain::chained;
+use crate::chain::{Chain, chained};
 use crate::isolator::Contribution;
-use crate::launcher::description::{Description, File, Report, User};
+use crate::launcher::description::{Description, File, Report, Talk, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
 use crate::{fetcher, filesystem, orphans, posix, sandbox, volumes};
@@ -41,22 +42,24 @@ struct Started {
 }
 
 impl Inner {
-    /// Launches a container that is reserved in the table. `stopped` says when that is not wanted any more: what is being
-    /// fetched then is given up.
+    /// Launches a container that is reserved in the table, within another one perhaps. `stopped` says when that is not wanted
+    /// any more: what is being fetched then is given up.
     pub(super) async fn launch(
         self: &Arc<Self>,
         container: ContainerId,
         spec: LaunchSpec,
+        join: Option<Join>,
         stopped: oneshot::Receiver<()>,
     ) -> ContainerOutcome {
-        match self.try_launch(&container, spec, stopped).await {
+        match self.try_launch(&container, spec, join, stopped).await {
             Ok((pid, running)) => {
                 let kill = self.table().started(&container, Arc::clone(&running));
                 if let Some(grace) = kill {
                     running.kill(grace);
                 }
+                let addresses = self.config.isolators.addresses(&container);
                 self.runtime.spawn(Arc::clone(self).watch(container, running));
-                ContainerOutcome::Launched { pid: pid.unsigned_abs() }
+                ContainerOutcome::Launched { pid: pid.unsigned_abs(), addresses }
             }
             Err(reason) => {
                 tracing::warn!(%container, reason, "launch failed");
@@ -73,19 +76,28 @@ impl Inner {
         &self,
         container: &ContainerId,
         mut spec: LaunchSpec,
+        join: Option<Join>,
         stopped: oneshot::Receiver<()>,
     ) -> Result<(i32, Arc<Running>), String> {
-        let (config, name, uris) = (self.config.clone(), container.clone(), std::mem::take(&mut spec.uris));
+        let uris = std::mem::take(&mut spec.uris);
+        let mut config = self.config.clone();
+        if let Some(join) = &join {
+            config.isolators = join.isolators.clone();
+        }
+        let (isolators, name) = (config.isolators.clone(), container.clone());
         let started = if uris.is_empty() && !image::are_needed(&self.config, &spec) {
-            self.block(move || start(&config, &name, &spec)).await??
+            self.block(move || start(&config, &name, &spec, join)).await??
         } else {
-            let (home, spec) = self.block(move || Ok::<_, String>((make_home(&config, &name, &spec)?, spec))).await??;
+            let made = self.block(move || {
+                let home = make_home(&config, &name, &spec, join)?;
+                Ok::<_, String>((home, spec, config, name))
+            });
+            let (home, spec, config, name) = made.await??;
             self.bring(container, &spec, &home, uris, stopped).await?;
-            let (config, name) = (self.config.clone(), container.clone());
             self.block(move || begin(&config, &name, &spec, home)).await??
         };
         let launcher = Known::of(started.pid);
-        let talked = self.talk(container, started).await;
+        let talked = self.talk(container, isolators, started).await;
         match talked {
             Ok(launched) => Ok(launched),
             Err(reason) => {
@@ -153,7 +165,12 @@ impl Inner {
     }
 
     /// Talks with the launcher until the program runs.
-    async fn talk(&self, container: &ContainerId, started: Started) -> Result<(i32, Arc<Running>), String> {
+    async fn talk(
+        &self,
+        container: &ContainerId,
+        isolators: Chain,
+        started: Started,
+    ) -> Result<(i32, Arc<Running>), String> {
         let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let mut to = pipe::Sender::from_owned_fd(started.to_launcher).map_err(failed("can't use the pipe"))?;
         let from = pipe::Receiver::from_owned_fd(started.from_launcher).map_err(failed("can't use the pipe"))?;
@@ -171,7 +188,7 @@ impl Inner {
             Ok(Report::Running) => return Err("the launcher runs the program before it may".to_owned()),
             Err(reason) => return Err(told.err().map_or(reason, |error| format!("the launcher fell: {error}"))),
         };
-        let (isolators, name) = (self.config.isolators.clone(), container.clone());
+        let name = container.clone();
         self.block(move || isolators.isolate(&name, pid).map_err(|error| chained(&error))).await??;
         let go = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&[1])).await;
         go.map_err(|_| "the launcher does not listen")?.map_err(failed("the launcher fell"))?;
@@ -197,16 +214,31 @@ async fn answer(from: &mut BufReader<tokio::io::Take<pipe::Receiver>>) -> Result
 struct Home {
     user: Option<User>,
     directory: Directory,
+    join: Option<Join>,
 }
 
 /// Everything up to the launcher's own work; on an error nothing is left but the sandbox.
-fn start(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec) -> Result<Started, String> {
-    begin(config, container, spec, make_home(config, container, spec)?)
+fn start(
+    config: &ContainersConfig,
+    container: &ContainerId,
+    spec: &LaunchSpec,
+    join: Option<Join>,
+) -> Result<Started, String> {
+    begin(config, container, spec, make_home(config, container, spec, join)?)
 }
 
 /// The part of a start before what is fetched.
-fn make_home(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec) -> Result<Home, String> {
-    let user = user(config, spec)?;
+fn make_home(
+    config: &ContainersConfig,
+    container: &ContainerId,
+    spec: &LaunchSpec,
+    join: Option<Join>,
+) -> Result<Home, String> {
+    let user = match (&join, &spec.user) {
+        // Who is within another is whoever that one is.
+        (Some(Join { user: Some(theirs), .. }), None) => Some(theirs.clone()),
+        _ => user(config, spec)?,
+    };
     if !spec.rlimits.is_empty() && !config.isolators.names().any(|name| name == posix::RLIMITS) {
         return Err(format!("resource limits are asked for, but the isolator {} is not enabled", posix::RLIMITS));
     }
@@ -218,12 +250,16 @@ fn make_home(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSp
     let directory = Directory::of(&config.runtime_directory, container.as_str());
     directory.create().map_err(|error| format!("can't make the runtime directory: {error}"))?;
     let owner = user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
+    if let Some(Err(error)) = join.as_ref().map(|join| directory.write_nested(&join.record)) {
+        remove(&directory, container);
+        return Err(format!("can't write the record: {error}"));
+    }
     let home = match spec.join {
         true => sandbox::open(&config.work_directory, &spec.sandbox),
         false => sandbox::create(&config.work_directory, &spec.sandbox, owner),
     };
     match home {
-        Ok(_) => Ok(Home { user, directory }),
+        Ok(_) => Ok(Home { user, directory, join }),
         Err(error) => {
             remove(&directory, container);
             Err(error.to_string())
@@ -233,12 +269,15 @@ fn make_home(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSp
 
 /// The part of a start after what is fetched.
 fn begin(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec, home: Home) -> Result<Started, String> {
-    let Home { user, directory } = home;
+    let Home { user, directory, join } = home;
     let made = || -> Result<Started, String> {
         let links = VolumeLinks { sandbox: spec.sandbox.clone(), links: spec.volumes.clone() };
         volumes::link(&config.work_directory, &links).map_err(|error| error.to_string())?;
-        let wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
-        let started = describe(config, container, spec, &directory, user, wanted)
+        let mut wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
+        if let Some(join) = &join {
+            join.add_to(&mut wanted);
+        }
+        let started = describe(config, container, spec, &directory, user, wanted, join.as_ref())
             .and_then(|description| spawn(config, container, &directory, spec.sandbox.clone(), description));
         started.inspect_err(|_| config.isolators.cleanup(container))
     };
@@ -268,6 +307,7 @@ fn describe(
     directory: &Directory,
     mut user: Option<User>,
     mut wanted: Contribution,
+    join: Option<&Join>,
 ) -> Result<Vec<u8>, String> {
     let Shape { program, before, after } = image::shape(config, spec, directory, &mut user, &mut wanted)?;
     let mut more = std::mem::take(&mut wanted.environment);
@@ -285,16 +325,20 @@ fn describe(
         Program::Exec { file, arguments } => File::Named { file: file.clone(), arguments: arguments.clone() },
         Program::BuiltinExecutor => File::Own { arguments: vec![text("kaon"), text(EXECUTOR_ARGUMENT)] },
     };
+    let is_session = join.is_some_and(|join| join.record.is_session);
+    let terminal = spec.terminal.map(|window| (window.rows, window.columns));
     let description = Description {
         runtime_directory: directory.path().to_owned(),
         work_directory: config.work_directory.clone(),
         sandbox: spec.sandbox.clone(),
         program,
-        environment: environment(config, container, spec, directory, before, more)?,
+        environment: environment(config, container, spec, directory, before, more, join.is_some())?,
         user,
         walls: wanted,
         // The built-in executor's own output is a few lines; that of its task is turned over by the task's own launcher.
         rotation: config.rotation.filter(|_| spec.program != Program::BuiltinExecutor),
+        talk: (is_session || terminal.is_some()).then_some(Talk { terminal, is_session }),
+        within: join.and_then(|join| join.within.clone()),
     };
     description.write().map_err(|error| error.to_string())
 }
@@ -307,6 +351,7 @@ fn environment(
     directory: &Directory,
     mut given: Vec<(String, String)>,
     wanted: Vec<(String, String)>,
+    is_nested: bool,
 ) -> Result<Vec<(String, String)>, String> {
     let is_executor = spec.program == Program::BuiltinExecutor;
     given.extend(spec.environment.iter().cloned());
@@ -314,8 +359,10 @@ fn environment(
         // It holds a credential of its own: what could change its code stays out (attack 56).
         given.retain(|(name, _)| !changes_the_loader(name));
     }
-    let more = (config.executor_environment)(container, spec);
-    given.extend(more.map_err(|error| format!("can't make the environment of the executor: {error}"))?);
+    if !is_nested {
+        let more = (config.executor_environment)(container, spec);
+        given.extend(more.map_err(|error| format!("can't make the environment of the executor: {error}"))?);
+    }
     given.extend(wanted);
     given.push((CONTAINER_VARIABLE.to_owned(), container.to_string()));
     given.push((MARK_VARIABLE.to_owned(), directory.mark()));

@@ -4,16 +4,22 @@
 //! threads, at most [`BLOCKING_MAX`] at once. A running container costs the agent one descriptor (the pidfd of its
 //! launcher) and one sleeping future: no thread, no polling. The table (`table.rs`) is the only state; all that must
 //! outlive the agent is on disk (`record.rs`) and in the launchers. Ways through this folder: `launch.rs` starts,
-//! `watch.rs` waits for the end, `probe.rs` tries whether what runs is well, `recovery.rs` finds everything again.
+//! `watch.rs` waits for the end, `probe.rs` tries whether what runs is well, `recovery.rs` finds everything again; `nested.rs` has the
+//! containers that calls ask for, `join.rs` what they share with those around them, `attach.rs` the talk with those that run.
 
+mod attach;
 mod image;
+mod join;
 mod launch;
+mod nested;
 mod probe;
 mod recovery;
 mod table;
 mod watch;
 
+pub use attach::{AttachError, Listener, Piece, Said, Speaker};
 pub use image::{INSIDE_VARIABLE, Inside};
+pub use nested::{LaunchError, Order, RemoveError};
 
 use crate::chain::{Chain, chained};
 use crate::fetcher::Fetcher;
@@ -160,6 +166,8 @@ struct Inner {
     config: ContainersConfig,
     runtime: Handle,
     table: Mutex<Table>,
+    /// The containers that calls asked for.
+    nested: Mutex<nested::Nest>,
     blocking: Semaphore,
     /// One recovery at a time: two would both find the same containers.
     recovering: tokio::sync::Mutex<()>,
@@ -201,7 +209,8 @@ impl ProcessContainers {
         let (sender, open) = signal::channel(());
         let blocking = Semaphore::new(BLOCKING_MAX);
         let (table, recovering) = (Mutex::new(Table::default()), tokio::sync::Mutex::new(()));
-        let inner = Inner { config, runtime, table, blocking, recovering, open };
+        let nested = Mutex::default();
+        let inner = Inner { config, runtime, table, nested, blocking, recovering, open };
         Ok(Self { inner: Arc::new(inner), _open: sender, _lock: lock })
     }
 }
@@ -247,7 +256,7 @@ impl Containers for ProcessContainers {
                 let reserved = reserved.and_then(|()| inner.table().reserve(&container));
                 self.inner.runtime.spawn(async move {
                     done(match reserved {
-                        Ok(stopped) => inner.launch(container, *spec, stopped).await,
+                        Ok(stopped) => inner.launch(container, *spec, None, stopped).await,
                         Err(reason) => ContainerOutcome::Failed { reason },
                     });
                 });
@@ -369,9 +378,14 @@ impl Inner {
     }
 
     async fn forget(&self, container: ContainerId) -> ContainerOutcome {
+        for child in self.children(&container) {
+            // What has not ended yet goes when it has.
+            Box::pin(self.forget(child)).await;
+        }
         if let Err(reason) = self.table().forget(&container) {
             return ContainerOutcome::Failed { reason };
         }
+        self.forget_nested(&container);
         self.remove_record(container).await;
         ContainerOutcome::Cleaned
     }
@@ -411,6 +425,7 @@ impl Inner {
 
     /// The end of a container, to all who wait for it.
     fn ended(&self, container: &ContainerId, exit: &Exit) {
+        self.end_children(container);
         let waiters = self.table().ended(container, exit);
         for done in waiters {
             done(ContainerOutcome::Exited(exit.clone()));

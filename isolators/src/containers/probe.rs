@@ -31,7 +31,7 @@ impl Inner {
         stopped: oneshot::Receiver<()>,
         limit: Duration,
     ) -> Result<ProbeResult, String> {
-        match self.launch(container.clone(), spec, stopped).await {
+        match self.launch(container.clone(), spec, None, stopped).await {
             ContainerOutcome::Launched { .. } => {}
             ContainerOutcome::Failed { reason } => return Err(reason),
             other => return Err(format!("a launch came back as {other:?}")),

@@ -28,6 +28,11 @@ enum Found {
     Ended(Exit),
 }
 
+/// Whether the outermost container of a chain of names is known; one by itself has none.
+fn is_around(known: &BTreeSet<ContainerId>, container: &ContainerId) -> bool {
+    container.as_str().split_once('.').is_none_or(|(root, _)| known.contains(&ContainerId::trusted(root)))
+}
+
 impl Inner {
     /// Carries out [`kaon_kernel::container::ContainerRequest::Recover`].
     pub(super) async fn recover(self: &Arc<Self>, known: Vec<ContainerId>) -> ContainerOutcome {
@@ -41,6 +46,8 @@ impl Inner {
         for container in of_this_life {
             if known.contains(&container) {
                 kept.push(container);
+            } else if self.is_nested(&container) && is_around(&known, &container) {
+                // Its end is the business of who asked for it.
             } else {
                 doomed.push(self.runtime.spawn(Arc::clone(self).end_and_forget(container)));
             }
@@ -48,7 +55,7 @@ impl Inner {
         let mut recovered = Vec::new();
         for container in rest {
             let inner = Arc::clone(self);
-            if known.contains(&container) {
+            if known.contains(&container) || self.outlives(&known, &container) {
                 recovered.push(self.runtime.spawn(async move { (inner.look(&container).await, container) }));
             } else {
                 orphans.push(container.clone());
@@ -86,11 +93,42 @@ impl Inner {
         }
         for (container, launcher) in running {
             self.table().recovered(container.clone(), Arc::clone(&launcher));
+            if !known.contains(&container) {
+                self.remember_nested(container.clone(), launcher.sandbox.clone());
+            }
             self.runtime.spawn(Arc::clone(self).watch(container.clone(), launcher));
             kept.push(container);
         }
+        self.end_the_left(&kept);
+        kept.retain(|container| known.contains(container));
         kept.sort();
         ContainerOutcome::Recovered(kept)
+    }
+
+    /// Whether a container of before that no actor knows is to be found again: one that a call asked for, and the container
+    /// around it is known. Sessions ended with the agent that listened to them.
+    fn outlives(&self, known: &BTreeSet<ContainerId>, container: &ContainerId) -> bool {
+        let directory = Directory::of(&self.config.runtime_directory, container.as_str());
+        let nested = directory.nested();
+        nested.is_some_and(|nested| !nested.is_session && is_around(known, container))
+    }
+
+    /// Ends those whose container did not outlive the agent while they did.
+    fn end_the_left(&self, kept: &[ContainerId]) {
+        for container in kept {
+            let parent = container.as_str().rsplit_once('.').map(|(parent, _)| ContainerId::trusted(parent));
+            let is_left = parent.is_some_and(|parent| {
+                let task = parent.as_str().split_once('.').map(|(root, _)| ContainerId::trusted(root));
+                let runs = |name: &ContainerId| self.table().running(name).is_some();
+                !runs(&parent) && !task.is_some_and(|root| runs(&root))
+            });
+            if is_left {
+                let running = self.table().kill(container, Duration::ZERO);
+                if let Some(running) = running {
+                    running.kill(Duration::ZERO);
+                }
+            }
+        }
     }
 
     /// The containers that have a runtime directory.

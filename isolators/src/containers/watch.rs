@@ -55,15 +55,17 @@ impl Inner {
     }
 
     /// What a launcher that has ended leaves. Heals when it was killed: then nothing of the container is left either.
-    async fn collect(&self, container: &ContainerId, running: &Arc<Running>) -> Exit {
+    async fn collect(self: &Arc<Self>, container: &ContainerId, running: &Arc<Running>) -> Exit {
         let (running, name) = (Arc::clone(running), container.clone());
         let directory = Directory::of(&self.config.runtime_directory, container.as_str());
         let isolators = self.config.isolators.clone();
+        let inner = Arc::clone(self);
         let collected = self.block(move || {
             // Its zombie, if this process started it; who started it else has reaped it.
             let _ = waitid(Id::PIDFd(running.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
             note_breach(&isolators, &name, &directory);
             let exit = settle(&name, &directory);
+            inner.clear_session(&name);
             isolators.cleanup(&name);
             exit
         });

@@ -2,6 +2,7 @@
 
 use super::output::Rotation;
 use crate::isolator::Contribution;
+use crate::record::Known;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -30,6 +31,32 @@ pub(crate) struct Description {
     /// How its outputs are kept small; without, they are not.
     #[serde(default)]
     pub(crate) rotation: Option<Rotation>,
+    /// How it is talked with while it runs; without, not at all.
+    #[serde(default)]
+    pub(crate) talk: Option<Talk>,
+    /// Whose views of the machine it shares.
+    #[serde(default)]
+    pub(crate) within: Option<Within>,
+}
+
+/// How a container is talked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Talk {
+    /// Rows and columns of the terminal that it has.
+    pub(crate) terminal: Option<(u16, u16)>,
+    /// Whether it is a session: it ends when nobody listens any more, and nothing of it is written down.
+    pub(crate) is_session: bool,
+}
+
+/// A container around this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Within {
+    /// A process of it.
+    pub(crate) of: Known,
+    /// Which of its namespaces are shared (flags of `clone(2)`), where they differ from the machine's.
+    pub(crate) namespaces: i32,
+    /// Whether its files are shown, and the working directory there. Without, the sandbox is.
+    pub(crate) directory: Option<String>,
 }
 
 /// A program file and its arguments.
@@ -123,6 +150,8 @@ mod tests {
                 ..Contribution::default()
             },
             rotation: Some(Rotation { bytes_max: 1, files_max: 2 }),
+            talk: Some(Talk { terminal: Some((24, 80)), is_session: true }),
+            within: Some(Within { of: Known { pid: 1, start_ticks: 2 }, namespaces: 3, directory: Some("/".into()) }),
         }
     }
 

@@ -29,18 +29,20 @@ mod output;
 mod program;
 mod root;
 mod supervise;
+pub(crate) mod switchboard;
 mod walls;
+pub(crate) mod within;
 
 use crate::record::{Directory, Known, Launcher};
 use crate::{process, sandbox, syscall};
-use description::{Description, Report};
+use description::{Description, Report, Talk};
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stdin, dup2_stdout};
-use output::Output;
 pub use output::Rotation;
+use output::{Log, Output};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -108,24 +110,9 @@ fn run() -> io::Result<()> {
     let description = Description::read(&mut from_agent)?;
     let failed = |what: &str, error: io::Error| io::Error::other(format!("{what}: {error}"));
 
-    let work_directory = Path::new(&description.work_directory);
-    let named = |error: sandbox::Error| io::Error::other(error.to_string());
-    let home = sandbox::open(work_directory, &description.sandbox).map_err(named)?;
-    let owner = description.user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
-    let out = sandbox::open_output(&home, "stdout", owner).map_err(named)?;
-    let err = sandbox::open_output(&home, "stderr", owner).map_err(named)?;
-    let (mut outputs, mut ends) = (Vec::new(), vec![out, err]);
-    if let Some(rotation) = description.rotation {
-        let files = std::mem::take(&mut ends);
-        for (name, file) in ["stdout", "stderr"].into_iter().zip(files) {
-            let (output, end) = Output::new(name, file, rotation, &home, owner)?;
-            outputs.push(output);
-            ends.push(end);
-        }
-    }
-    drop(home);
-    let [out, err] = <[File; 2]>::try_from(ends).map_err(|_| io::Error::other("two outputs were made"))?;
-    let plan = program::Plan::new(&description, out, err)?;
+    let Wires { ends, mut inside } = wires(&description)?;
+    let surrounding = description.within.as_ref().map(within::Surrounding::hold).transpose();
+    let plan = program::Plan::new(&description, ends, surrounding.map_err(io::Error::other)?)?;
 
     let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let (error_read, error_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
@@ -156,8 +143,76 @@ fn run() -> io::Result<()> {
     // From here on the agent may be gone: then nobody hears this, and that is all right.
     let _ = report(&Report::Running);
     leave_agent()?;
-    let status = supervise::until_all_is_gone(child.pid, &mut outputs)?;
+    let status = supervise::until_all_is_gone(child.pid, &mut inside)?;
     directory.write_status(&status).map_err(|error| failed("can't write the status", error))
+}
+
+/// The two sides of what a container reads and writes.
+struct Wires {
+    ends: program::Ends,
+    inside: supervise::Wiring,
+}
+
+/// The outputs of a program, in files of its sandbox or for those who listen, and its input.
+fn wires(description: &Description) -> io::Result<Wires> {
+    let named = |error: sandbox::Error| io::Error::other(error.to_string());
+    let owner = description.user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
+    let talk = description.talk;
+    let is_session = talk.is_some_and(|talk| talk.is_session);
+    let mut files = Vec::new();
+    let mut home = None;
+    if !is_session {
+        let opened = sandbox::open(Path::new(&description.work_directory), &description.sandbox).map_err(named)?;
+        for name in ["stdout", "stderr"] {
+            files.push((name, sandbox::open_output(&opened, name, owner).map_err(named)?));
+        }
+        home = Some(opened);
+    }
+    let log = |(name, file): (&'static str, File)| {
+        let home = home.as_ref().ok_or_else(|| io::Error::other("a file without a sandbox"))?;
+        Log::new(name, file, description.rotation.unwrap_or(Rotation::NONE), home, owner)
+    };
+    let kinds = [switchboard::OUT, switchboard::ERR];
+    let Some(talk) = talk else {
+        let (mut outputs, mut ends) = (Vec::new(), Vec::new());
+        for (kind, (name, file)) in kinds.into_iter().zip(files) {
+            if description.rotation.is_none() {
+                ends.push(file);
+                continue;
+            }
+            let (output, end) = Output::new(kind, Some(log((name, file))?))?;
+            outputs.push(output);
+            ends.push(end);
+        }
+        let ends = program::Ends::files(None, ends)?;
+        return Ok(Wires { ends, inside: supervise::Wiring { outputs, switchboard: None, terminal: None } });
+    };
+    let logs = files.into_iter().map(log).collect::<io::Result<Vec<_>>>()?;
+    talked(description, talk, logs)
+}
+
+/// The wires of a container that is talked with.
+fn talked(description: &Description, talk: Talk, logs: Vec<Log>) -> io::Result<Wires> {
+    let mut board = switchboard::Switchboard::new(&description.runtime_directory, talk.is_session)?;
+    let mut logs = logs.into_iter();
+    let Some((rows, columns)) = talk.terminal else {
+        let (input, feed) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        nix::fcntl::fcntl(&feed, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        board.feed_pipe(feed);
+        let (out, out_end) = Output::new(switchboard::OUT, logs.next())?;
+        let (err, err_end) = Output::new(switchboard::ERR, logs.next())?;
+        let ends = program::Ends::files(Some(input.into()), vec![out_end, err_end])?;
+        let inside = supervise::Wiring { outputs: vec![out, err], switchboard: Some(board), terminal: None };
+        return Ok(Wires { ends, inside });
+    };
+    let owner = description.user.as_ref().map(|user| user.user_id);
+    let (terminal, end) = switchboard::terminal(rows, columns, owner)?;
+    board.feed_terminal(terminal.try_clone()?);
+    let output = Output::of(switchboard::OUT, terminal, logs.next());
+    // While the launcher holds this end too, the other one does not fail when the program lets go of it for a moment.
+    let terminal = Some(end.try_clone()?);
+    let inside = supervise::Wiring { outputs: vec![output], switchboard: Some(board), terminal };
+    Ok(Wires { ends: program::Ends::Terminal(end), inside })
 }
 
 /// Forks into the namespaces and the control group of the description: in one step where the kernel has one.

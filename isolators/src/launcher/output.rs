@@ -1,7 +1,8 @@
 //! What a container writes, kept small: the launcher reads its outputs from pipes and appends them to `stdout` and `stderr`,
 //! and turns a file over when it is full, as `logrotate` does: `stdout` becomes `stdout.1`, that `stdout.2`, and the oldest
 //! goes (reference 12.5). A container that writes without end costs a bounded room (attack 53), and no link that it puts in
-//! the place of a file is followed (attack 60): what can't be appended then is dropped.
+//! the place of a file is followed (attack 60): what can't be appended then is dropped. Whoever listens (`switchboard.rs`) hears
+//! every piece; of a session nothing is written down.
 
 use crate::sandbox;
 use nix::errno::Errno;
@@ -24,33 +25,59 @@ pub struct Rotation {
     pub files_max: u32,
 }
 
+impl Rotation {
+    /// Files that grow as they will.
+    pub(super) const NONE: Self = Self { bytes_max: u64::MAX, files_max: 0 };
+}
+
 /// One output on its way from the container to its file.
 pub(super) struct Output {
-    name: &'static str,
+    kind: u8,
     from: OwnedFd,
-    to: File,
-    written_bytes: u64,
+    to: Option<Log>,
     is_open: bool,
+}
+
+/// The file of an output, and its older ones.
+pub(super) struct Log {
+    name: &'static str,
+    file: File,
+    written_bytes: u64,
     rotation: Rotation,
     sandbox: OwnedFd,
     owner: Option<(Uid, Gid)>,
 }
 
-impl Output {
-    /// A pipe to the file of this name, which is open already. Answers the container's end as well.
+impl Log {
+    /// The file of this name, which is open already.
     pub(super) fn new(
         name: &'static str,
-        to: File,
+        file: File,
         rotation: Rotation,
         sandbox: &OwnedFd,
         owner: Option<(Uid, Gid)>,
-    ) -> io::Result<(Self, File)> {
+    ) -> io::Result<Self> {
+        let written_bytes = file.metadata()?.len();
+        Ok(Self { name, file, written_bytes, rotation, sandbox: sandbox.try_clone()?, owner })
+    }
+}
+
+impl Output {
+    /// A pipe to a file, or to those who listen alone. Answers the container's end as well.
+    pub(super) fn new(kind: u8, to: Option<Log>) -> io::Result<(Self, File)> {
         let (from, end) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let written_bytes = to.metadata()?.len();
-        let sandbox = sandbox.try_clone()?;
-        let output = Self { name, from, to, written_bytes, is_open: true, rotation, sandbox, owner };
-        Ok((output, File::from(end)))
+        Ok((Self::of(kind, from, to), File::from(end)))
+    }
+
+    /// What comes from a descriptor that does not block. `kind` is what those who listen are told of it.
+    pub(super) fn of(kind: u8, from: OwnedFd, to: Option<Log>) -> Self {
+        Self { kind, from, to, is_open: true }
+    }
+
+    /// What those who listen are told that a piece is.
+    pub(super) fn kind(&self) -> u8 {
+        self.kind
     }
 
     /// What to wait for; nothing when the container's end is closed for good.
@@ -58,26 +85,29 @@ impl Output {
         self.is_open.then(|| self.from.as_fd())
     }
 
-    /// Appends what there is, at most one piece, so that a flood keeps nothing else waiting. True when there was something.
-    pub(super) fn take(&mut self) -> bool {
+    /// Appends what there is, at most one piece, so that a flood keeps nothing else waiting. Answers the piece.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        if !self.is_open {
+            return None;
+        }
         let mut piece = vec![0; READ_BYTES];
         match nix::unistd::read(&self.from, &mut piece) {
             Ok(0) => self.is_open = false,
             Ok(length) => {
-                self.append(&piece[..length]);
-                return true;
+                piece.truncate(length);
+                if let Some(log) = &mut self.to {
+                    log.append(&piece);
+                }
+                return Some(piece);
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => self.is_open = false,
         }
-        false
+        None
     }
+}
 
-    /// Appends all that is left, when nobody writes any more.
-    pub(super) fn drain(&mut self) {
-        while self.is_open && self.take() {}
-    }
-
+impl Log {
     fn append(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() {
             if self.written_bytes >= self.rotation.bytes_max && self.turn_over().is_err() {
@@ -86,7 +116,7 @@ impl Output {
             let room = usize::try_from(self.rotation.bytes_max - self.written_bytes).unwrap_or(usize::MAX);
             let (now, later) = piece.split_at(room.min(piece.len()));
             // A full disk: what is written now is lost, and the container goes on.
-            if self.to.write_all(now).is_err() {
+            if self.file.write_all(now).is_err() {
                 return;
             }
             self.written_bytes += now.len() as u64;
@@ -102,8 +132,8 @@ impl Output {
         for number in (0..self.rotation.files_max).rev() {
             let _ = renameat(&self.sandbox, named(number).as_str(), &self.sandbox, named(number + 1).as_str());
         }
-        self.to = sandbox::open_output(&self.sandbox, self.name, self.owner)?;
-        self.written_bytes = self.to.metadata().map_or(0, |data| data.len());
+        self.file = sandbox::open_output(&self.sandbox, self.name, self.owner)?;
+        self.written_bytes = self.file.metadata().map_or(0, |data| data.len());
         Ok(())
     }
 }
@@ -118,7 +148,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sandbox = OwnedFd::from(File::open(folder.path()).unwrap());
         let to = sandbox::open_output(&sandbox, "stdout", None).unwrap();
-        let (output, end) = Output::new("stdout", to, Rotation { bytes_max, files_max }, &sandbox, None).unwrap();
+        let log = Log::new("stdout", to, Rotation { bytes_max, files_max }, &sandbox, None).unwrap();
+        let (output, end) = Output::new(1, Some(log)).unwrap();
         (folder, output, end)
     }
 
@@ -127,7 +158,7 @@ mod tests {
         let (folder, mut output, mut end) = output(10, 2);
         end.write_all(b"0123456789abcdefghijklmnopqrstuvwxyzABCDE").unwrap();
         drop(end);
-        output.drain();
+        while output.take().is_some() {}
         let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
         assert_eq!((text("stdout").as_str(), text("stdout.1").as_str()), ("E", "uvwxyzABCD"));
         assert_eq!((text("stdout.2").as_str(), folder.path().join("stdout.3").exists()), ("klmnopqrst", false));
@@ -145,7 +176,7 @@ mod tests {
         symlink(outside.path(), folder.path().join("stdout")).unwrap();
         end.write_all(b"5678").unwrap();
         drop(end);
-        output.drain();
+        while output.take().is_some() {}
         assert_eq!(fs::read(outside.path()).unwrap(), b"");
         assert_eq!(fs::read_to_string(folder.path().join("stdout")).unwrap(), "5678");
     }

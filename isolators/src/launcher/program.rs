@@ -7,6 +7,7 @@
 use super::description::{Description, File as ProgramFile, User};
 use super::root;
 use super::walls::{self, Site};
+use super::within::Surrounding;
 use crate::isolator::{Contribution, HostAction};
 use crate::{posix, sandbox, syscall};
 use nix::errno::Errno;
@@ -18,7 +19,7 @@ use std::convert::Infallible;
 use std::ffi::{CString, NulError};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 /// The longest text by which a program says why it could not start, in bytes.
@@ -32,8 +33,8 @@ pub(super) struct Plan {
     work_directory: PathBuf,
     runtime_directory: PathBuf,
     sandbox: String,
-    out: File,
-    err: File,
+    ends: Ends,
+    surrounding: Option<Surrounding>,
     /// Files to try, in order.
     files: Vec<CString>,
     arguments: Vec<CString>,
@@ -45,8 +46,50 @@ pub(super) struct Plan {
     pub(super) joins_late: bool,
 }
 
+/// The program's ends of what it reads and writes.
+pub(super) enum Ends {
+    /// Its standard input, `/dev/null` if there is none, its standard output and error.
+    Files(Option<File>, [File; 2]),
+    /// A terminal for all three.
+    Terminal(OwnedFd),
+}
+
+impl Ends {
+    /// Ends of which the outputs are two.
+    pub(super) fn files(input: Option<File>, outputs: Vec<File>) -> io::Result<Self> {
+        let outputs = <[File; 2]>::try_from(outputs).map_err(|_| io::Error::other("two outputs were made"))?;
+        Ok(Self::Files(input, outputs))
+    }
+
+    /// Makes them the standard descriptors of this process, which leads a session.
+    fn connect(&self) -> Result<(), String> {
+        let (input, output) = (|errno| step("set standard input", errno), |errno| step("set standard output", errno));
+        let error = |errno| step("set standard error", errno);
+        match self {
+            Self::Files(given, [out, err]) => {
+                match given {
+                    Some(given) => dup2_stdin(given).map_err(input)?,
+                    None => {
+                        let nothing = File::open("/dev/null").map_err(|error| step("open '/dev/null'", error))?;
+                        dup2_stdin(&nothing).map_err(input)?;
+                    }
+                }
+                dup2_stdout(out).map_err(output)?;
+                dup2_stderr(err).map_err(error)
+            }
+            Self::Terminal(terminal) => {
+                let taken = syscall::take_terminal(terminal.as_fd());
+                taken.map_err(|error| step("take the terminal", error))?;
+                dup2_stdin(terminal).map_err(input)?;
+                dup2_stdout(terminal).map_err(output)?;
+                dup2_stderr(terminal).map_err(error)
+            }
+        }
+    }
+}
+
 impl Plan {
-    pub(super) fn new(description: &Description, out: File, err: File) -> io::Result<Self> {
+    pub(super) fn new(description: &Description, ends: Ends, surrounding: Option<Surrounding>) -> io::Result<Self> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let texts =
             |texts: &[String]| texts.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
@@ -65,8 +108,8 @@ impl Plan {
             work_directory: description.work_directory.clone(),
             runtime_directory: description.runtime_directory.clone(),
             sandbox: description.sandbox.clone(),
-            out,
-            err,
+            ends,
+            surrounding,
             files: texts(&files).map_err(with_nul)?,
             arguments: texts(arguments).map_err(with_nul)?,
             environment: texts(&variables).map_err(with_nul)?,
@@ -128,6 +171,9 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     for (resource, soft, hard) in &plan.rlimits {
         setrlimit(*resource, *soft, *hard).map_err(|errno| step(&format!("set {resource:?}"), errno))?;
     }
+    if let Some(surrounding) = &plan.surrounding {
+        surrounding.enter()?;
+    }
     if let Some(hostname) = &walls.hostname {
         nix::unistd::sethostname(hostname).map_err(|errno| step("set the host name", errno))?;
     }
@@ -142,9 +188,11 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
         walls::mount_all(&site, walls)?;
     }
     // Opened in the view of mounts that the program will have: through an older one it could see the machine's.
-    let home = match &walls.root {
-        Some(root) => root::working_directory(root.working_directory())?,
-        None => sandbox::open(&plan.work_directory, &plan.sandbox).map_err(|error| error.to_string())?,
+    let directory = plan.surrounding.as_ref().and_then(Surrounding::directory);
+    let home = match (&walls.root, directory) {
+        (_, Some(_)) => None,
+        (Some(root), None) => Some(root::working_directory(root.working_directory())?),
+        (None, None) => Some(sandbox::open(&plan.work_directory, &plan.sandbox).map_err(|error| error.to_string())?),
     };
     let of_image = walls.root.as_ref().and_then(|root| root.run.user.as_deref()).filter(|user| !user.is_empty());
     let user = match (&plan.user, of_image) {
@@ -152,10 +200,7 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
         (said, _) => said.clone(),
     };
     walls::settle(&walls.units, &walls.memory_nodes)?;
-    let nothing = File::open("/dev/null").map_err(|error| step("open '/dev/null'", error))?;
-    dup2_stdin(&nothing).map_err(|errno| step("set standard input", errno))?;
-    dup2_stdout(&plan.out).map_err(|errno| step("set standard output", errno))?;
-    dup2_stderr(&plan.err).map_err(|errno| step("set standard error", errno))?;
+    plan.ends.connect()?;
     if let Some(sets) = &walls.capabilities {
         walls::bound(sets)?;
     }
@@ -172,7 +217,13 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     if walls.is_bound_to_its_rights {
         syscall::gain_no_rights().map_err(|error| step("give up new rights", error))?;
     }
-    fchdir(&home).map_err(|errno| step("enter the sandbox", errno))?;
+    match (&home, directory) {
+        (Some(home), _) => fchdir(home).map_err(|errno| step("enter the sandbox", errno))?,
+        // The path is the container's own and leads nowhere but into it. As its user: where that may not go it does not begin.
+        (None, directory) => nix::unistd::chdir(directory.unwrap_or("/"))
+            .or_else(|_| nix::unistd::chdir("/"))
+            .map_err(|errno| step("enter its directory", errno))?,
+    }
     syscall::close_from_at_exec(3).map_err(|error| step("close what is open", error))?;
     syscall::reset_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)

@@ -5,6 +5,7 @@
 //! walks over `/proc`, which may miss what is being forked, only have to be repeated until then.
 
 use super::output::Output;
+use super::switchboard::Switchboard;
 use super::{GRACE_DEFAULT, kill_signal};
 use crate::process::{self, Process};
 use crate::record::Status;
@@ -17,10 +18,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The first pause between two rounds of KILL. A round costs a read or two for each process of the tree.
@@ -39,8 +38,84 @@ enum Phase {
     Killing(Duration),
 }
 
+/// What a program writes and is told, on the launcher's side.
+pub(super) struct Wiring {
+    /// What it writes.
+    pub(super) outputs: Vec<Output>,
+    /// Who listens and speaks, if anybody may.
+    pub(super) switchboard: Option<Switchboard>,
+    /// The program's end of its terminal.
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+impl Wiring {
+    fn waited(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let has_room = self.switchboard.as_ref().is_none_or(Switchboard::has_room);
+        let outputs = self.outputs.iter().filter_map(Output::descriptor).filter(move |_| has_room);
+        let outputs = outputs.map(|one| PollFd::new(one, PollFlags::POLLIN));
+        outputs.chain(self.switchboard.iter().flat_map(Switchboard::waited))
+    }
+
+    /// Hands on at most one piece of each output; whether there was any.
+    fn serve(&mut self) -> bool {
+        let mut has_moved = false;
+        if let Some(board) = &mut self.switchboard {
+            board.serve();
+        }
+        for output in &mut self.outputs {
+            if self.switchboard.as_ref().is_some_and(|board| !board.has_room()) {
+                break;
+            }
+            let Some(piece) = output.take() else { continue };
+            has_moved = true;
+            if let Some(board) = &mut self.switchboard {
+                board.tell(output.kind(), &piece);
+                board.serve();
+            }
+        }
+        has_moved
+    }
+
+    /// Hands on all that is left, when nobody writes any more. Those who listen are waited for as long as they take something,
+    /// for a bounded time.
+    fn drain(&mut self) -> io::Result<()> {
+        // Nothing more comes through the terminal once both ends are closed.
+        self.terminal = None;
+        let (mut waiting_before, mut since) = (usize::MAX, Instant::now());
+        loop {
+            let has_moved = self.serve();
+            let Some(board) = &self.switchboard else {
+                if has_moved {
+                    continue;
+                }
+                return Ok(());
+            };
+            let waiting = board.waiting_bytes();
+            if has_moved || waiting < waiting_before {
+                since = Instant::now();
+            }
+            waiting_before = waiting;
+            match board.farewell() {
+                Some(patience) if since.elapsed() < patience => {
+                    wait_for(self.waited(), PollTimeout::from(100_u8))?;
+                }
+                None if has_moved => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+fn wait_for<'a>(descriptors: impl Iterator<Item = PollFd<'a>>, timeout: PollTimeout) -> io::Result<()> {
+    let mut waited: Vec<PollFd<'_>> = descriptors.collect();
+    match poll(&mut waited, timeout) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Waits for the program and its whole tree to be gone, however that comes about.
-pub(super) fn until_all_is_gone(program: i32, outputs: &mut [Output]) -> io::Result<Status> {
+pub(super) fn until_all_is_gone(program: i32, wiring: &mut Wiring) -> io::Result<Status> {
     let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut status = Status::default();
     let mut phase = Phase::Running;
@@ -69,11 +144,15 @@ pub(super) fn until_all_is_gone(program: i32, outputs: &mut [Output]) -> io::Res
             }
         };
         if has_ended {
-            outputs.iter_mut().for_each(Output::drain);
+            wiring.drain()?;
             return Ok(with_usage(status));
         }
+        let board = wiring.switchboard.as_ref();
+        if board.is_some_and(Switchboard::is_let_go) && !matches!(phase, Phase::Killing(_)) {
+            phase = Phase::Killing(ROUND_PAUSE_MIN);
+        }
         let wait = match phase {
-            Phase::Running => None,
+            Phase::Running => board.and_then(Switchboard::patience),
             Phase::Terminating(deadline) => match deadline.checked_duration_since(Instant::now()) {
                 Some(rest) if !rest.is_zero() => Some(rest),
                 _ => {
@@ -92,15 +171,9 @@ pub(super) fn until_all_is_gone(program: i32, outputs: &mut [Output]) -> io::Res
             let millis = wait.as_nanos().div_ceil(1_000_000);
             PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
         });
-        let descriptors = [Some(signals.as_fd())].into_iter().chain(outputs.iter().map(Output::descriptor)).flatten();
-        let mut waited: Vec<PollFd<'_>> = descriptors.map(|one| PollFd::new(one, PollFlags::POLLIN)).collect();
-        match poll(&mut waited, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        outputs.iter_mut().for_each(|output| {
-            output.take();
-        });
+        let signal = std::iter::once(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        wait_for(signal.chain(wiring.waited()), timeout)?;
+        wiring.serve();
     }
 }
 
@@ -155,10 +228,8 @@ fn kill_all() -> io::Result<()> {
 }
 
 fn is_launcher(pid: i32) -> bool {
-    let file = |path: String| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
-    let same = file(format!("/proc/{pid}/exe")).is_some_and(|theirs| file("/proc/self/exe".into()) == Some(theirs));
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    same && arguments.split(|&byte| byte == 0).nth(1) == Some(super::ARGUMENT.as_bytes())
+    let me = std::process::id().cast_signed();
+    process::run_the_same(pid, me) && process::first_argument(pid).as_deref() == Some(super::ARGUMENT.as_bytes())
 }
 
 fn ended(raw: i32) -> Status {

@@ -10,6 +10,7 @@ mod fetch;
 mod groups;
 mod images;
 mod life;
+mod nested;
 mod probe;
 mod registry;
 mod restart;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     }
     let folders = [
         life::TESTS,
+        nested::TESTS,
         walls::TESTS,
         groups::TESTS,
         views::TESTS,

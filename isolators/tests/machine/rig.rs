@@ -75,6 +75,10 @@ impl Machine {
         self.containers = Some(ProcessContainers::new(self.config.clone(), runtime()).expect("containers"));
     }
 
+    pub(crate) fn containers(&self) -> &ProcessContainers {
+        self.containers.as_ref().expect("started")
+    }
+
     /// Asks, and gives the place where the answer will be.
     pub(crate) fn begin(&self, request: ContainerRequest) -> mpsc::Receiver<ContainerOutcome> {
         let (sender, receiver) = mpsc::channel();
@@ -90,7 +94,7 @@ impl Machine {
 
     pub(crate) fn try_launch(&self, name: &str, spec: LaunchSpec) -> Result<i32, String> {
         match self.ask(ContainerRequest::Launch { container: id(name), spec: Box::new(spec) }) {
-            ContainerOutcome::Launched { pid } => Ok(pid.cast_signed()),
+            ContainerOutcome::Launched { pid, .. } => Ok(pid.cast_signed()),
             ContainerOutcome::Failed { reason } => Err(reason),
             other => panic!("{other:?}"),
         }
@@ -200,6 +204,7 @@ pub(crate) fn spec(name: &str, program: Program) -> LaunchSpec {
         volumes: Vec::new(),
         rlimits: Vec::new(),
         uris: Vec::new(),
+        terminal: None,
     }
 }
 

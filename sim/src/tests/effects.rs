@@ -74,6 +74,7 @@ fn launch(container: &ContainerId, program: Program) -> ContainerRequest {
         volumes: Vec::new(),
         rlimits: Vec::new(),
         uris: Vec::new(),
+        terminal: None,
     };
     ContainerRequest::Launch { container: container.clone(), spec: Box::new(spec) }
 }

@@ -154,7 +154,7 @@ impl World {
                     made: 0,
                 };
                 self.executors.insert(id, model);
-                ContainerOutcome::Launched { pid: 5 }
+                ContainerOutcome::Launched { pid: 5, addresses: Vec::new() }
             }
             ContainerRequest::Wait { container } if running(container) => {
                 return self.bench.asked.push((ticket, request));

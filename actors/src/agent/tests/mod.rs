@@ -286,7 +286,7 @@ impl Bench {
 
     pub(super) fn launched(&mut self, pid: u32) {
         let is_launch = |request: &ContainerRequest| matches!(request, ContainerRequest::Launch { .. });
-        self.answer(is_launch, ContainerOutcome::Launched { pid });
+        self.answer(is_launch, ContainerOutcome::Launched { pid, addresses: Vec::new() });
     }
 
     pub(super) fn exit(&mut self, outcome: ContainerOutcome) {

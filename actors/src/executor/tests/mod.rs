@@ -215,7 +215,7 @@ impl Bench {
 
     fn launched(&mut self) {
         let is_launch = |request: &ContainerRequest| matches!(request, ContainerRequest::Launch { .. });
-        self.answer(is_launch, ContainerOutcome::Launched { pid: 4 });
+        self.answer(is_launch, ContainerOutcome::Launched { pid: 4, addresses: Vec::new() });
     }
 
     fn exit(&mut self, status: Option<ExitStatus>) {

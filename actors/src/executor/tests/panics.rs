@@ -63,7 +63,9 @@ impl Witness {
                         self.launched.push(container);
                     }
                     self.runs = true;
-                    let effects = bench.rig.done(ticket, Outcome::Container(ContainerOutcome::Launched { pid: 1 }));
+                    let effects = bench
+                        .rig
+                        .done(ticket, Outcome::Container(ContainerOutcome::Launched { pid: 1, addresses: Vec::new() }));
                     bench.absorb(effects);
                 }
             }
