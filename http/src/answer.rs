@@ -5,7 +5,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::codec::MediaType;
 
@@ -89,13 +89,20 @@ pub(crate) fn message(media: MediaType, bytes: Vec<u8>) -> Answer {
 }
 
 /// JSON, or a call of the function that `jsonp` names.
-pub(crate) fn json(value: &Value, jsonp: Option<&str>) -> Answer {
-    let text = value.to_string();
-    match jsonp.filter(|name| !name.is_empty()) {
-        None => with(StatusCode::OK, MediaType::Json.name(), text),
-        Some(name) if is_function_name(name) => with(StatusCode::OK, "text/javascript", format!("{name}({text});")),
-        Some(_) => bad("'jsonp' must be a function's name"),
+pub(crate) fn json(value: &impl Serialize, jsonp: Option<&str>) -> Answer {
+    let name = jsonp.filter(|name| !name.is_empty());
+    if name.is_some_and(|name| !is_function_name(name)) {
+        return bad("'jsonp' must be a function's name");
     }
+    let mut text = name.map_or_else(Vec::new, |name| format!("{name}(").into_bytes());
+    if serde_json::to_writer(&mut text, value).is_err() {
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made");
+    }
+    if name.is_none() {
+        return with(StatusCode::OK, MediaType::Json.name(), text);
+    }
+    text.extend_from_slice(b");");
+    with(StatusCode::OK, "text/javascript", text)
 }
 
 /// Mesos repeats any text; we repeat no more than a name, so that nobody writes a page through us.

@@ -17,6 +17,7 @@ mod explain;
 mod files;
 mod frame;
 mod legacy;
+mod listing;
 mod maintenance;
 pub mod metric;
 mod operator;

@@ -24,7 +24,7 @@ use crate::v1::mesos as v1;
 use crate::v1::mesos::agent_info::capability::Type as AgentCapability;
 use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
-use crate::{maintenance, order, process, version, watch};
+use crate::{listing, maintenance, order, process, version, watch};
 
 /// The answer to any request on the endpoint.
 pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answer {
@@ -193,10 +193,7 @@ fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Ans
             out.get_frameworks = Some(frameworks(&snapshot));
             Kind::GetFrameworks
         }
-        Type::GetTasks => {
-            out.get_tasks = Some(tasks(&snapshot));
-            Kind::GetTasks
-        }
+        Type::GetTasks => return listing::tasks(&snapshot, media),
         Type::GetRoles => {
             out.get_roles = Some(response::GetRoles { roles: roles(&snapshot) });
             Kind::GetRoles
@@ -236,10 +233,7 @@ fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Ans
             out.get_executors = Some(executors(&snapshot));
             Kind::GetExecutors
         }
-        Type::GetState => {
-            out.get_state = Some(state(&snapshot));
-            Kind::GetState
-        }
+        Type::GetState => return listing::state(&snapshot, media),
         other => return take::not_served(other.as_str_name()),
     };
     out.r#type = Some(answered as i32);
@@ -382,7 +376,7 @@ fn roles(snapshot: &Snapshot) -> Vec<v1::Role> {
     snapshot.roles().into_iter().map(of_role).collect()
 }
 
-fn executors(snapshot: &Snapshot) -> response::GetExecutors {
+pub(crate) fn executors(snapshot: &Snapshot) -> response::GetExecutors {
     let mut out = response::GetExecutors::default();
     for (id, framework) in snapshot.frameworks.iter() {
         for ((agent, _), running) in framework.executors.iter() {

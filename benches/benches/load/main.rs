@@ -3,13 +3,15 @@
 //! The master's host, its actors and its HTTP edge are those of `kaon master`, on a real socket; its registry is kept in
 //! memory. Its agents are scripted: they stand behind the network's port and answer each message at once, so that what is
 //! measured is the master. Clients are in the same process and share its processors. Each subject is one file:
-//! `throughput` (tasks a second), `offer` (freed resources to an offer), `slow` (readers that can't keep up).
+//! `throughput` (tasks a second), `offer` (freed resources to an offer), `slow` (readers that can't keep up),
+//! `state` (the answers that show everything).
 #![allow(missing_docs, reason = "a program")]
 
 mod agents;
 mod client;
 mod offer;
 mod slow;
+mod state;
 mod throughput;
 mod world;
 
@@ -24,7 +26,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |name: &str| words.iter().any(|word| word == name);
     if words.is_empty() {
-        println!("load: throughput, offer, slow; any of them, or all");
+        println!("load: throughput, offer, slow, state; any of them, or all");
     }
     if wanted("throughput") || wanted("all") {
         for media in [MediaType::Json, MediaType::Protobuf] {
@@ -36,5 +38,8 @@ fn main() {
     }
     if wanted("slow") || wanted("all") {
         slow::measure();
+    }
+    if wanted("state") || wanted("all") {
+        state::measure();
     }
 }

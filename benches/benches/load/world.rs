@@ -48,23 +48,9 @@ impl World {
         let listener = server.block_on(async { kaon_http::listen((Ipv4Addr::LOCALHOST, 0).into()) }).expect("a port");
         let address = listener.local_addr().expect("an address");
         let metrics = host.clone();
-        let edge = MasterEdge::new(kaon_http::MasterConfig {
-            host: MASTER,
-            hostname: "localhost".to_owned(),
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: address.port(),
-            domain: None,
-            cluster: None,
-            flags: Default::default(),
-            metrics: Arc::new(move || {
-                let _ = metrics.series();
-                Vec::new()
-            }),
-            leader: Arc::new(|| None),
-            verbosity: kaon_http::Verbosity::mute(),
-            log: None,
-        })
-        .expect("a read side");
+        let edge = edge(address, move || {
+            let _ = metrics.series();
+        });
         let agents = Agents::new(count, cpus, tasks);
         let ports = Ports { network: Some(agents.clone()), streams: Some(edge.clone()), containers: None };
         host.plug(ports).expect("nothing is plugged yet");
@@ -92,6 +78,27 @@ impl World {
         let _ = self.host.stop(Duration::from_secs(10));
         self.server.shutdown_background();
     }
+}
+
+/// The HTTP edge of a master at an address. `looked_at` is called when somebody wants the host's numbers.
+pub(crate) fn edge(address: SocketAddr, looked_at: impl Fn() + Send + Sync + 'static) -> Arc<MasterEdge> {
+    let config = kaon_http::MasterConfig {
+        host: MASTER,
+        hostname: "localhost".to_owned(),
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: address.port(),
+        domain: None,
+        cluster: None,
+        flags: Default::default(),
+        metrics: Arc::new(move || {
+            looked_at();
+            Vec::new()
+        }),
+        leader: Arc::new(|| None),
+        verbosity: kaon_http::Verbosity::mute(),
+        log: None,
+    };
+    MasterEdge::new(config).expect("a read side")
 }
 
 /// As in `cli/src/host/master.rs`.

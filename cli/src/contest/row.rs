@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How long a row may take when it says nothing else.
 const WITHIN: Duration = Duration::from_secs(30);
 
+/// How often a row is tried that others can spoil.
+const TRIES: u32 = 3;
+
 type Trial = Arc<dyn Fn(Arena) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
 
 /// One rule.
@@ -75,6 +78,27 @@ impl Row {
     /// Changes what others would see: nothing else may run beside it.
     pub(crate) fn alone(mut self) -> Self {
         self.is_alone = true;
+        self
+    }
+
+    /// What goes on beside it on the cluster can spoil it (a reservation of another row drops the filters of its agent): it
+    /// holds when it holds once in [`TRIES`].
+    pub(crate) fn disturbed(mut self) -> Self {
+        let trial = Arc::clone(&self.trial);
+        self.trial = Arc::new(move |arena| {
+            let trial = Arc::clone(&trial);
+            Box::pin(async move {
+                let mut last = trial(arena.clone()).await;
+                for _ in 1..TRIES {
+                    if last.is_ok() {
+                        break;
+                    }
+                    last = trial(arena.clone()).await;
+                }
+                last
+            })
+        });
+        self.within *= TRIES;
         self
     }
 

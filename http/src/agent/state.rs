@@ -12,6 +12,7 @@ use super::AgentEdge;
 use super::actors::{Seen, SeenExecutor, SeenTask};
 use crate::convert::maintenance;
 use crate::polled::json::{self as words, v1_json};
+use crate::polled::task::TaskWords;
 use crate::version;
 use crate::view::Held;
 
@@ -98,5 +99,6 @@ fn executor(work_dir: &str, agent: &str, one: &SeenExecutor, seen: &Seen) -> Val
 }
 
 fn task(framework: &FrameworkId, seen: &SeenTask) -> Value {
-    words::task(framework, &Held { role: seen.task.info.role.clone(), task: seen.task.clone() })
+    let held = Held { role: seen.task.info.role.clone(), task: seen.task.clone() };
+    words::value(&TaskWords { framework, held: &held })
 }

@@ -116,12 +116,16 @@ pub fn to_v1(task: &TaskInfo, framework_id: &str, form: Form) -> v1::TaskInfo {
     out
 }
 
+/// As whom a task or its executor runs, where its framework said so.
+pub(crate) fn user(info: &TaskInfo) -> Option<&str> {
+    let command = info.command.as_ref().and_then(|command| command.user.as_deref());
+    command.or_else(|| info.executor.as_ref()?.command.as_ref()?.user.as_deref())
+}
+
 /// A task as the operator's endpoints show it. The executor of a command is not named, as in Mesos.
 pub fn shown_to_v1(task: &Task, framework_id: &str, role: &str) -> v1::Task {
     let info = &task.info;
     let rest: v1::TaskInfo = with_rest(&info.rest);
-    let user = info.command.as_ref().and_then(|command| command.user.clone());
-    let executor_user = info.executor.as_ref().and_then(|executor| executor.command.as_ref()?.user.clone());
     v1::Task {
         name: info.name.clone(),
         task_id: v1::TaskId { value: info.task_id.to_string() },
@@ -138,7 +142,7 @@ pub fn shown_to_v1(task: &Task, framework_id: &str, role: &str) -> v1::Task {
         container: rest.container,
         health_check: rest.health_check,
         kill_policy: info.kill_grace.map(|grace| v1::KillPolicy { grace_period: Some(duration_info(grace)) }),
-        user: user.or(executor_user),
+        user: user(info).map(str::to_owned),
         limits: rest
             .limits
             .into_iter()

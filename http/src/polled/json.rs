@@ -1,22 +1,22 @@
 //! The words of the old endpoints: resources, agents, frameworks, tasks as their JSON objects (reference 2).
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use kaon_kernel::agent::{AgentInfo, Attribute, AttributeValue, Domain};
 use kaon_kernel::framework::{Capability, FrameworkInfo, Label};
 use kaon_kernel::id::{AgentId, FrameworkId};
-use kaon_kernel::resource::{Resource, Resources, Value as Amount};
-use kaon_kernel::task::{ExecutorKind, TaskStatus};
+use kaon_kernel::resource::{Resource, Resources};
+use kaon_kernel::task::ExecutorKind;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::amounts::Amounts;
 use crate::codec::{self, MediaType};
 use crate::convert::resource::{self, Form};
-use crate::convert::{
-    executor as convert_executor, maintenance as convert_maintenance, status as convert_status, task as convert_task,
-};
+use crate::convert::{executor as convert_executor, maintenance as convert_maintenance};
 use crate::edge::pid;
 use crate::version;
-use crate::view::{Framework, Held, Snapshot};
+use crate::view::{Framework, Offered, Snapshot};
 
 /// A message of the v1 API as JSON: what both APIs write alike.
 pub(crate) fn v1_json<M: codec::Message>(message: &M) -> Value {
@@ -29,37 +29,12 @@ pub(crate) fn resources(bag: &Resources) -> Value {
 }
 
 fn amounts<'a>(entries: impl Iterator<Item = &'a Resource>) -> Value {
-    let mut scalars: BTreeMap<String, f64> =
-        ["cpus", "gpus", "mem", "disk"].into_iter().map(|name| (name.to_owned(), 0.0)).collect();
-    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for entry in entries {
-        let suffix = if entry.is_revocable() { "_revocable" } else { "" };
-        let name = format!("{}{suffix}", entry.name.as_str());
-        match &entry.value {
-            Amount::Scalar(quantity) => *scalars.entry(name).or_default() += quantity.as_scalar(),
-            Amount::Devices(devices) => {
-                let shares: u64 = devices.iter().map(|device| u64::from(device.share)).sum();
-                *scalars.entry(name).or_default() += shares as f64 / 1000.0;
-            }
-            Amount::Ranges(ranges) => {
-                let parts = ranges.iter().map(|(begin, end)| format!("{begin}-{end}"));
-                texts.entry(format!("[{name}")).or_default().extend(parts);
-            }
-            Amount::Set(items) => texts.entry(format!("{{{name}")).or_default().extend(items.iter().cloned()),
-        }
-    }
-    let mut out: Map<String, Value> = scalars.into_iter().map(|(name, sum)| (name, thousandths(sum).into())).collect();
-    for (key, parts) in texts {
-        let (open, close) = if key.starts_with('[') { ("[", "]") } else { ("{", "}") };
-        let name = key.trim_start_matches(['[', '{']).to_owned();
-        out.insert(name, format!("{open}{}{close}", parts.join(", ")).into());
-    }
-    Value::Object(out)
+    value(&Amounts::of(entries))
 }
 
-/// Takes the noise of adding doubles away.
-fn thousandths(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+/// What is written as JSON, as a value.
+pub(crate) fn value(written: &impl Serialize) -> Value {
+    serde_json::to_value(written).unwrap_or(Value::Null)
 }
 
 /// What is reserved, by role.
@@ -144,14 +119,33 @@ pub(crate) fn agent_words(info: &AgentInfo, total: &Resources) -> Map<String, Va
 
 /// What is in use and on offer, by agent.
 pub(crate) struct Books<'a> {
-    pub(crate) used: BTreeMap<&'a AgentId, Resources>,
-    pub(crate) offered: BTreeMap<&'a AgentId, Resources>,
+    used: HashMap<&'a AgentId, Vec<&'a Resources>>,
+    offered: HashMap<&'a AgentId, Vec<&'a Resources>>,
 }
 
 impl<'a> Books<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        Self { used: snapshot.used_by_agent(), offered: snapshot.offered_by_agent() }
+        let mut books = Self { used: HashMap::new(), offered: HashMap::new() };
+        for (agent, bag) in snapshot.users() {
+            books.used.entry(agent).or_default().push(bag);
+        }
+        for offer in snapshot.offers.values() {
+            books.offered.entry(&offer.agent_id).or_default().push(&offer.resources);
+        }
+        books
     }
+}
+
+/// The amounts of several bags together.
+fn together(bags: &[&Resources]) -> Value {
+    value(&Amounts::of(bags.iter().flat_map(|bag| bag.iter())))
+}
+
+/// The entries of several bags together, in the v1 form.
+fn full_together(bags: &[&Resources]) -> Value {
+    let mut sum = Resources::new();
+    bags.iter().for_each(|bag| crate::view::add(&mut sum, bag));
+    full(sum.iter())
 }
 
 /// An agent as a master shows it. `is_full` adds the resources in the v1 form.
@@ -161,12 +155,11 @@ pub(crate) fn agent(
     books: &Books<'_>,
     is_full: bool,
 ) -> Value {
-    let none = Resources::new();
-    let used = books.used.get(id).unwrap_or(&none);
-    let offered = books.offered.get(id).unwrap_or(&none);
+    let used = books.used.get(id).map_or(&[][..], Vec::as_slice);
+    let offered = books.offered.get(id).map_or(&[][..], Vec::as_slice);
     let mut out = agent_words(&view.info, view.total());
-    out.insert("used_resources".into(), resources(used));
-    out.insert("offered_resources".into(), resources(offered));
+    out.insert("used_resources".into(), together(used));
+    out.insert("offered_resources".into(), together(offered));
     out.insert("active".into(), view.active.into());
     let deactivated = view.orders.as_ref().is_some_and(|orders| orders.deactivated);
     out.insert("deactivated".into(), deactivated.into());
@@ -184,63 +177,14 @@ pub(crate) fn agent(
         out.insert("reserved_resources_full".into(), reserved_full(total));
         let unreserved = total.iter().filter(|entry| entry.reservation_role().is_none());
         out.insert("unreserved_resources_full".into(), full(unreserved));
-        out.insert("used_resources_full".into(), full(used.iter()));
-        out.insert("offered_resources_full".into(), full(offered.iter()));
+        out.insert("used_resources_full".into(), full_together(used));
+        out.insert("offered_resources_full".into(), full_together(offered));
     }
     Value::Object(out)
 }
 
-fn status(status: &TaskStatus) -> Value {
-    let v1 = convert_status::to_v1(status);
-    let mut out = Map::new();
-    out.insert("state".into(), status.state.name().into());
-    out.insert("timestamp".into(), status.timestamp.as_seconds().into());
-    if !status.labels.is_empty() {
-        out.insert("labels".into(), labels(&status.labels));
-    }
-    if let Some(container) = &v1.container_status {
-        out.insert("container_status".into(), v1_json(container));
-    }
-    if let Some(healthy) = status.healthy {
-        out.insert("healthy".into(), healthy.into());
-    }
-    if let Some(check) = &v1.check_status {
-        out.insert("check_status".into(), v1_json(check));
-    }
-    Value::Object(out)
-}
-
-/// A task.
-pub(crate) fn task(framework: &FrameworkId, held: &Held) -> Value {
-    let (task, info) = (&held.task, &held.task.info);
-    let shown = convert_task::shown_to_v1(task, framework.as_str(), held.role.as_str());
-    let mut out = Map::new();
-    out.insert("id".into(), info.task_id.as_str().into());
-    out.insert("name".into(), info.name.clone().into());
-    out.insert("framework_id".into(), framework.as_str().into());
-    let executor = info.executor.as_ref().map_or("", |_| task.executor_id.as_str());
-    out.insert("executor_id".into(), executor.into());
-    out.insert("slave_id".into(), info.agent_id.as_str().into());
-    out.insert("state".into(), task.state.name().into());
-    out.insert("resources".into(), resources(&info.resources));
-    out.insert("role".into(), held.role.as_str().into());
-    out.insert("statuses".into(), task.statuses.iter().map(status).collect());
-    if let Some(user) = shown.user {
-        out.insert("user".into(), user.into());
-    }
-    if !info.labels.is_empty() {
-        out.insert("labels".into(), labels(&info.labels));
-    }
-    if let Some(discovery) = &shown.discovery {
-        out.insert("discovery".into(), v1_json(discovery));
-    }
-    if let Some(container) = &shown.container {
-        out.insert("container".into(), v1_json(container));
-    }
-    Value::Object(out)
-}
-
-fn executor(
+/// An executor.
+pub(crate) fn executor(
     framework: &FrameworkId,
     agent: &AgentId,
     running: &kaon_kernel::message::agent_master::RunningExecutor,
@@ -292,7 +236,7 @@ pub(crate) fn framework_info_words(info: &FrameworkInfo) -> Map<String, Value> {
 }
 
 /// What a framework says of itself, and how it stands.
-fn framework_words(framework: &Framework) -> Map<String, Value> {
+pub(crate) fn framework_words(framework: &Framework) -> Map<String, Value> {
     let view = &framework.view;
     let mut out = framework_info_words(&view.info);
     out.insert("active".into(), view.active.into());
@@ -310,41 +254,13 @@ fn capability_name(capability: Capability) -> &'static str {
     Type::try_from(capability as i32).map_or("UNKNOWN", |kind| kind.as_str_name())
 }
 
-/// A framework with all that it runs. `gone_at` is when it went, zero as long as it is there.
-pub(crate) fn framework(snapshot: &Snapshot, framework: &Framework, gone_at: f64) -> Value {
-    use kaon_kernel::task::TaskState;
-    let mut out = framework_words(framework);
-    out.insert("unregistered_time".into(), gone_at.into());
-    let used = framework.used(None);
-    if let Some(id) = &framework.view.info.id {
-        let offered = snapshot.offered_to(id);
-        let held = |wanted: bool| {
-            let tasks = framework.tasks.values();
-            let tasks = tasks.filter(move |held| (held.task.state == TaskState::Unreachable) == wanted);
-            tasks.map(|held| task(id, held)).collect::<Value>()
-        };
-        out.insert("tasks".into(), held(false));
-        out.insert("unreachable_tasks".into(), held(true));
-        out.insert("completed_tasks".into(), framework.completed.iter().map(|held| task(id, held)).collect());
-        let executors = framework.executors.iter().map(|((agent, _), running)| executor(id, agent, running));
-        out.insert("executors".into(), executors.collect());
-        let offers = snapshot.offers.iter().filter(|(_, offer)| offer.framework_id == *id);
-        let master = snapshot.leadership.as_ref().map_or("", |leadership| leadership.master_id.as_str());
-        let offers = offers.map(|(number, offer)| {
-            json!({
-                "id": number.text(master),
-                "framework_id": id.as_str(),
-                "slave_id": offer.agent_id.as_str(),
-                "allocation_info": {"role": offer.role.as_str()},
-                "resources": resources(&offer.resources),
-            })
-        });
-        out.insert("offers".into(), offers.collect());
-        out.insert("offered_resources".into(), resources(&offered));
-        let mut all = used.clone();
-        crate::view::add(&mut all, &offered);
-        out.insert("resources".into(), resources(&all));
-    }
-    out.insert("used_resources".into(), resources(&used));
-    Value::Object(out)
+/// An offer.
+pub(crate) fn offer(id: &str, offer: &Offered) -> Value {
+    json!({
+        "id": id,
+        "framework_id": offer.framework_id.as_str(),
+        "slave_id": offer.agent_id.as_str(),
+        "allocation_info": {"role": offer.role.as_str()},
+        "resources": resources(&offer.resources),
+    })
 }

@@ -51,9 +51,9 @@ pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut V
         let word = state.name().strip_prefix("OPERATION_").unwrap_or(state.name()).to_ascii_lowercase();
         gauge(&format!("operations/{word}"), operations[state as usize] as f64);
     }
-    let used = snapshot.used_by_agent();
+    let used = snapshot.users().map(|(_, bag)| bag);
     let all = snapshot.agents.values().filter(|view| view.registered).map(|view| view.total());
-    amounts("master", all, used.values(), samples);
+    amounts("master", all, used, samples);
     for ((state, source, reason), count) in snapshot.reasons.iter() {
         samples.push(Sample::counter(reason_metric(*state, *source, *reason), *count));
     }

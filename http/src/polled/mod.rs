@@ -1,9 +1,11 @@
 //! The old GET endpoints that tools still poll (reference 2), answered from snapshots.
 
+pub(crate) mod amounts;
 pub(crate) mod json;
 pub(crate) mod metrics;
 mod settings;
 mod state;
+pub(crate) mod task;
 
 use std::sync::Arc;
 
@@ -97,7 +99,7 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, endpoint: Endpoint, request: R
 }
 
 fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> Answer {
-    let snapshot = || edge.view.snapshot();
+    let (snapshot, jsonp) = (|| edge.view.snapshot(), path::value(query, "jsonp"));
     let value = match endpoint {
         Endpoint::Health | Endpoint::Redirect | Endpoint::Toggle | Endpoint::Files => {
             return answer::empty(StatusCode::OK);
@@ -107,9 +109,12 @@ fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> An
         Endpoint::Version => version::body(),
         Endpoint::Flags => process::flags_json(&edge.config.flags),
         Endpoint::Snapshot => metric::snapshot(&edge.samples()),
-        Endpoint::State => state::state(edge, &snapshot()),
+        Endpoint::State => return answer::json(&state::State { edge, snapshot: &snapshot() }, jsonp),
         Endpoint::Summary => state::summary(edge, &snapshot()),
-        Endpoint::Frameworks => state::frameworks(&snapshot(), path::value(query, "framework_id")),
+        Endpoint::Frameworks => {
+            let wanted = path::value(query, "framework_id");
+            return answer::json(&state::Frameworks { snapshot: &snapshot(), wanted }, jsonp);
+        }
         Endpoint::Agents => state::agents(&snapshot(), path::value(query, "slave_id")),
         Endpoint::Roles => settings::roles(&snapshot()),
         Endpoint::Weights => settings::weights(&snapshot()),
@@ -119,7 +124,7 @@ fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> An
             Err(reason) => return answer::bad(reason),
         },
     };
-    answer::json(&value, path::value(query, "jsonp"))
+    answer::json(&value, jsonp)
 }
 
 /// The answer of `/metrics`.

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kaon_kernel::id::{AgentId, FrameworkId};
 use kaon_kernel::task::TaskState;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::amounts::{Amounts, Each};
 use super::json::{self, Books};
+use super::task::{FrameworkWords, TaskWords};
 use crate::edge::{MasterEdge, pid};
 use crate::path;
 use crate::version;
-use crate::view::{Framework, Held, Snapshot};
+use crate::view::{Completed, Framework, Held, Snapshot};
 
 /// The tasks that one answer of `/tasks` holds unless it is asked for more.
 const TASKS_LIMIT: usize = 100;
@@ -29,21 +32,52 @@ fn with(value: Value, more: impl IntoIterator<Item = (&'static str, Value)>) -> 
     Value::Object(object)
 }
 
-/// `/state`.
-pub(super) fn state(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
-    let (config, books) = (&edge.config, Books::of(snapshot));
+/// `/state`. Cost: all tasks, each written as it is gone through.
+pub(super) struct State<'a> {
+    pub(super) edge: &'a MasterEdge,
+    pub(super) snapshot: &'a Snapshot,
+}
+
+impl Serialize for State<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (config, snapshot) = (&self.edge.config, self.snapshot);
+        let mut out = serializer.serialize_map(None)?;
+        for (key, value) in words(self.edge, snapshot) {
+            out.serialize_entry(&key, &value)?;
+        }
+        let books = Books::of(snapshot);
+        for (key, registered) in [("slaves", true), ("recovered_slaves", false)] {
+            let standing = || snapshot.agents.iter().filter(move |(_, view)| view.registered == registered);
+            out.serialize_entry(key, &Each(|| standing().map(|(id, view)| json::agent(id, view, &books, false))))?;
+        }
+        let present = || snapshot.frameworks.values();
+        let word = |framework| FrameworkWords { snapshot, framework, gone_at: 0.0 };
+        out.serialize_entry("frameworks", &Each(|| present().map(|one| word(one.as_ref()))))?;
+        out.serialize_entry(
+            "completed_frameworks",
+            &Each(|| snapshot.completed.iter().map(|one| gone(snapshot, one))),
+        )?;
+        if let Some(cluster) = &config.cluster {
+            out.serialize_entry("cluster", cluster)?;
+        }
+        out.end()
+    }
+}
+
+fn gone<'a>(snapshot: &'a Snapshot, one: &'a Completed) -> FrameworkWords<'a> {
+    FrameworkWords { snapshot, framework: &one.framework, gone_at: one.at.as_seconds() }
+}
+
+/// What `/state` says of the master itself.
+fn words(edge: &MasterEdge, snapshot: &Snapshot) -> Map<String, Value> {
+    let config = &edge.config;
     let own_pid = pid("master", config.ip, config.port);
-    let standing = |registered: bool| {
-        let agents = snapshot.agents.iter().filter(move |(_, view)| view.registered == registered);
-        agents.map(|(id, view)| json::agent(id, view, &books, false)).collect::<Value>()
-    };
     let active = snapshot.agents.values().filter(|view| view.registered && view.active).count();
     let inactive = snapshot.agents.values().filter(|view| view.registered && !view.active).count();
-    let mut out = version::body();
     let leadership = snapshot.leadership.as_ref();
     let id = leadership.map_or("", |leadership| leadership.master_id.as_str());
-    out = with(
-        out,
+    let mut out = with(
+        version::body(),
         [
             ("start_time", edge.start_seconds().into()),
             ("id", id.into()),
@@ -54,10 +88,6 @@ pub(super) fn state(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
             ("deactivated_slaves", (inactive as f64).into()),
             ("unreachable_slaves", (snapshot.unreachable.len() as f64).into()),
             ("flags", json!(config.flags)),
-            ("slaves", standing(true)),
-            ("recovered_slaves", standing(false)),
-            ("frameworks", snapshot.frameworks.values().map(|one| json::framework(snapshot, one, 0.0)).collect()),
-            ("completed_frameworks", completed(snapshot)),
             ("orphan_tasks", json!([])),
             ("unregistered_frameworks", json!([])),
         ],
@@ -70,15 +100,10 @@ pub(super) fn state(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
     if let Some(log) = &config.log {
         out = with(out, [("external_log_file", log.display().to_string().into())]);
     }
-    match &config.cluster {
-        Some(cluster) => with(out, [("cluster", cluster.clone().into())]),
-        None => out,
+    match out {
+        Value::Object(words) => words,
+        _ => Map::new(),
     }
-}
-
-fn completed(snapshot: &Snapshot) -> Value {
-    let all = snapshot.completed.iter();
-    all.map(|one| json::framework(snapshot, &one.framework, one.at.as_seconds())).collect()
 }
 
 /// The states that `/state-summary` counts.
@@ -140,7 +165,7 @@ pub(super) fn summary(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
             "active": framework.view.active,
             "connected": framework.view.connected,
             "recovered": framework.view.recovered,
-            "used_resources": json::resources(&framework.used(None)),
+            "used_resources": json::value(&Amounts::of(framework.users().flat_map(|bag| bag.iter()))),
             "offered_resources": json::resources(&snapshot.offered_to(id)),
         });
         with(with(words, summary.counts()), [("slave_ids", ids(&summary.others))])
@@ -157,18 +182,26 @@ pub(super) fn summary(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
 }
 
 /// `/frameworks`, one or all.
-pub(super) fn frameworks(snapshot: &Snapshot, wanted: Option<&str>) -> Value {
-    let is_wanted = |framework: &Framework| {
-        wanted.is_none_or(|wanted| framework.view.info.id.as_ref().is_some_and(|id| id.as_str() == wanted))
-    };
-    let present = snapshot.frameworks.values().filter(|one| is_wanted(one));
-    let gone = snapshot.completed.iter().filter(|one| is_wanted(&one.framework));
-    json!({
-        "frameworks": present.map(|one| json::framework(snapshot, one, 0.0)).collect::<Value>(),
-        "completed_frameworks":
-            gone.map(|one| json::framework(snapshot, &one.framework, one.at.as_seconds())).collect::<Value>(),
-        "unregistered_frameworks": [],
-    })
+pub(super) struct Frameworks<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) wanted: Option<&'a str>,
+}
+
+impl Serialize for Frameworks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let snapshot = self.snapshot;
+        let is_wanted = |framework: &Framework| {
+            self.wanted.is_none_or(|wanted| framework.view.info.id.as_ref().is_some_and(|id| id.as_str() == wanted))
+        };
+        let present = || snapshot.frameworks.values().map(AsRef::as_ref).filter(|one| is_wanted(one));
+        let word = |framework| FrameworkWords { snapshot, framework, gone_at: 0.0 };
+        let completed = || snapshot.completed.iter().filter(|one| is_wanted(&one.framework));
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("frameworks", &Each(|| present().map(word)))?;
+        out.serialize_entry("completed_frameworks", &Each(|| completed().map(|one| gone(snapshot, one))))?;
+        out.serialize_entry::<_, [(); 0]>("unregistered_frameworks", &[])?;
+        out.end()
+    }
 }
 
 /// `/slaves`, one or all.
@@ -215,5 +248,6 @@ pub(super) fn tasks(snapshot: &Snapshot, query: &[(String, String)]) -> Result<V
         all.reverse();
     }
     let page = all.into_iter().skip(offset).take(limit);
-    Ok(json!({"tasks": page.map(|(id, held)| json::task(id, held)).collect::<Value>()}))
+    let page = page.map(|(framework, held)| json::value(&TaskWords { framework, held }));
+    Ok(json!({"tasks": page.collect::<Value>()}))
 }

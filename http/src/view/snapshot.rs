@@ -139,6 +139,12 @@ impl Framework {
         Self { view, tasks, completed, executors }
     }
 
+    /// What each of its tasks and executors uses.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &Resources> {
+        let tasks = self.tasks.values().filter(|held| held.is_using()).map(|held| &held.task.info.resources);
+        tasks.chain(self.executors.values().map(|executor| &executor.info.resources))
+    }
+
     /// What its tasks and executors use, on one agent or on all.
     pub fn used(&self, agent: Option<&AgentId>) -> Resources {
         let mut sum = Resources::new();
@@ -155,16 +161,21 @@ impl Framework {
 }
 
 impl Snapshot {
+    /// What each task and executor uses, and on which agent.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&AgentId, &Resources)> {
+        self.frameworks.values().flat_map(|framework| {
+            let tasks = framework.tasks.values().filter(|held| held.is_using());
+            let tasks = tasks.map(|held| (&held.task.info.agent_id, &held.task.info.resources));
+            let executors = framework.executors.iter();
+            tasks.chain(executors.map(|((agent, _), executor)| (agent, &executor.info.resources)))
+        })
+    }
+
     /// What is used on each agent. Cost: all tasks.
     pub fn used_by_agent(&self) -> BTreeMap<&AgentId, Resources> {
         let mut used: BTreeMap<&AgentId, Resources> = BTreeMap::new();
-        for framework in self.frameworks.values() {
-            for held in framework.tasks.values().filter(|held| held.is_using()) {
-                add(used.entry(&held.task.info.agent_id).or_default(), &held.task.info.resources);
-            }
-            for ((agent, _), executor) in framework.executors.iter() {
-                add(used.entry(agent).or_default(), &executor.info.resources);
-            }
+        for (agent, bag) in self.users() {
+            add(used.entry(agent).or_default(), bag);
         }
         used
     }
