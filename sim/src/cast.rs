@@ -1,13 +1,14 @@
 //! Who plays: the real actors of the cluster, made for the place where they live, and the simulated frameworks.
 
 use crate::client::volumes::AGENT_DISK;
-use crate::client::{Client, ClientConfig};
+use crate::client::{Client, ClientConfig, ClientFaults};
 use crate::faults::Plan;
 use crate::options::Options;
 use crate::place::Place;
 use crate::plant::Plant;
 use crate::process::{AnyCell, Birth, Cast};
 use crate::sharing::{ROLES, Sharing};
+use crate::stage::Behaviour;
 use crate::workload;
 use kaon_actors::agent::{Agent, AgentConfig};
 use kaon_actors::allocator::Allocator;
@@ -20,7 +21,9 @@ use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::id::RoleName;
 use kaon_kernel::placement::Machine;
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Resource, ResourceName, Resources};
+use kaon_kernel::time::Duration;
 use kaon_kernel::topology::Uniform;
 
 /// Sets the chance of the workload apart from that of everything else.
@@ -32,6 +35,7 @@ const DROPPED_EACH: u64 = 13;
 pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
     let options = options.clone();
     let (ping_interval, agent_return) = (plan.ping_interval, plan.agent_return);
+    let swarm = plan.clients;
     let dropped = (options.plant == Some(Plant::DropStatus)).then_some(DROPPED_EACH);
     let master = MasterConfig { ping_interval, agent_return, plant_drop_status: dropped, ..MasterConfig::default() };
     let plant_double_grant = options.plant == Some(Plant::DoubleGrant);
@@ -59,7 +63,7 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
                 let config = ExecutorConfig::from_environment(environment);
                 cell(Executor::new(config.map_err(|error| error.to_string())?), birth)
             }
-            ActorKind::Client => cell(Client::new(client(&options, machine)), birth),
+            ActorKind::Client => cell(Client::new(client(&options, machine, swarm)), birth),
             ActorKind::Outside => return Err("the outside is no actor".to_owned()),
         })
     })
@@ -75,6 +79,8 @@ pub(crate) fn hostname(machine: u32) -> String {
 }
 
 fn agent(options: &Options, machine: u32) -> AgentConfig {
+    let size = options.stage.as_ref().and_then(|stage| stage.sizes.get(machine as usize - 1).copied());
+    let size = size.unwrap_or((options.agent_cpus, options.agent_mem));
     let [_, b, c, d] = machine.to_be_bytes();
     let ip = format!("10.{b}.{c}.{d}");
     let info = AgentInfo {
@@ -82,7 +88,7 @@ fn agent(options: &Options, machine: u32) -> AgentConfig {
         hostname: hostname(machine),
         ip: ip.clone(),
         port: 5051,
-        resources: resources(options),
+        resources: resources(options, size),
         attributes: Vec::new(),
         domain: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -91,8 +97,8 @@ fn agent(options: &Options, machine: u32) -> AgentConfig {
     AgentConfig { machine, ..AgentConfig::new(info, format!("{ip}:5051"), "/var/lib/kaon") }
 }
 
-fn resources(options: &Options) -> Resources {
-    let own = Resources::cpus_and_mem(options.agent_cpus, options.agent_mem);
+fn resources(options: &Options, (cpus, mem): (Quantity, Quantity)) -> Resources {
+    let own = Resources::cpus_and_mem(cpus, mem);
     match options.volumes {
         false => own,
         true => {
@@ -113,23 +119,56 @@ fn hardware(options: &Options, resources: &Resources) -> Machine {
 }
 
 /// A framework's share of the tasks; the first ones take what does not divide.
-fn client(options: &Options, machine: u32) -> ClientConfig {
+fn client(options: &Options, machine: u32, swarm: ClientFaults) -> ClientConfig {
     let number = machine - options.agents - 1;
-    let share = options.tasks / options.frameworks + u32::from(number < options.tasks % options.frameworks);
     let mut chance = Chance::new(options.seed ^ WORKLOAD ^ u64::from(number) << 32);
-    ClientConfig {
+    let size = (options.task_cpus, options.task_mem);
+    let own = ClientConfig {
         number,
         machine,
+        name: format!("batch-{number}"),
         role: RoleName::trusted(format!("role-{}", number % ROLES)),
+        behaviour: Behaviour::Batch,
+        wait: Duration::ZERO,
+        copies: Vec::new(),
         partition_aware: number.is_multiple_of(2),
         cpus: options.task_cpus,
         mem: options.task_mem,
-        tasks: workload::plan(share as usize, options.lengths, options.varied, &mut chance),
+        tasks: Vec::new(),
         placed: options.placed,
         volumes: options.volumes,
         // Executors of groups take some disk, which agents have where there are volumes.
         grouped: options.volumes && number % 2 == 1,
         teardown: options.teardown,
         courses: options.courses,
+        swarm,
+    };
+    let stage = options.stage.as_ref();
+    if let Some((stage, (group, index))) = stage.and_then(|stage| Some((stage, stage.group(number)?))) {
+        let tasks = workload::plan_group(group, index, &mut chance);
+        let replicas = group.replicas.min(options.agents);
+        let mut copies = Vec::new();
+        for _ in 0..tasks.len() * usize::from(replicas > 0) {
+            let mut held = Vec::with_capacity(replicas as usize);
+            while held.len() < replicas as usize {
+                let agent = 1 + chance.below(u64::from(options.agents)) as u32;
+                if !held.contains(&agent) {
+                    held.push(agent);
+                }
+            }
+            copies.push(held.into_boxed_slice());
+        }
+        return ClientConfig {
+            name: format!("{}-{index}", group.name),
+            role: group.role(),
+            behaviour: group.behaviour,
+            wait: stage.wait.unwrap_or(group.wait),
+            copies,
+            tasks,
+            ..own
+        };
     }
+    let share = options.tasks / options.frameworks + u32::from(number < options.tasks % options.frameworks);
+    let tasks = workload::plan(share as usize, size, options.lengths, options.varied, &mut chance);
+    ClientConfig { tasks, ..own }
 }

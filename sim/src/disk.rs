@@ -134,6 +134,7 @@ pub(crate) struct Disk {
     journals: Vec<Journal>,
     owners: Table<Owner, u32>,
     slow: Option<(u64, Instant)>,
+    full: Option<Instant>,
 }
 
 impl Disk {
@@ -145,6 +146,16 @@ impl Disk {
     /// How many times slower a flush is now.
     pub(crate) fn factor(&self, now: Instant) -> u64 {
         self.slow.map_or(1, |(factor, until)| if now < until { factor } else { 1 })
+    }
+
+    /// Nothing can be written until then.
+    pub(crate) fn fill_up(&mut self, until: Instant) {
+        self.full = Some(until);
+    }
+
+    /// Whether nothing can be written now.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.full.is_some_and(|until| now < until)
     }
 
     fn journal(&mut self, owner: Owner) -> u32 {

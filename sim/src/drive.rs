@@ -12,12 +12,15 @@ use crate::story::Note;
 use kaon_kernel::actor::mailbox::Admission;
 use kaon_kernel::actor::supervision::{Decision, Strategy};
 use kaon_kernel::actor::{
-    ActorKind, Address, Batch, ChildSpec, Effect, Event, ExitReason, Link, LinkState, Measure, Outcome, StreamId,
-    Ticket,
+    ActorKind, Address, Batch, ChildSpec, Effect, Event, ExitReason, Link, LinkState, Measure, Outcome, StorageError,
+    StreamId, Ticket,
 };
 use kaon_kernel::frame::Frame;
 use kaon_kernel::message::view::ViewEvent;
-use kaon_kernel::time::Instant;
+use kaon_kernel::time::{Duration, Instant, WallTime};
+
+/// The longest time from the fall of a master to the return of all its agents, in seconds: as if the master had set it.
+pub(crate) const AGENTS_BACK: &str = "agents_back_seconds";
 
 impl Machine {
     /// An actor begins with what its journal holds; then it is told of each session that stands.
@@ -79,7 +82,8 @@ impl Machine {
         }
         lane.note(self.index, || Note::of(address, &event));
 
-        let moment = lane.moment();
+        let mut moment = lane.moment();
+        moment.wall = WallTime(moment.wall.0.saturating_add_signed(self.clock_ahead));
         let mut effects = lane.take_effects();
         let check = self.events.is_multiple_of(lane.setup.invariants_every);
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
@@ -92,7 +96,9 @@ impl Machine {
                 cell.invariants();
             }
         });
-        seat.busy_until = moment.now + lane.setup.laws.handling;
+        let (slow, until) = self.slow;
+        seat.busy_until =
+            moment.now + lane.setup.laws.handling.max(if moment.now < until { slow } else { Duration::ZERO });
         match outcome {
             Ok(()) => self.carry_out(at, &mut effects, lane),
             Err(words) => {
@@ -188,7 +194,7 @@ impl Machine {
         }
     }
 
-    fn arm(&mut self, at: At, timer: u64, due: Instant, lane: &mut Lane) {
+    pub(crate) fn arm(&mut self, at: At, timer: u64, due: Instant, lane: &mut Lane) {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
         if let Some(waiting) = seat.timers.remove(timer) {
             lane.queue.cancel(waiting);
@@ -212,6 +218,11 @@ impl Machine {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
         let Address { kind, index, .. } = seat.address;
         let length = lane.setup.laws.disk.draw(&mut self.chance);
+        if self.disk.is_full(lane.now()) {
+            // What is on its way before it stays in order: a full disk refuses at once, as a journal's file does.
+            let outcome = Box::new(Outcome::Persisted(Err(StorageError("no space left on device".to_owned()))));
+            return lane.push_near(&mut self.stamp, self.index, Happening::Done { at, ticket, outcome });
+        }
         let hasty = lane.setup.plant == Some(Plant::HastyDisk);
         let haste = if hasty { plant::HASTE } else { 1 };
         let due = lane.now() + length.times(self.disk.factor(lane.now())).times(haste);
@@ -236,8 +247,14 @@ impl Machine {
     fn observe(&mut self, event: &Frame, lane: &mut Lane) {
         let Some(view) = self.view.as_mut() else { return };
         let Some(event) = event.body::<ViewEvent>() else { return };
+        let before = view.leaders;
         if let Err(violation) = view.observe(event) {
             lane.find(self.index, violation.claim, violation.words);
+        }
+        if view.leaders.1 > before.1 {
+            let back = lane.now().since(self.fell).as_seconds();
+            let longest = self.gauges.entry(AGENTS_BACK).or_default();
+            *longest = longest.max(back);
         }
     }
 

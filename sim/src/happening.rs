@@ -181,6 +181,28 @@ pub(crate) enum Happening {
         /// Until when.
         until: Instant,
     },
+    /// Nothing can be written for a while.
+    FullDisk {
+        /// Until when.
+        until: Instant,
+    },
+    /// The machine stands still for a while; what comes meanwhile waits.
+    Pause {
+        /// Until when.
+        until: Instant,
+    },
+    /// Each message keeps an actor busy for longer, for a while.
+    Slow {
+        /// How long.
+        handling: Duration,
+        /// Until when.
+        until: Instant,
+    },
+    /// The wall clock is set.
+    Clock {
+        /// Nanoseconds ahead of the right time.
+        ahead: i64,
+    },
     /// A container has started, or could not.
     Started {
         /// Its index.
@@ -197,6 +219,13 @@ pub(crate) enum Happening {
         /// How.
         status: ExitStatus,
     },
+}
+
+impl Happening {
+    /// Whether it happens to a machine that stands still, too.
+    pub(crate) fn is_physical(&self) -> bool {
+        matches!(self, Self::PowerOff | Self::PowerOn | Self::Cut { .. } | Self::Pause { .. } | Self::Clock { .. })
+    }
 }
 
 const _: () = assert!(size_of::<Happening>() <= 40, "a waiting event is small");

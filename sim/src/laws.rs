@@ -75,6 +75,8 @@ pub(crate) struct Laws {
     pub(crate) loss_parts: u32,
     /// So many of a million launches fail, until calm.
     pub(crate) launch_failure_parts: u32,
+    /// Bytes that leave a machine in a second; zero for no bound.
+    pub(crate) bytes_per_second: u64,
 }
 
 impl Laws {
@@ -86,5 +88,6 @@ impl Laws {
         handling: Duration::ZERO,
         loss_parts: 0,
         launch_failure_parts: 0,
+        bytes_per_second: 0,
     };
 }

@@ -44,6 +44,7 @@ pub mod record;
 mod report;
 mod sharing;
 mod shrink;
+pub mod stage;
 mod story;
 pub mod study;
 mod table;
@@ -55,6 +56,7 @@ mod wheel;
 pub mod workload;
 mod world;
 
+pub(crate) use drive::AGENTS_BACK;
 pub use explore::explore;
 pub use options::{AGENTS_MAX, Error, FRAMEWORKS_MAX, Options, WORKERS_MAX};
 pub use plant::Plant;

@@ -46,6 +46,16 @@ pub(crate) struct Machine {
     pub(crate) index: u32,
     pub(crate) stamp: Stamp,
     powered: bool,
+    /// It stands still until then.
+    paused: Instant,
+    /// So long a message keeps its actors busy, until then.
+    pub(crate) slow: (Duration, Instant),
+    /// Nanoseconds that its wall clock is ahead.
+    pub(crate) clock_ahead: i64,
+    /// When its standing process ended last.
+    pub(crate) fell: Instant,
+    /// When its wire has sent what it was given, where wires have a bound.
+    pub(crate) wire_free: Instant,
     /// The standing process, then those of executors.
     pub(crate) processes: Vec<Process>,
     pub(crate) free: Vec<u16>,
@@ -75,6 +85,11 @@ impl Machine {
             index,
             stamp: Stamp::new(index),
             powered: false,
+            paused: Instant(0),
+            slow: (Duration::ZERO, Instant(0)),
+            clock_ahead: 0,
+            fell: Instant(0),
+            wire_free: Instant(0),
             processes: vec![Process::new(role, identity, place, dials)],
             free: Vec::new(),
             disk: Disk::default(),
@@ -96,6 +111,9 @@ impl Machine {
 
     /// One step.
     pub(crate) fn happen(&mut self, happening: Happening, lane: &mut Lane) {
+        if lane.now().0 + 1 < self.paused.0 && !happening.is_physical() {
+            return self.wait_for_the_end_of_the_pause(happening, lane);
+        }
         match happening {
             Happening::Frame { frame, session } => self.arrive(frame, session, lane),
             Happening::Timer { at, timer } => self.fire(at, timer, lane),
@@ -143,7 +161,39 @@ impl Machine {
                 self.note(Note::World("the disk is slow"), lane);
                 self.disk.slow_down(factor, until);
             }
+            Happening::FullDisk { until } => {
+                self.note(Note::World("the disk is full"), lane);
+                self.disk.fill_up(until);
+            }
+            Happening::Pause { until } => {
+                self.note(Note::World("the machine stands still"), lane);
+                self.paused = self.paused.max(until);
+            }
+            Happening::Slow { handling, until } => {
+                self.note(Note::World("the machine is slow"), lane);
+                self.slow = (handling, until);
+            }
+            Happening::Clock { ahead } => {
+                self.note(Note::World("the clock jumps"), lane);
+                self.clock_ahead = ahead;
+            }
         }
+    }
+
+    /// What comes while the machine stands still happens in its order just before the pause ends: what is due at its end comes
+    /// after it.
+    fn wait_for_the_end_of_the_pause(&mut self, happening: Happening, lane: &mut Lane) {
+        let due = Instant(self.paused.0 - 1);
+        if let Happening::Timer { at, timer } = happening {
+            // It is the timer's only event: one that waits for it anew takes its place.
+            let seat = self.processes[at.slot as usize].seat(at);
+            if seat.is_some_and(|seat| seat.timers.remove(timer).is_some()) {
+                self.arm(at, timer, due, lane);
+            }
+            return;
+        }
+        let key = self.stamp.key(due);
+        lane.queue.push(key, self.index, happening);
     }
 
     /// Mixes something into the trace hash.
@@ -190,6 +240,9 @@ impl Machine {
             return;
         }
         process.up = false;
+        if slot == 0 {
+            self.fell = lane.now();
+        }
         if manner != Manner::Exit(0) {
             lane.counts.crashes += 1;
         }
@@ -276,6 +329,7 @@ impl Machine {
     fn power_off(&mut self, lane: &mut Lane) {
         self.note(Note::World("power fails"), lane);
         self.powered = false;
+        self.paused = Instant(0);
         self.containers.clear();
         for slot in 0..self.processes.len() {
             self.kill_process(slot as u16, lane);

@@ -19,7 +19,7 @@ use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::scheduler::{self, ArchivedCall, ArchivedToFramework, ArchivedToMaster};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::{ArchivedFrameworkMessage, ArchivedMasterMessage, FrameworkMessage, MasterMessage};
-use kaon_kernel::time::Instant;
+use kaon_kernel::time::{Duration, Instant};
 
 /// How a client's actor is told of the end of a stream: as a link of this name and the stream's number that is down.
 /// Streams are all the links that a client has beside the one to the master.
@@ -50,7 +50,8 @@ impl Machine {
         }
         let place = Place::of(to.host);
         if self.processes[slot as usize].peers.get(&place).is_some_and(|peer| peer.host == to.host) {
-            self.transmit(slot, place, to.kind, lane, |session| Happening::Frame { frame, session });
+            let bytes = frame.body_bytes().len();
+            self.transmit(slot, place, to.kind, bytes, lane, |session| Happening::Frame { frame, session });
         } else {
             lane.counts.dropped += 1;
         }
@@ -80,6 +81,7 @@ impl Machine {
         slot: u16,
         place: Place,
         conversation: ActorKind,
+        bytes: usize,
         lane: &mut Lane,
         make: impl FnOnce(u64) -> Happening,
     ) {
@@ -104,6 +106,10 @@ impl Machine {
                     return;
                 }
                 due = cut.until;
+            }
+            if let Some(sending) = (bytes as u64 * 1_000_000_000).checked_div(laws.bytes_per_second) {
+                self.wire_free = self.wire_free.max(due) + Duration(sending);
+                due = self.wire_free;
             }
             due = due + laws.network.draw(&mut self.chance);
             if laws.loss_parts > 0 && !lane.is_calm() && self.chance.parts_per_million(laws.loss_parts) {
@@ -157,8 +163,9 @@ impl Machine {
         open.proxy = Some(frame.envelope().from);
         let client = open.client;
         let Some(to) = self.client_host(slot, client) else { return };
+        let bytes = frame.body_bytes().len();
         let make = |session| Happening::Event { to, session, stream, frame };
-        self.transmit(slot, client, ActorKind::Outside, lane, make);
+        self.transmit(slot, client, ActorKind::Outside, bytes, lane, make);
     }
 
     /// Ends a stream, behind what it still holds.
@@ -166,7 +173,7 @@ impl Machine {
         let Some(open) = self.processes[slot as usize].close_stream(stream) else { return };
         let Some(to) = self.client_host(slot, open.client) else { return };
         let make = |session| Happening::StreamEnd { to, session, stream };
-        self.transmit(slot, open.client, ActorKind::Outside, lane, make);
+        self.transmit(slot, open.client, ActorKind::Outside, 0, lane, make);
     }
 
     fn client_host(&self, slot: u16, client: Place) -> Option<HostId> {

@@ -2,10 +2,12 @@
 
 use crate::plant::Plant;
 use crate::sharing::Sharing;
+use crate::stage::Stage;
 use crate::workload::Lengths;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::time::Duration;
 use kaon_kernel::topology::UNITS_MAX;
+use std::sync::Arc;
 
 /// The most agents of a run.
 pub const AGENTS_MAX: u32 = 1_000_000;
@@ -59,6 +61,8 @@ pub struct Options {
     pub deadline: Duration,
     /// Invariants of actors are asserted after each of so many events of a machine; `None` chooses by the size.
     pub invariants_every: Option<u64>,
+    /// What a scenario says beyond this.
+    pub stage: Option<Arc<Stage>>,
 }
 
 impl Default for Options {
@@ -85,6 +89,7 @@ impl Default for Options {
             sharing: Sharing::Drf,
             deadline: Duration::secs(6 * 3600),
             invariants_every: None,
+            stage: None,
         }
     }
 }
@@ -154,6 +159,9 @@ impl Options {
 
     /// The one line that repeats this run.
     pub fn command(&self) -> String {
+        if let Some(stage) = self.stage.as_ref().filter(|stage| !stage.is_plain()) {
+            return format!("kaon sim replay {} --scenario {}", self.seed, stage.scenario);
+        }
         let default = Self::default();
         let mut line = format!(
             "kaon sim run --agents {} --frameworks {} --tasks {} --seed {} --workers {}",

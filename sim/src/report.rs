@@ -1,5 +1,6 @@
 //! What a run found out, as values, as JSON, and as a table for people.
 
+use crate::record::Records;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -53,6 +54,9 @@ pub struct Report {
     /// What was reached at all: each way a status was worded (state, source, reason), each counter of an actor that moved.
     /// Rare branches show as marks that few seeds have.
     pub marks: BTreeSet<String>,
+    /// Every task as a record, when a scenario asked for it.
+    #[serde(skip)]
+    pub records: Option<Records>,
     /// Claims that did not hold; empty when all is well.
     pub failures: Vec<Failure>,
 }

@@ -66,6 +66,11 @@ impl Sharing {
     /// The allocator of a run.
     pub(crate) fn allocator(options: &Options, plant_double_grant: bool) -> AllocatorConfig {
         let role = |number: u32| RoleName::trusted(format!("role-{number}"));
+        let groups = options.stage.as_ref().map_or(&[][..], |stage| &stage.groups);
+        let roles: Vec<(RoleName, u32)> = match groups {
+            [] => (0..ROLES).map(|number| (role(number), number)).collect(),
+            groups => groups.iter().map(|group| (group.role(), group.class)).collect(),
+        };
         let mut config = AllocatorConfig { plant_double_grant, ..AllocatorConfig::default() };
         match options.sharing {
             Self::Drf => {}
@@ -73,14 +78,13 @@ impl Sharing {
                 config.rules = Rules { roles_by: Order::Random, frameworks_by: Order::Random, ..config.rules };
             }
             Self::Sorter(sorter) => {
-                let classes = (0..ROLES).map(|number| (role(number), number)).collect();
-                config.policy = Some(Policy { sorter, classes, resource: ResourceName::Cpus });
+                config.policy = Some(Policy { sorter, classes: roles, resource: ResourceName::Cpus });
             }
             Self::StaticPartition => {
                 let mut partition = Partition::default();
-                let parts = ROLES.min(options.frameworks);
+                let parts = if groups.is_empty() { ROLES.min(options.frameworks) as usize } else { roles.len() };
                 for machine in 1..=options.agents {
-                    partition.assign(crate::cast::hostname(machine), &role(machine % parts));
+                    partition.assign(crate::cast::hostname(machine), &roles[machine as usize % parts].0);
                 }
                 config.rules.partition = Some(partition);
             }

@@ -4,7 +4,7 @@ use crate::cast;
 use crate::check::{Ledger, View, Violation};
 use crate::client::{Client, Tally};
 use crate::clock::{Stopwatch, peak_memory_bytes};
-use crate::crew::Crew;
+use crate::crew::{Crew, Shard};
 use crate::faults::{self, Plan};
 use crate::guard;
 use crate::happening::Happening;
@@ -13,15 +13,18 @@ use crate::machine::Machine;
 use crate::options::Options;
 use crate::place::{MACHINES_MAX, Place};
 use crate::process::{Cast, Role};
+use crate::record::{Capacity, Records};
 use crate::report::{Failure, Mishaps, Report};
+use crate::stage::Work;
 use crate::story::{self, Ring};
 use kaon_actors::allocator::Allocator;
 use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::chance::Chance;
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::task::TaskState;
 use kaon_kernel::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How often it is looked whether all is done, in virtual time.
@@ -105,9 +108,11 @@ impl World {
 
     fn schedule(&self, machines: u32) {
         let mut chance = Chance::new(self.options.seed ^ BUILD);
+        let late: BTreeMap<u32, Instant> = self.plan.joins.iter().copied().collect();
         for index in 0..machines {
             let wait = if index == 0 { Duration::ZERO } else { chance.duration_below(POWER_SPREAD) };
-            self.push(index, Instant(0) + wait, Happening::PowerOn);
+            let late = late.get(&index).copied().unwrap_or(Instant(0));
+            self.push(index, late + wait, Happening::PowerOn);
         }
         for (machine, at, happening) in &self.plan.faults {
             self.push(*machine, *at, happening.clone());
@@ -247,10 +252,43 @@ impl World {
             faults: self.plan.words.clone(),
             metrics,
             courses,
+            records: self.records(&shards),
             marks,
             failures,
         }
     }
+}
+
+impl World {
+    /// Every task of every framework, when a scenario wants them.
+    fn records(&self, shards: &[MutexGuard<'_, Shard>]) -> Option<Records> {
+        let options = &self.options;
+        let stage = options.stage.as_ref().filter(|stage| stage.is_recorded)?;
+        let mut records = Records { capacity: capacity(options, &stage.sizes), ..Records::default() };
+        for number in 0..options.frameworks {
+            let index = 1 + options.agents + number;
+            let machine = &shards[self.setup.shard(index)].machines[self.setup.local(index)];
+            let Some(client) = client(machine) else { continue };
+            let jobs = stage.group(number).and_then(|(group, place)| match &group.work {
+                Work::Listed(lists) => lists.get(place as usize),
+                Work::Drawn { .. } => None,
+            });
+            let first = records.tasks.len() as u64;
+            records.tasks.extend(client.records(number, first, jobs.map(Vec::as_slice)));
+            records.locality.node += client.tally.local;
+            records.locality.elsewhere += client.tally.remote;
+        }
+        Some(records)
+    }
+}
+
+/// What all agents have together.
+fn capacity(options: &Options, sizes: &[(Quantity, Quantity)]) -> Capacity {
+    let nodes = u64::from(options.agents);
+    let alike = (options.agent_cpus, options.agent_mem);
+    let all = (0..options.agents as usize).map(|index| sizes.get(index).copied().unwrap_or(alike));
+    let (cpus_milli, mem) = all.fold((0, 0), |sum, (cpus, mem)| (sum.0 + cpus.0, sum.1 + mem.0));
+    Capacity { nodes, cpus_milli, mem_mib: mem / 1000, gpus_milli: 0 }
 }
 
 /// Passes the time of a world, window by window.

@@ -38,6 +38,7 @@ pub(super) fn run(arguments: &SimRun) -> Result<i32> {
         },
         deadline: crate::host::seconds("deadline", arguments.deadline)?,
         invariants_every: arguments.invariants_every,
+        stage: None,
     };
     let scenario_only = &arguments.how;
     if !scenario_only.set.is_empty() || scenario_only.out.is_some() {

@@ -20,6 +20,10 @@ pub(crate) struct View {
     executors: Table<(AgentId, FrameworkId, kaon_kernel::id::ExecutorId), Resources>,
     /// Frameworks that were shown and are gone.
     pub(crate) frameworks_removed: u64,
+    /// After a change of leaders: how many agents there were before.
+    awaited: Option<usize>,
+    /// Changes of leaders, and of them those after which all agents are back.
+    pub(crate) leaders: (u32, u32),
 }
 
 struct Book {
@@ -84,7 +88,10 @@ impl View {
         }
         match copy::<ViewEvent, _>(event) {
             ViewEvent::Reset { .. } | ViewEvent::Following => {
-                *self = Self { frameworks_removed: self.frameworks_removed, ..Self::default() };
+                let Self { frameworks_removed, leaders, awaited, .. } = *self;
+                let awaited = awaited.max((!self.agents.is_empty()).then_some(self.agents.len()));
+                *self = Self { frameworks_removed, leaders, awaited, ..Self::default() };
+                self.leaders.0 += u32::from(awaited.is_some());
             }
             ViewEvent::Agent(agent) => {
                 let Some(id) = agent.info.id.clone() else {
@@ -95,6 +102,10 @@ impl View {
                 let book = Book { started: Resources::new(), converted: None, held };
                 let book = self.agents.entry(id).or_insert(book);
                 (book.started, book.converted) = (started, agent.converted);
+                if self.awaited.is_some_and(|awaited| self.agents.len() >= awaited) {
+                    self.awaited = None;
+                    self.leaders.1 += 1;
+                }
             }
             ViewEvent::AgentRemoved { agent_id, .. } => {
                 self.agents.swap_remove(&agent_id);

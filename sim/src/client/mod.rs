@@ -6,27 +6,32 @@
 //! its streams are links to it (see `network`).
 
 mod group;
+mod held;
 mod offers;
+mod room;
 mod statuses;
 mod task;
 pub(crate) mod volumes;
 
 use crate::network::STREAM_LINK;
 use crate::report::Course;
+use crate::stage::Behaviour;
 use crate::workload::TaskPlan;
+use held::Held;
 use kaon_kernel::actor::{
     Actor, ActorKind, Address, Context, HostId, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey,
 };
 use kaon_kernel::frame::Envelope;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
-use kaon_kernel::id::{FrameworkId, RoleName};
+use kaon_kernel::id::{FrameworkId, OfferId, RoleName};
 use kaon_kernel::message::event::{ArchivedFrameworkEvent, FrameworkEvent};
-use kaon_kernel::message::scheduler::{Call, ToFramework, ToMaster};
+use kaon_kernel::message::scheduler::{Call, ClientOffer, ToFramework, ToMaster};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::{FrameworkMessage, MasterMessage};
+use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::task::TaskState;
-use kaon_kernel::time::Duration;
+use kaon_kernel::time::{Duration, Instant};
 use std::collections::VecDeque;
 pub(crate) use task::{Job, Phase};
 
@@ -48,15 +53,23 @@ pub(crate) struct ClientConfig {
     pub(crate) number: u32,
     /// Its machine: what its streams are named after.
     pub(crate) machine: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// How it takes offers.
+    pub(crate) behaviour: Behaviour,
+    /// How long it waits for an agent with the data of one of its tasks.
+    pub(crate) wait: Duration,
+    /// The agents that hold the data of each task; empty where tasks have none.
+    pub(crate) copies: Vec<Box<[u32]>>,
     /// Under which role it takes offers.
     pub(crate) role: RoleName,
     /// Whether it knows the finer states in place of TASK_LOST.
     pub(crate) partition_aware: bool,
-    /// What each task takes.
+    /// What each task takes, where it reserves or makes groups.
     pub(crate) cpus: Quantity,
-    /// What each task takes.
+    /// The same of memory.
     pub(crate) mem: Quantity,
-    /// Its tasks.
+    /// Its tasks, in order of submission.
     pub(crate) tasks: Vec<TaskPlan>,
     /// Whether every task asks for a place of its own.
     pub(crate) placed: bool,
@@ -68,7 +81,26 @@ pub(crate) struct ClientConfig {
     pub(crate) teardown: bool,
     /// Whether it keeps the course of each launch.
     pub(crate) courses: bool,
+    /// What goes wrong with it.
+    pub(crate) swarm: ClientFaults,
 }
+
+/// What goes wrong with frameworks, until calm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientFaults {
+    /// So many of a million acceptances are the last word before the framework fails over to another life of itself, which
+    /// knows what it knew.
+    pub(crate) failover_parts: u32,
+    /// So many of a million calls that may be said twice are.
+    pub(crate) twice_parts: u32,
+    /// When each floods the master with questions; none is zero.
+    pub(crate) flood_at: Instant,
+    /// From here on nothing goes wrong any more.
+    pub(crate) calm: Instant,
+}
+
+/// Questions of a flood.
+const FLOOD_CALLS: u32 = 3000;
 
 /// What it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +117,10 @@ pub(crate) struct Tally {
     pub(crate) declined: u64,
     /// Statuses told.
     pub(crate) statuses: u64,
+    /// Launches beside the data of their tasks.
+    pub(crate) local: u64,
+    /// Launches anywhere else.
+    pub(crate) remote: u64,
 }
 
 /// A simulated framework.
@@ -100,6 +136,12 @@ pub(crate) struct Client {
     jobs: Vec<Job>,
     /// Jobs to launch, oldest first.
     queue: VecDeque<u32>,
+    /// Jobs before this one have been submitted.
+    submitted: u32,
+    /// Offers in hand.
+    held: Vec<Held>,
+    /// Since when it is offered agents without the data it wants.
+    waits_since: Option<Instant>,
     open: usize,
     suppressed: bool,
     /// Counts its operations and volumes; part of their names.
@@ -135,6 +177,12 @@ pub(crate) enum Timer {
     Review,
     /// When it ends one of its tasks.
     Kill(u32),
+    /// When the next of its tasks is submitted.
+    Submit,
+    /// When it has held its offers for long enough.
+    Hold,
+    /// When it floods the master.
+    Flood,
 }
 
 impl TimerKey for Timer {
@@ -144,6 +192,9 @@ impl TimerKey for Timer {
             Self::Silence => 1,
             Self::Review => 2,
             Self::Kill(job) => 3 | u64::from(job) << 8,
+            Self::Submit => 4,
+            Self::Hold => 5,
+            Self::Flood => 6,
         }
     }
     fn unpack(number: u64) -> Self {
@@ -151,6 +202,9 @@ impl TimerKey for Timer {
             0 => Self::Subscribe,
             1 => Self::Silence,
             2 => Self::Review,
+            4 => Self::Submit,
+            5 => Self::Hold,
+            6 => Self::Flood,
             _ => Self::Kill((number >> 8) as u32),
         }
     }
@@ -168,7 +222,10 @@ impl Client {
             streams: 0,
             session: Session::Away,
             backoff: BACKOFF_FIRST,
-            queue: (0..jobs.len() as u32).collect(),
+            queue: VecDeque::new(),
+            submitted: 0,
+            held: Vec::new(),
+            waits_since: None,
             open: jobs.len(),
             jobs,
             suppressed: false,
@@ -191,6 +248,25 @@ impl Client {
         self.open
     }
 
+    /// Takes up what is submitted by now, and waits for the next.
+    fn submit(&mut self, context: &mut ClientContext<'_>) {
+        let now = context.now();
+        let due = |job: &Job| Instant(0) + job.plan.submit;
+        while let Some(job) = self.jobs.get(self.submitted as usize).filter(|job| due(job) <= now) {
+            debug_assert!(job.phase == Phase::Waiting);
+            self.queue.push_back(self.submitted);
+            self.submitted += 1;
+        }
+        if let Some(next) = self.jobs.get(self.submitted as usize) {
+            context.arm(Timer::Submit, due(next).since(now));
+        }
+    }
+
+    /// So many tasks run at a time; none without a bound.
+    fn most_at_once(&self) -> Option<u32> {
+        if let Behaviour::Spark { executors, .. } = self.config.behaviour { Some(executors) } else { None }
+    }
+
     fn info(&self) -> FrameworkInfo {
         let number = self.config.number;
         let mut capabilities = vec![Capability::TaskKillingState];
@@ -204,7 +280,7 @@ impl Client {
         FrameworkInfo {
             id: self.framework_id.clone(),
             user: "kaon".into(),
-            name: format!("batch-{number}"),
+            name: self.config.name.clone(),
             roles: vec![self.config.role.clone()],
             failover_timeout: FAILOVER,
             checkpoint: true,
@@ -235,6 +311,8 @@ impl Client {
 
     fn stream_is_gone(&mut self, context: &mut ClientContext<'_>) {
         self.session = Session::Away;
+        self.held.clear();
+        context.disarm(Timer::Hold);
         context.disarm(Timer::Silence);
         if self.leader.is_some() {
             let wait = self.backoff + context.chance().duration_below(self.backoff);
@@ -248,10 +326,33 @@ impl Client {
     }
 
     fn call(&mut self, call: Call, context: &mut ClientContext<'_>) {
-        if let Session::In(stream, proxy) = self.session {
-            let message = FrameworkMessage::Outside(ToFramework::Call { stream, call });
+        let Session::In(stream, proxy) = self.session else { return };
+        let faults = self.config.swarm;
+        let is_calm = context.now() >= faults.calm;
+        // What a client says again when it has not heard the answer; an acceptance is not among it.
+        let may_be_twice =
+            !matches!(call, Call::Accept { .. } | Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. });
+        let twice = !is_calm && may_be_twice && context.chance().parts_per_million(faults.twice_parts);
+        let falls = !is_calm
+            && matches!(call, Call::Accept { .. })
+            && context.chance().parts_per_million(faults.failover_parts);
+        let message = FrameworkMessage::Outside(ToFramework::Call { stream, call });
+        context.send(proxy, &message);
+        if twice {
             context.send(proxy, &message);
         }
+        if falls {
+            // Nobody reads any more what is still on its way.
+            context.close(stream);
+            self.stream_is_gone(context);
+        }
+    }
+
+    /// Accepts one offer.
+    fn accept(&mut self, id: OfferId, operations: Vec<OfferOperation>, context: &mut ClientContext<'_>) {
+        self.tally.accepted += 1;
+        let offers = vec![ClientOffer::Known(id)];
+        self.call(Call::Accept { offers, operations, refusal: Refusal::DEFAULT }, context);
     }
 
     fn on_subscribed(&mut self, id: &str, proxy: Address, context: &mut ClientContext<'_>) {
@@ -291,6 +392,11 @@ impl Actor for Client {
 
     fn on_start(&mut self, _: &[Record], context: &mut ClientContext<'_>) {
         context.arm(Timer::Review, REVIEW);
+        self.submit(context);
+        let flood = self.config.swarm.flood_at;
+        if flood > context.now() {
+            context.arm(Timer::Flood, flood.since(context.now()));
+        }
     }
 
     fn on_message(&mut self, envelope: &Envelope, event: &ArchivedFrameworkEvent, context: &mut ClientContext<'_>) {
@@ -313,12 +419,12 @@ impl Actor for Client {
                     self.dismissed = Some(message.as_str().to_owned());
                 }
             }
-            // Offers are used at once or not at all, and tasks tell of their ends themselves.
-            ArchivedFrameworkEvent::Rescind { .. }
-            | ArchivedFrameworkEvent::InverseOffers { .. }
+            ArchivedFrameworkEvent::Rescind { offer_id, .. } => self.rescinded(OfferId(offer_id.0.to_native())),
+            ArchivedFrameworkEvent::InverseOffers { .. }
             | ArchivedFrameworkEvent::RescindInverseOffer { .. }
             | ArchivedFrameworkEvent::Failure { .. }
             | ArchivedFrameworkEvent::Message { .. }
+            // Tasks tell of their ends themselves.
             | ArchivedFrameworkEvent::Heartbeat => {}
         }
     }
@@ -332,6 +438,16 @@ impl Actor for Client {
                 context.arm(Timer::Review, REVIEW);
             }
             Timer::Kill(job) => self.kill(job, context),
+            Timer::Submit => {
+                self.submit(context);
+                self.ask_for_offers(context);
+            }
+            Timer::Hold => self.stop_holding(context),
+            Timer::Flood => {
+                for _ in 0..FLOOD_CALLS {
+                    self.call(Call::Reconcile { tasks: Vec::new() }, context);
+                }
+            }
         }
     }
 
@@ -369,7 +485,7 @@ impl Actor for Client {
     fn invariants(&self) {
         let open = self.jobs.iter().filter(|job| !matches!(job.phase, Phase::Ended)).count();
         assert_eq!(open, self.open, "open tasks are counted right");
-        let waiting = self.jobs.iter().filter(|job| matches!(job.phase, Phase::Waiting)).count();
+        let waiting = self.jobs[..self.submitted as usize].iter().filter(|job| job.phase == Phase::Waiting).count();
         assert_eq!(waiting, self.queue.len(), "who waits is in the queue");
     }
 }

@@ -1,9 +1,12 @@
 //! Offers: as many tasks as fit, the rest declined.
 
 use super::group::{EXECUTOR, EXECUTOR_DISK, GROUP_MAX, executor};
+use super::held::Held;
+use super::room::{Room, machine_of};
 use super::task::task_id;
 use super::{Client, ClientContext, Phase};
 use crate::report::Course;
+use crate::stage::Behaviour;
 use kaon_kernel::id::{AgentId, ArchivedOfferId, OfferId};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{ArchivedOffer, OfferOperation, Refusal};
@@ -14,8 +17,10 @@ use kaon_kernel::task::{CommandInfo, TaskInfo, TaskState};
 use kaon_kernel::time::Duration;
 use rkyv::rancor::Panic;
 
+/// How long an agent without the data it waits for is not offered again.
+const ELSEWHERE: Refusal = Refusal(Duration::millis(500));
 /// How long it does not want an offer again that it has no use for at all.
-const NO_USE: Refusal = Refusal(Duration::secs(600));
+pub(super) const NO_USE: Refusal = Refusal(Duration::secs(600));
 
 impl Client {
     pub(super) fn on_offers(
@@ -29,6 +34,12 @@ impl Client {
             let resources = rkyv::api::high::deserialize::<Resources, Panic>(&offer.resources);
             let resources = resources.unwrap_or_else(|never| match never {});
             let agent = AgentId::trusted(offer.agent_id.as_str());
+            let machine = machine_of(offer.hostname.as_str());
+            if let Some(wait) = self.holding() {
+                let id = OfferId(offer.id.0.to_native());
+                self.hold(Held { id, agent, machine, room: Room::of(&resources.unreserved()) }, wait, context);
+                continue;
+            }
             let mut left = resources;
             let mut operations = Vec::new();
             if self.config.volumes {
@@ -37,55 +48,62 @@ impl Client {
                     && let Some(job) = self.queue.pop_front()
                 {
                     operations.extend(before);
-                    let task = TaskInfo { resources: used, ..self.launch(job, &agent, context) };
+                    let task = TaskInfo { resources: used, ..self.launch(job, &agent, machine, context) };
                     operations.push(OfferOperation::Launch { tasks: vec![task] });
                 }
                 operations.extend(self.give_back(&mut left, context));
             }
             let room = self.room(&left.unreserved());
-            if (room == 0 || self.queue.is_empty()) && operations.is_empty() {
+            let most = if self.config.grouped { GROUP_MAX } else { usize::MAX };
+            let tasks = self.fill(room, most, (&agent, machine), context);
+            if tasks.is_empty() && operations.is_empty() {
                 declined.push(known(&offer.id));
                 continue;
             }
-            let mut tasks = Vec::with_capacity(room.min(self.queue.len()));
-            let most = if self.config.grouped { room.min(GROUP_MAX) } else { room };
-            while tasks.len() < most
-                && let Some(job) = self.queue.pop_front()
-            {
-                tasks.push(self.launch(job, &agent, context));
-            }
-            self.tally.accepted += 1;
             if !tasks.is_empty() {
                 operations.push(match self.config.grouped {
                     true => OfferOperation::LaunchGroup { executor: Box::new(executor(&tasks)), tasks },
                     false => OfferOperation::Launch { tasks },
                 });
             }
-            let call = Call::Accept { offers: vec![known(&offer.id)], operations, refusal: Refusal::DEFAULT };
-            self.call(call, context);
+            self.accept(OfferId(offer.id.0.to_native()), operations, context);
         }
         if !declined.is_empty() {
             self.tally.declined += declined.len() as u64;
-            let refusal = if self.queue.is_empty() { NO_USE } else { Refusal::DEFAULT };
+            let refusal = match self.config.behaviour {
+                Behaviour::Spark { refusal, .. } => Refusal(refusal),
+                _ if self.queue.is_empty() => NO_USE,
+                _ if self.waits_since.is_some() => ELSEWHERE,
+                _ => Refusal::DEFAULT,
+            };
             self.call(Call::Decline { offers: declined, refusal }, context);
         }
+        self.start_gangs(context);
         self.ask_for_offers(context);
     }
 
-    /// How many tasks fit.
-    fn room(&self, resources: &Resources) -> usize {
+    /// What of an offer its tasks may take: an executor of groups takes its part first.
+    fn room(&self, resources: &Resources) -> Room {
         let own = if self.config.grouped { EXECUTOR } else { (Quantity::ZERO, Quantity::ZERO) };
         if self.config.grouped && resources.scalar(&ResourceName::Disk) < EXECUTOR_DISK {
-            return 0;
+            return Room { cpus: 0, mem: 0 };
         }
-        let fit = |name, each: Quantity, own: Quantity| {
-            resources.scalar(&name).0.saturating_sub(own.0).checked_div(each.0).unwrap_or(u64::MAX)
-        };
-        let cpus = fit(ResourceName::Cpus, self.config.cpus, own.0);
-        cpus.min(fit(ResourceName::Mem, self.config.mem, own.1)) as usize
+        Room::of(resources).without(own.0.0, own.1.0)
     }
 
-    fn launch(&mut self, number: u32, agent: &AgentId, context: &mut ClientContext<'_>) -> TaskInfo {
+    /// The launch of a job on an agent, which is counted from here on.
+    pub(super) fn launch(
+        &mut self,
+        number: u32,
+        agent: &AgentId,
+        machine: u32,
+        context: &mut ClientContext<'_>,
+    ) -> TaskInfo {
+        if let Some(copies) = self.config.copies.get(number as usize) {
+            let local = copies.contains(&machine);
+            self.tally.local += u64::from(local);
+            self.tally.remote += u64::from(!local);
+        }
         if let Some(courses) = self.courses.as_mut() {
             let launched_seconds = context.now().0 as f64 / 1e9;
             let (task, acceptance) = ((self.config.number, number), self.tally.accepted);
@@ -97,13 +115,15 @@ impl Client {
         job.state = TaskState::Staging;
         job.heard = context.now();
         job.killing = false;
+        job.restarting = false;
+        job.machine = machine;
         job.agent = Some(agent.clone());
         let value = Some(job.plan.command());
         TaskInfo {
-            name: format!("batch-{}-{number}", self.config.number),
+            name: format!("{}-{number}", self.config.name),
             task_id: task_id(number, job.attempt),
             agent_id: agent.clone(),
-            resources: Resources::cpus_and_mem(self.config.cpus, self.config.mem),
+            resources: Resources::cpus_and_mem(job.plan.cpus, job.plan.mem),
             command: Some(CommandInfo { shell: true, value, ..CommandInfo::default() }),
             role: self.config.role.clone(),
             executor: None,

@@ -3,10 +3,11 @@
 use super::task::{parse, task_id};
 use super::{Client, ClientContext, Phase, Session, Timer};
 use crate::check::state_of;
+use crate::stage::Behaviour;
 use kaon_kernel::id::{AgentId, TaskId, Uuid};
 use kaon_kernel::message::scheduler::Call;
 use kaon_kernel::task::{ArchivedSource, ArchivedTaskStatus, TaskState};
-use kaon_kernel::time::Duration;
+use kaon_kernel::time::{Duration, Instant};
 
 /// How long a task may be silent beyond what is planned before the master is asked.
 const PATIENCE: Duration = Duration::secs(60);
@@ -52,6 +53,9 @@ impl Client {
         match state {
             TaskState::Staging | TaskState::Starting | TaskState::Killing | TaskState::Unreachable => {}
             TaskState::Running => {
+                if job.started == Instant(0) {
+                    job.started = context.now();
+                }
                 if let Some(after) = job.plan.killed_after.filter(|_| !job.killing) {
                     context.arm(Timer::Kill(number), after);
                 }
@@ -59,10 +63,14 @@ impl Client {
             TaskState::Finished | TaskState::Error => self.end(number, state, context),
             TaskState::Failed => {
                 let own = job.plan.code != 0 && matches!(status.source, ArchivedSource::Executor);
-                if own { self.end(number, state, context) } else { self.relaunch(number, context) }
+                let again = match self.config.behaviour {
+                    Behaviour::CrashLooper { attempts } => job.attempt + 1 < attempts,
+                    _ => false,
+                };
+                if own && !again { self.end(number, state, context) } else { self.relaunch(number, context) }
             }
             TaskState::Killed => {
-                if job.killing {
+                if job.killing && !job.restarting {
                     self.end(number, state, context)
                 } else {
                     self.relaunch(number, context)
@@ -77,6 +85,7 @@ impl Client {
     fn end(&mut self, number: u32, state: TaskState, context: &mut ClientContext<'_>) {
         let job = &mut self.jobs[number as usize];
         job.phase = Phase::Ended;
+        job.ended = context.now();
         job.agent = None;
         self.open -= 1;
         self.tally.ended[state as usize] += 1;
@@ -91,6 +100,7 @@ impl Client {
         job.agent = None;
         context.disarm(Timer::Kill(number));
         self.queue.push_back(number);
+        self.member_lost(number, context);
         self.ask_for_offers(context);
     }
 

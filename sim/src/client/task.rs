@@ -1,5 +1,8 @@
 //! One task of a simulated framework, with all its launches.
 
+use super::Client;
+use crate::record::TaskRecord;
+use crate::stage::Listed;
 use crate::workload::TaskPlan;
 use kaon_kernel::id::{AgentId, TaskId};
 use kaon_kernel::task::TaskState;
@@ -19,6 +22,14 @@ pub(crate) struct Job {
     pub(crate) killing: bool,
     /// Where it runs.
     pub(crate) agent: Option<AgentId>,
+    /// The number of that agent; of the last one when it has ended.
+    pub(crate) machine: u32,
+    /// Killed for a new start of its gang.
+    pub(crate) restarting: bool,
+    /// When it was first seen to run; zero when never.
+    pub(crate) started: Instant,
+    /// When it was seen to end for good.
+    pub(crate) ended: Instant,
 }
 
 /// Where a job stands.
@@ -42,7 +53,37 @@ impl Job {
             heard: Instant(0),
             killing: false,
             agent: None,
+            machine: 0,
+            restarting: false,
+            started: Instant(0),
+            ended: Instant(0),
         }
+    }
+}
+
+impl Client {
+    /// Its tasks as records; those that are not listed under a job are jobs of their own, counted from `first`.
+    pub(crate) fn records<'a>(
+        &'a self,
+        tenant: u32,
+        first: u64,
+        listed: Option<&'a [Listed]>,
+    ) -> impl Iterator<Item = TaskRecord> + 'a {
+        let micros = |at: Instant| (at != Instant(0)).then_some((at.0 / 1000) as i64);
+        (0_u32..).zip(&self.jobs).map(move |(number, job)| TaskRecord {
+            job: listed.and_then(|all| all.get(number as usize)).map_or(first + u64::from(number), |one| one.job),
+            task: if listed.is_some() { number } else { 0 },
+            tenant,
+            submit_us: (job.plan.submit.0 / 1000) as i64,
+            start_us: micros(job.started),
+            // One that ended without having run (killed in time, refused) has no end of a run.
+            end_us: micros(job.ended).filter(|_| job.started != Instant(0)),
+            run_us: (job.plan.killed_after.unwrap_or(job.plan.length).0 / 1000) as i64,
+            cpus_milli: job.plan.cpus.0,
+            mem_mib: job.plan.mem.0 / 1000,
+            gpus_milli: 0,
+            node: (job.started != Instant(0)).then_some(job.machine),
+        })
     }
 }
 

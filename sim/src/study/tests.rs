@@ -75,15 +75,18 @@ fn every_shipped_scenario_runs() {
     let log = temporary.file("log.swf", log);
     let log = format!("workload.log={}", log.display());
     // Smaller than they are shipped, so that a debug build is quick; every policy, two seeds where seeds matter.
-    let small: [(&str, &[&str]); 14] = [
+    let few = "framework=[{name='few',count=2,tasks=15,lengths='1..5',gap='100 ms',replicas=2}]";
+    let small: [(&str, &[&str]); 16] = [
         ("backfilling", &["workload.jobs=200", "seeds=1-2"]),
         ("chaos", &["seeds=1-2", "workload.count=20"]),
-        ("datacenter-day", &["cluster.agents=20", "workload.count=60", "workload.lengths=1..5"]),
+        ("datacenter-day", &["cluster.agents=20", few, "duration=1 h"]),
         ("delay-scheduling", &["workload.jobs=50", "seeds=1-2"]),
         ("drf-example", &[]),
         ("gavel", &["workload.jobs=100"]),
-        ("mesos-failover", &["seeds=1-2", "cluster.agents=8", "workload.count=30"]),
-        ("mesos-scale", &["cluster.agents=20", "workload.count=60"]),
+        ("mesos-delay", &["seeds=1-2", "cluster.agents=8", few]),
+        ("mesos-failover", &["seeds=1-2", "cluster.agents=8", few]),
+        ("mesos-scale", &["cluster.agents=20", few]),
+        ("mixed", &["seeds=1-2"]),
         ("omega", &["duration=10 min", "cluster.machines=20", "seeds=1-2"]),
         ("omega-cell", &["duration=5 min", "seeds=1-2"]),
         ("openb", &["workload.load=0.02", "seeds=1-2"]),

@@ -14,6 +14,7 @@ pub mod convert;
 pub mod detect;
 pub mod gavel;
 pub mod generate;
+pub mod hwloc;
 pub mod model;
 pub mod native;
 pub mod numbers;
@@ -28,4 +29,4 @@ pub mod swim;
 mod tests;
 
 pub use plan::{Lengths, LengthsError};
-pub(crate) use plan::{TaskPlan, plan};
+pub(crate) use plan::{TaskPlan, plan, plan_group};

@@ -1,8 +1,11 @@
 //! What the simulated frameworks want done: tasks with lengths and ends, drawn from the seed.
 
+use super::generate::Law;
 use super::numbers::natural_logarithm;
+use crate::stage::{Behaviour, Group, Work};
 use kaon_kernel::chance::Chance;
 use kaon_kernel::check::{Check, CheckTarget, Checks, HealthCheck, TcpTarget};
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::task::CommandInfo;
 use kaon_kernel::time::Duration;
 use serde::Serialize;
@@ -74,6 +77,12 @@ impl core::str::FromStr for Lengths {
 /// One task of a framework.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskPlan {
+    /// When it is submitted, from the beginning of the run.
+    pub(crate) submit: Duration,
+    /// Processors.
+    pub(crate) cpus: Quantity,
+    /// Memory in MiB.
+    pub(crate) mem: Quantity,
     /// How long it runs.
     pub(crate) length: Duration,
     /// Its exit code.
@@ -120,15 +129,59 @@ const KILLED_PARTS: u32 = 20_000;
 const CHECKED_EACH: usize = 50;
 
 /// The tasks of one framework.
-pub(crate) fn plan(count: usize, lengths: Lengths, varied: bool, chance: &mut Chance) -> Vec<TaskPlan> {
+pub(crate) fn plan(
+    count: usize,
+    (cpus, mem): (Quantity, Quantity),
+    lengths: Lengths,
+    varied: bool,
+    chance: &mut Chance,
+) -> Vec<TaskPlan> {
     let draw = |number: usize| {
         let length = lengths.draw(chance);
         let code = if varied && chance.parts_per_million(FAILING_PARTS) { 3 } else { 0 };
         let killed = varied && chance.parts_per_million(KILLED_PARTS);
         let killed_after = killed.then(|| chance.duration_below(length));
-        TaskPlan { length, code, killed_after, is_checked: varied && number % CHECKED_EACH == CHECKED_EACH - 1 }
+        let is_checked = varied && number % CHECKED_EACH == CHECKED_EACH - 1;
+        TaskPlan { submit: Duration::ZERO, cpus, mem, length, code, killed_after, is_checked }
     };
     (0..count).map(draw).collect()
+}
+
+/// A service runs so much longer than its framework lets it: it does not end by itself.
+const SERVICE_TIMES: u64 = 1000;
+
+/// The tasks of a framework of a group, in order of submission; the same for every number of other groups.
+pub(crate) fn plan_group(group: &Group, index: u32, chance: &mut Chance) -> Vec<TaskPlan> {
+    let whole = |length: Duration| Duration(length.0 / 1_000_000 * 1_000_000);
+    let behave = |plan: TaskPlan| match group.behaviour {
+        Behaviour::Service => {
+            TaskPlan { length: plan.length.times(SERVICE_TIMES), killed_after: Some(plan.length), ..plan }
+        }
+        Behaviour::CrashLooper { .. } => TaskPlan { code: 1, ..plan },
+        _ => plan,
+    };
+    let task = |submit: Duration, length: Duration, cpus: Quantity, mem: Quantity| {
+        let (submit, length) = (whole(submit), whole(length));
+        behave(TaskPlan { submit, cpus, mem, length, code: 0, killed_after: None, is_checked: false })
+    };
+    match &group.work {
+        Work::Listed(lists) => {
+            let listed = lists.get(index as usize).map_or(&[][..], Vec::as_slice);
+            listed.iter().map(|one| task(one.submit, one.length, one.cpus, one.mem)).collect()
+        }
+        Work::Drawn { tasks, cpus, mem, lengths, gap } => {
+            let mut submit = Duration::ZERO;
+            let gaps = Law::Exponential(gap.as_seconds());
+            let draw = |_| {
+                if *gap > Duration::ZERO {
+                    submit = submit + Duration::from_seconds(gaps.draw(chance)).unwrap_or(Duration::ZERO);
+                }
+                let length = Duration::from_seconds(lengths.draw(chance)).unwrap_or(Duration::ZERO);
+                task(submit, length, *cpus, *mem)
+            };
+            (0..*tasks).map(draw).collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +201,8 @@ mod tests {
     #[test]
     fn a_command_says_exactly_what_was_planned() {
         let mut chance = Chance::new(1);
-        for task in plan(200, Lengths::Exponential(3.0), true, &mut chance) {
+        let size = (Quantity::units(1), Quantity::units(1));
+        for task in plan(200, size, Lengths::Exponential(3.0), true, &mut chance) {
             let course = crate::program::course(&kaon_kernel::container::Program::Shell(task.command()));
             assert_eq!(course.length, task.length, "{}", task.command());
         }

@@ -318,10 +318,100 @@ const LOCALITY: &[Key] = &[
     must("wait.rack", Kind::Time, "how long it then waits for one of their racks"),
 ];
 
+/// What frameworks that are alike are.
+const FRAMEWORK: &[Key] = &[
+    must("name", Kind::Text, "a word; metrics and the role are named after it"),
+    key("count", Kind::Count(1, 100_000), "1", "frameworks of this kind"),
+    key(
+        "behaviour",
+        Kind::Choice(&["batch", "service", "gang", "mpi", "spark", "hoarder", "crash-looper"]),
+        "batch",
+        "how it takes offers and what its tasks do",
+    ),
+    key("class", Kind::Count(0, 1_000_000), "0", "the class of its role for `strict-priority`; the higher goes first"),
+    key("tasks", Kind::Count(0, 4_294_967_295), "100", "tasks of each framework"),
+    key("cpus", Kind::Number(0.0, 1e6), "1", "cores of each task"),
+    key("memory", Kind::Memory, "512 MiB", "memory of each task"),
+    key("lengths", Kind::Text, "1..20", "how long tasks run in seconds, a law"),
+    key("gap", Kind::Time, "0 s", "mean time between two submissions (Poisson); 0: all at the beginning"),
+    key("gang", Kind::Count(1, 100_000), "4", "gang, mpi: tasks of a gang"),
+    key("holding", Kind::Time, "10 s", "gang, mpi, hoarder: how long an offer is held"),
+    key("executors", Kind::Count(1, 1_000_000), "10", "spark: tasks at a time"),
+    key("refusal", Kind::Time, "120 s", "spark: how long a declined offer is not wanted again"),
+    key("attempts", Kind::Count(1, 1_000_000), "5", "crash-looper: launches of each task, all of which fail"),
+    key("replicas", Kind::Count(0, 100), "0", "agents, drawn by the seed, that hold the data of each task"),
+    key("wait", Kind::Time, "0 s", "how long it waits for an agent with the data of one of its tasks"),
+];
+
+/// What goes wrong at a stated time.
+const TROUBLE: &[Key] = &[
+    must("at", Kind::Time, "when it begins"),
+    key("for", Kind::Time, "10 s", "how long it lasts"),
+    must(
+        "what",
+        Kind::Choice(&[
+            "crash",
+            "power",
+            "executor",
+            "partition",
+            "partition-to-master",
+            "partition-from-master",
+            "flapping",
+            "slow-disk",
+            "full-disk",
+            "pause",
+            "slow",
+            "clock",
+        ]),
+        "what it is",
+    ),
+    key(
+        "whom",
+        Kind::Text,
+        "master",
+        "master, agent:NUMBER, rack:NUMBER, zone:NUMBER, agents:PERCENT%, framework:NUMBER",
+    ),
+];
+
+/// A machine that hwloc has written down.
+const HWLOC: &[Key] = &[
+    must("file", Kind::Path, "an export of hwloc (XML)"),
+    key("count", Kind::Count(1, 1_000_000), "1", "agents like it"),
+];
+
 const CLUSTER: &[Key] = &[
     key("cluster.agents", Kind::Count(1, 1_000_000), "100", "machines in the pool"),
     key("cluster.cpus", Kind::Number(0.001, 1e6), "8", "cores of each machine"),
     key("cluster.memory", Kind::Memory, "16 GiB", "memory of each machine"),
+    NODES,
+    GROUPS,
+    may("cluster.hwloc", Kind::Rows(HWLOC), "machines as hwloc exports them; their units and memory count"),
+    key("cluster.rack", Kind::Count(0, 1_000_000), "0", "agents of a rack, in order; 0: no racks"),
+    key("cluster.zone", Kind::Count(0, 1_000_000), "0", "racks of a zone; 0: no zones"),
+    key("churn.joining", Kind::Count(0, 1_000_000), "0", "agents, the last ones, that are not there at the beginning"),
+    key("churn.over", Kind::Time, "10 min", "they come evenly spread over this time"),
+    key("churn.failing", Kind::Time, "0 s", "mean time between two losses of power of some agent; 0: none"),
+    key("churn.away", Kind::Time, "1 min", "mean time until it has power again"),
+    key("churn.until", Kind::Time, "10 min", "nothing fails after this"),
+    key(
+        "network.latency",
+        Kind::Text,
+        "0.00025..0.0005",
+        "seconds from machine to machine, one way: a time or a range",
+    ),
+    key("network.tail_percent", Kind::Number(0.0, 100.0), "0", "messages that take 20 times the range longer"),
+    key("network.loss_percent", Kind::Number(0.0, 100.0), "0", "messages that are lost, their session with them"),
+    key("network.lossy", Kind::Time, "1 min", "until when messages are lost"),
+    key("network.gigabits", Kind::Number(0.0, 1e6), "0", "Gbit/s that leave a machine; 0: no bound"),
+    may("framework", Kind::Rows(FRAMEWORK), "frameworks by kind, in place of 'frameworks' and 'workload'"),
+    may("trouble", Kind::Rows(TROUBLE), "what goes wrong when"),
+    may(
+        "workload.tasks",
+        Kind::Path,
+        "tasks in any format, in place of drawn ones; tenants are spread over the frameworks",
+    ),
+    FORMAT,
+    LENIENT,
     key("frameworks.count", Kind::Count(1, 100_000), "2", "frameworks, each with its share of the tasks"),
     key("frameworks.teardown", Kind::Switch, "false", "whether frameworks remove themselves when they are done"),
     key("workload.count", Kind::Count(0, 4_294_967_295), "1000", "tasks over all frameworks"),

@@ -3,10 +3,14 @@
 //! A swarm: each seed turns on a random subset of the kinds of faults, because all of them at once hide what one of them
 //! alone would show. Faults end with the storm; after it the cluster has to come to rest by itself.
 
+mod incident;
+
+use crate::client::ClientFaults;
 use crate::happening::Happening;
 use crate::laws::{DETECT, Delay, Laws};
 use crate::options::Options;
 use crate::place::Place;
+use crate::stage::Network;
 use kaon_kernel::actor::LinkState;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::time::{Duration, Instant};
@@ -29,6 +33,10 @@ pub(crate) struct Plan {
     pub(crate) ping_interval: Duration,
     /// How long a disconnected agent may take to come back.
     pub(crate) agent_return: Duration,
+    /// What goes wrong with frameworks.
+    pub(crate) clients: ClientFaults,
+    /// Machines that get their power later than the others, and when.
+    pub(crate) joins: Vec<(u32, Instant)>,
 }
 
 struct Planner {
@@ -51,14 +59,28 @@ pub(crate) fn plan(options: &Options) -> Plan {
         words: Vec::new(),
         ping_interval: Duration::secs(15),
         agent_return: Duration::secs(600),
+        clients: ClientFaults::default(),
+        joins: Vec::new(),
     };
+    if let Some(stage) = options.stage.as_ref() {
+        incident::stage(&mut plan, options, stage);
+        if let Some(network) = stage.network {
+            let Network { least, spread, tail_parts, loss_parts, lossy, bytes_per_second } = network;
+            plan.laws.network = Delay { least, spread, tail_parts };
+            (plan.laws.loss_parts, plan.laws.bytes_per_second) = (loss_parts, bytes_per_second);
+            if loss_parts > 0 {
+                plan.calm = plan.calm.max(Instant(0) + lossy);
+            }
+        }
+    }
     if !options.faults {
+        plan.faults.sort_by_key(|(machine, at, _)| (*at, *machine));
         return plan;
     }
     plan.ping_interval = Duration::secs([2, 5, 15][chance.below(3) as usize]);
     plan.agent_return = Duration::secs([15, 60, 600][chance.below(3) as usize]);
     let storm = Duration::secs(20 + chance.below(100));
-    plan.calm = Instant(storm.0);
+    plan.calm = plan.calm.max(Instant(storm.0));
     let kept = options.kept_faults.clone();
     let mut planner = Planner { chance, chosen: 0, kept, agents: options.agents, storm, plan };
     planner.physics();
@@ -72,6 +94,13 @@ pub(crate) fn plan(options: &Options) -> Plan {
         Planner::slow_disks,
         Planner::panics,
         Planner::congestion,
+        Planner::racks,
+        Planner::zones,
+        Planner::flapping,
+        Planner::pauses,
+        Planner::slow_machines,
+        Planner::clocks,
+        Planner::full_disks,
     ] {
         if planner.toss() {
             let count = 1 + planner.chance.below(FAULTS_MAX);
@@ -80,6 +109,7 @@ pub(crate) fn plan(options: &Options) -> Plan {
             }
         }
     }
+    planner.clients();
     planner.plan.faults.sort_by_key(|(machine, at, _)| (*at, *machine));
     planner.plan
 }
@@ -111,6 +141,26 @@ impl Planner {
         }
     }
 
+    /// What goes wrong with frameworks, each by itself.
+    fn clients(&mut self) {
+        let storm = Instant(0) + self.storm;
+        let all = ["frameworks fail over as they accept", "frameworks say calls twice", "frameworks flood the master"];
+        for (kind, words) in all.into_iter().enumerate() {
+            let (is_on, part) = (self.toss(), self.chance.unit());
+            if !is_on || !self.chooses() {
+                continue;
+            }
+            let clients = &mut self.plan.clients;
+            match kind {
+                0 => clients.failover_parts = 200_000,
+                1 => clients.twice_parts = 200_000,
+                _ => clients.flood_at = Instant((storm.0 as f64 * part) as u64),
+            }
+            self.plan.words.push(words.to_owned());
+        }
+        self.plan.clients.calm = self.plan.calm;
+    }
+
     /// Whether the next thing that the seed chooses is kept.
     fn chooses(&mut self) -> bool {
         let number = self.chosen;
@@ -136,8 +186,12 @@ impl Planner {
         Duration::millis(least * 1000 + self.chance.below((most - least) * 1000))
     }
 
-    /// One fault: what happens, to which machine and when, the first of it being when it begins.
     fn add<const N: usize>(&mut self, happenings: [(u32, Instant, Happening); N], words: String) {
+        self.add_all(happenings.to_vec(), words);
+    }
+
+    /// One fault: what happens, to which machine and when, the first of it being when it begins.
+    fn add_all(&mut self, happenings: Vec<(u32, Instant, Happening)>, words: String) {
         if self.chooses() {
             let begin = happenings.first().map_or(0.0, |(_, at, _)| at.0 as f64 / 1e9);
             self.plan.words.push(format!("{begin:.3} s: {words}"));
@@ -237,7 +291,7 @@ mod tests {
                 kinds.insert(format!("{happening:?}").split([' ', '{']).next().map(str::to_owned));
             }
         }
-        assert_eq!(kinds.len(), 8, "{kinds:?}");
+        assert_eq!(kinds.len(), 12, "{kinds:?}");
         assert!(super::plan(&Options::default()).faults.is_empty());
     }
 }

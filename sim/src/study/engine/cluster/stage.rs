@@ -1,0 +1,209 @@
+//! What a scenario of a whole cluster says beyond numbers: nodes, frameworks, network, troubles, churn.
+
+use super::super::input::{self, Left, Tenants};
+use crate::stage::{Behaviour, Churn, Group, Incident, Listed, Network, Stage, Trouble, Whom, Work};
+use crate::study::error::Error;
+use crate::study::scenario::Settings;
+use crate::workload::generate::Law;
+use crate::workload::model::Task;
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::time::Duration;
+use std::path::Path;
+
+fn time(settings: &Settings, key: &str) -> Duration {
+    Duration::micros(settings.micros(key).unsigned_abs())
+}
+
+fn small(settings: &Settings, key: &str) -> u32 {
+    u32::try_from(settings.count(key)).unwrap_or(u32::MAX)
+}
+
+fn cores(settings: &Settings, key: &str) -> Quantity {
+    Quantity(input::milli(settings, key))
+}
+
+/// Reads all of it. `Stage::wait` is the policy's.
+pub(super) fn read(name: &str, settings: &Settings, left: &mut Left) -> Result<Stage, Error> {
+    let has_list = settings.path("cluster.nodes").is_some() || !settings.rows("cluster.group").is_empty();
+    let sizes = if has_list {
+        let nodes = input::nodes(settings, left)?;
+        nodes.iter().map(|node| (Quantity(node.cpus_milli), Quantity::units(node.mem_mib))).collect()
+    } else {
+        topology(settings)?
+    };
+    let mut groups = settings.rows("framework").iter().map(group).collect::<Result<Vec<_>, _>>()?;
+    super::super::words("framework", groups.iter().map(|group| group.name.as_str()))?;
+    if let Some(path) = settings.path("workload.tasks") {
+        groups.push(trace(path, settings, left)?);
+    }
+    let incidents = settings.rows("trouble").iter().map(incident).collect::<Result<_, _>>()?;
+    Ok(Stage {
+        scenario: name.to_owned(),
+        sizes,
+        rack: small(settings, "cluster.rack"),
+        zone: small(settings, "cluster.zone"),
+        groups,
+        network: network(settings)?,
+        incidents,
+        churn: Churn {
+            joining: small(settings, "churn.joining"),
+            over: time(settings, "churn.over"),
+            failing: time(settings, "churn.failing"),
+            away: time(settings, "churn.away"),
+            until: time(settings, "churn.until"),
+        },
+        is_recorded: true,
+        ..Stage::default()
+    })
+}
+
+/// Machines that hwloc has written down: so many of each file, all of its processing units and memory.
+fn topology(settings: &Settings) -> Result<Vec<(Quantity, Quantity)>, Error> {
+    let mut sizes = Vec::new();
+    for row in settings.rows("cluster.hwloc") {
+        let Some(path) = row.path("file") else { continue };
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let (units, bytes) =
+            crate::workload::hwloc::size(&text).map_err(|why| Error::Input { path: path.to_owned(), why })?;
+        let size = (Quantity::units(units), Quantity::units(bytes >> 20));
+        sizes.extend((0..row.count("count")).map(|_| size));
+    }
+    Ok(sizes)
+}
+
+fn network(settings: &Settings) -> Result<Option<Network>, Error> {
+    let text = settings.text("network.latency");
+    let law = input::law(settings, "network.latency", 1e6)?;
+    let (least, most) = match law {
+        Law::Fixed(one) => (one, one),
+        Law::Uniform(least, most) => (least, most),
+        _ => return Err(Error::Unfit(format!("'network.latency': \"{text}\" is neither one time nor a range"))),
+    };
+    if least < 1.0 {
+        return Err(Error::Unfit("'network.latency': the shortest is a microsecond".to_owned()));
+    }
+    let parts = |key: &str| (settings.number(key) * 1e4).round() as u32;
+    Ok(Some(Network {
+        least: Duration::micros(least as u64),
+        spread: Duration::micros((most - least) as u64),
+        tail_parts: parts("network.tail_percent"),
+        loss_parts: parts("network.loss_percent"),
+        lossy: time(settings, "network.lossy"),
+        bytes_per_second: (settings.number("network.gigabits") * 1e9 / 8.0) as u64,
+    }))
+}
+
+fn group(row: &Settings) -> Result<Group, Error> {
+    let (size, holding) = (small(row, "gang"), time(row, "holding"));
+    let behaviour = match row.text("behaviour") {
+        "service" => Behaviour::Service,
+        "gang" => Behaviour::Gang { size, holding },
+        "mpi" => Behaviour::Mpi { size, holding },
+        "spark" => Behaviour::Spark { executors: small(row, "executors"), refusal: time(row, "refusal") },
+        "hoarder" => Behaviour::Hoarder { holding },
+        "crash-looper" => Behaviour::CrashLooper { attempts: small(row, "attempts") },
+        _ => Behaviour::Batch,
+    };
+    let work = Work::Drawn {
+        tasks: small(row, "tasks"),
+        cpus: cores(row, "cpus"),
+        mem: Quantity::units(row.mebibytes("memory")),
+        lengths: input::law(row, "lengths", 1.0)?,
+        gap: time(row, "gap"),
+    };
+    Ok(Group {
+        name: row.text("name").to_owned(),
+        frameworks: small(row, "count"),
+        behaviour,
+        class: small(row, "class"),
+        replicas: small(row, "replicas"),
+        wait: time(row, "wait"),
+        work,
+    })
+}
+
+/// The tasks of a trace, spread over as many frameworks as the scenario has: those of a tenant go to one. GPUs are not part of
+/// this cluster's machines, so a task needs its processors and memory alone.
+fn trace(path: &Path, settings: &Settings, left: &mut Left) -> Result<Group, Error> {
+    let listed = input::tasks(path, settings, left)?;
+    let tenants = Tenants::of(&listed);
+    let frameworks = small(settings, "frameworks.count");
+    let mut lists = vec![Vec::new(); frameworks as usize];
+    let begin = listed.iter().map(|task| task.submit_us).min().unwrap_or(0);
+    let most = settings.count("workload.count");
+    let mut dropped = 0;
+    let ordered = |tasks: &[Task]| {
+        let mut order: Vec<usize> = (0..tasks.len()).collect();
+        order.sort_by_key(|index| tasks[*index].submit_us);
+        order
+    };
+    for task in
+        ordered(&listed).into_iter().map(|index| &listed[index]).take(usize::try_from(most).unwrap_or(usize::MAX))
+    {
+        let Some(run_us) = task.run_us else {
+            dropped += 1;
+            continue;
+        };
+        // Where nobody is named, jobs take turns.
+        let whose = if task.tenant.is_empty() { task.job } else { tenants.number(&task.tenant).into() };
+        lists[(whose % u64::from(frameworks)) as usize].push(Listed {
+            job: task.job,
+            submit: Duration::micros((task.submit_us - begin).unsigned_abs()),
+            length: Duration::micros(run_us.unsigned_abs()),
+            cpus: Quantity(task.cpus_milli),
+            mem: Quantity::units(task.mem_mib),
+        });
+    }
+    left.drop(path, dropped, "tasks do not end within the trace");
+    Ok(Group {
+        name: "trace".to_owned(),
+        frameworks,
+        behaviour: Behaviour::Batch,
+        class: 0,
+        replicas: 0,
+        wait: Duration::ZERO,
+        work: Work::Listed(lists),
+    })
+}
+
+fn incident(row: &Settings) -> Result<Incident, Error> {
+    let word = row.text("what");
+    let trouble = Trouble::ALL.iter().find(|(_, one)| *one == word).map(|(trouble, _)| *trouble);
+    let trouble = trouble.ok_or_else(|| Error::Unfit(format!("there is no trouble called {word}")))?;
+    let whom: Whom = row.text("whom").parse().map_err(|error| Error::Unfit(format!("'whom': {error}")))?;
+    let is_line = matches!(
+        trouble,
+        Trouble::Partition | Trouble::PartitionTo | Trouble::PartitionFrom | Trouble::Flapping | Trouble::Executor
+    );
+    if is_line && whom == Whom::Master {
+        return Err(Error::Unfit(format!("'{word}' strikes agents: name them, as in agents:100%")));
+    }
+    Ok(Incident { at: time(row, "at"), length: time(row, "for"), trouble, whom })
+}
+
+/// Drops the tasks of a trace that fit on no machine, which would wait for ever.
+pub(super) fn drop_unfit(stage: &mut Stage, alike: (Quantity, Quantity), left: &mut Left) -> Result<(), Error> {
+    let largest = stage.sizes.iter().copied().max().unwrap_or(alike);
+    let fits = |cpus: Quantity, mem: Quantity| match stage.sizes.is_empty() {
+        true => cpus <= largest.0 && mem <= largest.1,
+        false => stage.sizes.iter().any(|size| cpus <= size.0 && mem <= size.1),
+    };
+    let mut count = 0;
+    for group in &mut stage.groups {
+        match &mut group.work {
+            Work::Listed(lists) => {
+                for list in lists {
+                    let before = list.len();
+                    list.retain(|task| fits(task.cpus, task.mem));
+                    count += (before - list.len()) as u64;
+                }
+            }
+            Work::Drawn { cpus, mem, .. } if !fits(*cpus, *mem) => {
+                return Err(Error::Unfit(format!("a task of framework {} fits on no machine", group.name)));
+            }
+            Work::Drawn { .. } => {}
+        }
+    }
+    left.drop(Path::new("workload.tasks"), count, "tasks fit on no machine");
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Small whole clusters from scenarios.
+
+use super::*;
+use crate::study::meter::Sum;
+use crate::study::tests::Folder;
+
+fn cluster(folder: &Folder, text: &str) -> Cluster {
+    let text = format!("kind = 'cluster'\nquestion = 'q'\nanswer = 'a'\npolicies = ['drf']\n{text}");
+    let scenario = Scenario::open(&folder.file("s.toml", &text), &[]).unwrap_or_else(|error| panic!("{error}"));
+    Cluster::open(&scenario).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run(cluster: &Cluster, policy: &str) -> Outcome {
+    let sum = Sum::new(1, &|_| ());
+    let outcome = cluster.run(policy, 1, &mut Meter::new(&sum)).unwrap_or_else(|error| panic!("{policy}: {error}"));
+    assert_eq!(outcome.failures, Vec::<String>::new(), "{policy}");
+    outcome
+}
+
+fn records(outcome: &Outcome) -> &Records {
+    outcome.records.as_ref().unwrap_or_else(|| panic!("a cluster keeps records"))
+}
+
+#[test]
+fn every_behaviour_brings_its_tasks_to_an_end() {
+    let folder = Folder::new("behaviours");
+    for (behaviour, more) in [
+        ("batch", ""),
+        ("service", ""),
+        ("gang", "gang = 3\n"),
+        ("mpi", "gang = 3\n"),
+        ("spark", "executors = 2\n"),
+        ("hoarder", "holding = '3 s'\n"),
+        ("crash-looper", "attempts = 3\n"),
+    ] {
+        let text = format!(
+            "[cluster]\nagents = 3\ncpus = 2\n[[framework]]\nname = 'one'\nbehaviour = '{behaviour}'\ntasks = 9\n\
+             lengths = '1..5'\n{more}"
+        );
+        let outcome = run(&cluster(&folder, &text), "drf");
+        let tasks = &records(&outcome).tasks;
+        assert!(tasks.len() == 9 && tasks.iter().all(|task| task.end_us.is_some()), "{behaviour}: {tasks:?}");
+        let starts = |from: usize| tasks[from..from + 3].iter().filter_map(|task| task.start_us);
+        let spread = |from: usize| starts(from).max().unwrap_or(0) - starts(from).min().unwrap_or(0);
+        match behaviour {
+            "gang" | "mpi" => assert!((0..3).all(|gang| spread(gang * 3) < 100_000), "{behaviour}: {tasks:?}"),
+            "crash-looper" => assert_eq!(outcome.metrics["tasks_relaunched"], 18.0),
+            "hoarder" => assert!(outcome.metrics["queueing_delay_one_mean"] > 3.0, "{:?}", outcome.metrics),
+            "spark" => {
+                let running =
+                    |at: i64| tasks.iter().filter(|task| task.start_us < Some(at) && task.end_us > Some(at)).count();
+                assert!((0..30).all(|second| running(second * 1_000_000) <= 2), "{tasks:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_trace_runs_on_listed_machines() {
+    let folder = Folder::new("cluster-trace");
+    let nodes = folder.file("nodes.csv", "name,cpus_milli,mem_mib\na,2000,4096\nb,4000,8192\n");
+    let tasks = "job,tenant,submit_us,run_us,cpus_milli,mem_mib\n7,x,5000000,2000000,4000,100\n8,y,20000000,1500000,500,100\n\
+                 9,y,20000000,1000000,8000,100\n";
+    let tasks = folder.file("tasks.csv", tasks);
+    let text = format!(
+        "[cluster]\nnodes = '{}'\n[frameworks]\ncount = 2\n[workload]\ntasks = '{}'\n",
+        nodes.display(),
+        tasks.display()
+    );
+    let cluster = cluster(&folder, &text);
+    assert_eq!(cluster.left.jobs, 1, "eight cores are on no machine: {:?}", cluster.left.notes);
+    let outcome = run(&cluster, "drf");
+    let records = records(&outcome);
+    let seen: Vec<_> = records.tasks.iter().map(|task| (task.job, task.submit_us, task.run_us)).collect();
+    // Time begins with the first of them.
+    assert_eq!(seen, [(7, 0, 2_000_000), (8, 15_000_000, 1_500_000)]);
+    assert!(records.tasks[0].node == Some(2) && records.tasks[1].start_us >= Some(15_000_000), "{records:?}");
+    assert_eq!((records.capacity.nodes, records.capacity.cpus_milli), (2, 6000));
+    assert!(outcome.metrics["extra_delay_max"] < 5.0, "{:?}", outcome.metrics);
+}
+
+#[test]
+fn troubles_churn_and_policies_pass() {
+    let folder = Folder::new("troubles");
+    let troubles: String = crate::stage::Trouble::ALL
+        .iter()
+        .zip(5..)
+        .map(|((_, word), at)| {
+            format!("[[trouble]]\nat = '{at} s'\nfor = '8 s'\nwhat = '{word}'\nwhom = 'agents:30%'\n")
+        })
+        .collect();
+    let text = format!(
+        "[cluster]\nagents = 6\nrack = 2\nzone = 2\n[frameworks]\ncount = 2\n[workload]\ncount = 60\n[churn]\njoining = 2\n\
+         over = '20 s'\nfailing = '10 s'\naway = '5 s'\nuntil = '40 s'\n[network]\nlatency = '0.001..0.002'\ngigabits = 1\n\
+         {troubles}[[trouble]]\nat = '9 s'\nfor = '3 s'\nwhat = 'crash'\n[[trouble]]\nat = '30 s'\nwhat = 'power'\nwhom = 'zone:0'\n"
+    );
+    let cluster = cluster(&folder, &text);
+    for policy in policies() {
+        let outcome = run(&cluster, policy.name);
+        assert_eq!(outcome.metrics["tasks_unfinished"], 0.0, "{}", policy.name);
+        assert!(outcome.metrics["agents_back_seconds_max"] > 3.0, "{:?}", outcome.metrics);
+    }
+}
+
+#[test]
+fn waiting_for_data_makes_tasks_local() {
+    let folder = Folder::new("cluster-data");
+    let text = "[cluster]\nagents = 8\ncpus = 2\n[[framework]]\nname = 'one'\ncount = 2\ntasks = 40\nlengths = '2..4'\n\
+                replicas = 2\n";
+    let cluster = cluster(&folder, text);
+    let local = |policy: &str| {
+        let outcome = run(&cluster, policy);
+        let locality = records(&outcome).locality;
+        locality.node as f64 / (locality.node + locality.elsewhere) as f64
+    };
+    let (none, long) = (local("no-delay"), local("delay-5s"));
+    assert!(long > none + 0.1, "{none} without waiting, {long} with");
+}
