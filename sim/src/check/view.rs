@@ -20,7 +20,9 @@ pub(crate) struct View {
     executors: Table<(AgentId, FrameworkId, kaon_kernel::id::ExecutorId), Resources>,
     /// Frameworks that were shown and are gone.
     pub(crate) frameworks_removed: u64,
-    /// After a change of leaders: how many agents there were before.
+    /// Agents that are connected.
+    connected: usize,
+    /// After a change of leaders: how many agents were connected before.
     awaited: Option<usize>,
     /// Changes of leaders, and of them those after which all agents are back.
     pub(crate) leaders: (u32, u32),
@@ -32,6 +34,7 @@ struct Book {
     /// What it has now, where that is something else.
     converted: Option<Box<Resources>>,
     held: Resources,
+    is_connected: bool,
 }
 
 impl Book {
@@ -88,8 +91,8 @@ impl View {
         }
         match copy::<ViewEvent, _>(event) {
             ViewEvent::Reset { .. } | ViewEvent::Following => {
-                let Self { frameworks_removed, leaders, awaited, .. } = *self;
-                let awaited = awaited.max((!self.agents.is_empty()).then_some(self.agents.len()));
+                let Self { frameworks_removed, leaders, awaited, connected, .. } = *self;
+                let awaited = awaited.max((connected > 0).then_some(connected));
                 *self = Self { frameworks_removed, leaders, awaited, ..Self::default() };
                 self.leaders.0 += u32::from(awaited.is_some());
             }
@@ -99,16 +102,20 @@ impl View {
                 };
                 let held = Resources::new();
                 let started = agent.info.resources;
-                let book = Book { started: Resources::new(), converted: None, held };
+                let is_connected = agent.registered && agent.connected;
+                let book = Book { started: Resources::new(), converted: None, held, is_connected: false };
                 let book = self.agents.entry(id).or_insert(book);
                 (book.started, book.converted) = (started, agent.converted);
-                if self.awaited.is_some_and(|awaited| self.agents.len() >= awaited) {
+                let was_connected = core::mem::replace(&mut book.is_connected, is_connected);
+                self.connected = self.connected + usize::from(is_connected) - usize::from(was_connected);
+                if self.awaited.is_some_and(|awaited| self.connected >= awaited) {
                     self.awaited = None;
                     self.leaders.1 += 1;
                 }
             }
             ViewEvent::AgentRemoved { agent_id, .. } => {
-                self.agents.swap_remove(&agent_id);
+                let gone = self.agents.swap_remove(&agent_id);
+                self.connected -= usize::from(gone.is_some_and(|book| book.is_connected));
                 let held = self.tasks.values_mut().flat_map(|tasks| tasks.values_mut());
                 held.filter(|held| held.agent == agent_id).for_each(|held| held.counted = false);
                 self.executors.retain(|(agent, _, _), _| *agent != agent_id);

@@ -86,7 +86,7 @@ fn every_shipped_scenario_runs() {
         ("mesos-delay", &["seeds=1-2", "cluster.agents=8", few]),
         ("mesos-failover", &["seeds=1-2", "cluster.agents=8", few]),
         ("mesos-scale", &["cluster.agents=20", few]),
-        ("mixed", &["seeds=1-2"]),
+        ("mixed", &["seeds=1", few, "policies=drf,strict-priority"]),
         ("omega", &["duration=10 min", "cluster.machines=20", "seeds=1-2"]),
         ("omega-cell", &["duration=5 min", "seeds=1-2"]),
         ("openb", &["workload.load=0.02", "seeds=1-2"]),
