@@ -119,3 +119,15 @@ fn an_agent_that_can_not_have_its_isolators_says_so() {
         assert!(!output.status.success() && said.contains(words), "{list}: {said}");
     }
 }
+
+#[test]
+fn an_executor_in_a_network_of_its_own_reaches_its_agent() {
+    if !nix::unistd::geteuid().is_root() {
+        return println!("SKIPPED, needs root: a network of a container's own");
+    }
+    let cluster = Cluster::start_with(1, &["--isolation", "namespaces/net"]);
+    let mut framework = Framework::subscribe(&cluster.api, info("alone"));
+    // Two lines of heading, and loopback.
+    framework.launch_until(vec![task("alone", "test $(wc -l < /proc/net/dev) = 3")], "TASK_FINISHED");
+    framework.teardown();
+}

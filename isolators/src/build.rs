@@ -14,13 +14,15 @@ use crate::images::{self, ImageVolumes, ImagesConfig};
 use crate::isolator::{Error, Isolator};
 use crate::linux::{NoNewPrivileges, Rights};
 use crate::namespaces::Namespace;
+use crate::network::{self, Cni};
 use crate::numa::Numa;
 use crate::posix;
+use crate::seccomp::{self, Seccomp};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every name that `--isolation` takes.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 35] = [
     "posix/cpu",
     "posix/mem",
     "posix/rlimits",
@@ -51,11 +53,27 @@ pub const NAMES: [&str; 31] = [
     "namespaces/cgroup",
     "linux/capabilities",
     "linux/nnp",
+    "linux/seccomp",
+    "namespaces/net",
+    "network/cni",
+    "environment_secret",
     "numa",
 ];
 
 /// The further name, which stands alone for its folder.
 const GPU: &str = gpu::NVIDIA;
+
+/// Mesos's name for what is always so: secrets reach the environment of the program that they are meant for, and nothing else.
+const SECRET: &str = "environment_secret";
+
+/// An isolator that has a name and nothing to do.
+struct Named(&'static str);
+
+impl Isolator for Named {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+}
 
 /// All that `cgroups/all` stands for, where the machine has it.
 const ALL: [&str; 9] = [
@@ -105,6 +123,14 @@ pub struct Settings {
     pub makes_host_paths: bool,
     /// Where images come from and are kept (`--docker-registry`, `--docker-store-dir` and their like).
     pub images: ImagesConfig,
+    /// `--seccomp-config-dir`.
+    pub seccomp_directory: Option<PathBuf>,
+    /// `--seccomp-profile-name`.
+    pub seccomp_profile: Option<String>,
+    /// `--network-cni-config-dir`.
+    pub cni_configurations: Option<PathBuf>,
+    /// `--network-cni-plugins-dir`.
+    pub cni_plugins: Vec<PathBuf>,
     /// `--container-disk-watch-interval` and `--enforce-container-disk-quota`.
     pub disk: disk::Watching,
 }
@@ -129,6 +155,10 @@ impl Settings {
             shm_mib: None,
             makes_host_paths: false,
             images: ImagesConfig::usual(std::path::Path::new("/")),
+            seccomp_directory: None,
+            seccomp_profile: None,
+            cni_configurations: None,
+            cni_plugins: Vec::new(),
             disk: disk::Watching::default(),
         }
     }
@@ -172,7 +202,9 @@ impl Settings {
         let cgroups = uses_groups.then(|| Cgroups::new(&self.cgroups_root, &self.runtime_directory).map(Arc::new));
         let failed = |source| Error::Io { isolator: "cgroups", action: "find the control groups".into(), source };
         let cgroups = cgroups.transpose().map_err(failed)?;
-        let isolators = names.iter().map(|name| self.isolator(name, cgroups.as_ref(), has(&names, GPU)));
+        let isolators = names.iter().map(|name| {
+            self.isolator(name, cgroups.as_ref(), has(&names, GPU), has(&names, crate::linux::CAPABILITIES))
+        });
         Chain::new(isolators.collect::<Result<_, _>>()?)
     }
 
@@ -205,6 +237,7 @@ impl Settings {
         name: &'static str,
         cgroups: Option<&Arc<Cgroups>>,
         has_gpus: bool,
+        has_rights: bool,
     ) -> Result<Arc<dyn Isolator>, ChainError> {
         let work_directory = || self.work_directory.clone();
         let gpus = || Arc::new(self.gpus.clone());
@@ -231,6 +264,17 @@ impl Settings {
             "namespaces/cgroup" => Arc::new(Namespace::Cgroup),
             crate::linux::CAPABILITIES => Arc::new(self.rights),
             crate::linux::NNP => Arc::new(NoNewPrivileges),
+            seccomp::SECCOMP => {
+                let rights = has_rights.then_some(self.rights);
+                let (directory, usual) = (self.seccomp_directory.as_deref(), self.seccomp_profile.as_deref());
+                Arc::new(Seccomp::new(directory, usual, rights, &self.runtime_directory)?)
+            }
+            network::NET => Arc::new(network::Alone),
+            network::CNI => {
+                let configurations = self.cni_configurations.as_deref();
+                Arc::new(Cni::new(configurations, &self.cni_plugins, &self.runtime_directory)?)
+            }
+            SECRET => Arc::new(Named(SECRET)),
             crate::numa::NUMA => Arc::new(Numa::new(group()?)?),
             GPU => Arc::new(Nvidia(gpus())),
             "cgroups/cpu" => grouped(group()?, Cpu { is_capped: self.caps_cpus })?,

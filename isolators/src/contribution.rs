@@ -42,6 +42,9 @@ pub struct Namespaces {
     pub uts: bool,
     /// Control groups: its own look like the root.
     pub cgroup: bool,
+    /// Networks.
+    #[serde(default)]
+    pub net: bool,
 }
 
 /// Something mounted in a container's own view, in the order of the chain.
@@ -120,6 +123,8 @@ pub struct Contribution {
     pub capabilities: Option<CapabilitySets>,
     /// Whether no program in it can gain rights (`PR_SET_NO_NEW_PRIVS`).
     pub is_bound_to_its_rights: bool,
+    /// A program of the kernel that answers its system calls (`seccomp(2)`); without, all are let pass.
+    pub system_calls: Option<Vec<u64>>,
     /// Which processing units it begins on; empty for any.
     pub units: Vec<u32>,
     /// From which memory nodes alone its memory comes; empty for any.
@@ -165,11 +170,12 @@ pub fn merge(contributions: Vec<(&'static str, Contribution)>) -> Result<Contrib
         // Controllers that share a hierarchy share its group.
         let fresh = contribution.groups.into_iter().filter(|group| !merged.groups.contains(group)).collect::<Vec<_>>();
         merged.groups.extend(fresh);
-        let Contribution { group, hostname, capabilities, units, memory_nodes, root, .. } = contribution;
+        let Contribution { group, hostname, capabilities, system_calls, units, memory_nodes, root, .. } = contribution;
         singles.set(&mut merged.group, group, second, "the control group")?;
         singles.set(&mut merged.hostname, hostname, second, "the host name")?;
         singles.set(&mut merged.root, root, second, "the root")?;
         singles.set(&mut merged.capabilities, capabilities, second, "the capabilities")?;
+        singles.set(&mut merged.system_calls, system_calls, second, "the filter of system calls")?;
         let mut list = |slot: &mut Vec<u32>, wanted: Vec<u32>, what| {
             let mut single = Some(core::mem::take(slot)).filter(|list| !list.is_empty());
             let set = singles.set(&mut single, Some(wanted).filter(|list| !list.is_empty()), second, what);
@@ -221,6 +227,7 @@ impl Namespaces {
             ipc: self.ipc | other.ipc,
             uts: self.uts | other.uts,
             cgroup: self.cgroup | other.cgroup,
+            net: self.net | other.net,
         }
     }
 }

@@ -147,10 +147,12 @@ fn needed(volume: &Volume) -> &'static str {
 pub(crate) fn missing(asked: &ContainerInfo, has: impl Fn(&str) -> bool) -> Option<String> {
     let linux = &asked.linux;
     let mut needs: Vec<(&str, &str)> = asked.volumes.iter().map(|volume| ("a volume", needed(volume))).collect();
-    needs.extend(asked.hostname.as_ref().map(|_| ("a host name", "namespaces/uts")));
+    let is_networked = asked.networks.iter().any(|network| network.name.is_some() || !network.ports.is_empty());
+    // Who has a network of its own has a name of its own there.
+    let is_named = asked.hostname.is_some() && !is_networked;
+    needs.extend(is_named.then_some(("a host name", "namespaces/uts")));
     needs.extend(linux.effective.or(linux.bounding).map(|_| ("capabilities", crate::linux::CAPABILITIES)));
     needs.extend(linux.seccomp.as_ref().map(|_| ("a seccomp profile", "linux/seccomp")));
-    let is_networked = asked.networks.iter().any(|network| network.name.is_some() || !network.ports.is_empty());
     needs.extend(is_networked.then_some(("a network", "network/cni")));
     needs.extend(linux.ipc.map(|_| ("an IPC mode", "namespaces/ipc")));
     let own_pids = linux.share_pid_namespace == Some(false);

@@ -439,6 +439,53 @@ pub(crate) fn resize_terminal(terminal: BorrowedFd<'_>, rows: u16, columns: u16)
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// `struct sock_fprog` of `seccomp(2)`.
+#[repr(C)]
+struct FilterProgram {
+    length: u16,
+    instructions: *const u64,
+}
+
+/// Lets a program answer the system calls of this process and of all that it starts. Needs CAP_SYS_ADMIN, or that no rights
+/// can be gained any more.
+pub(crate) fn filter_system_calls(instructions: &[u64]) -> io::Result<()> {
+    let length = u16::try_from(instructions.len()).map_err(io::Error::other)?;
+    let program = FilterProgram { length, instructions: instructions.as_ptr() };
+    // SAFETY: the kernel copies the program, whose instructions are eight bytes each as it lays them out, and writes nothing.
+    let answer = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Brings loopback up in this process's view of the network.
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all zero is a whole `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *place = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: the kernel reads the request, which lives through the call.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The socket that this process was started with, under its number; an error when there is none of datagrams. To be called
+/// once, by who was told the number.
+pub(crate) fn inherited_socket(number: i32) -> io::Result<std::net::UdpSocket> {
+    let (mut kind, mut length) = (0_i32, size_of::<i32>() as libc::socklen_t);
+    // SAFETY: the kernel writes at most `length` bytes to `kind`; both live through the call.
+    let answer =
+        unsafe { libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &raw mut length) };
+    if answer < 0 || kind != libc::SOCK_DGRAM {
+        return Err(io::Error::other(format!("descriptor {number} is no socket")));
+    }
+    // SAFETY: it is an open socket (checked), which the launcher made for this process alone; nobody else here owns its number.
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    Ok(socket.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

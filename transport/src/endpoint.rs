@@ -17,7 +17,7 @@ use quinn::Incoming;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -58,6 +58,8 @@ pub struct EndpointConfig {
     pub trust: Vec<Trust>,
     /// Where it listens. An executor, to whom nobody connects, gives port 0.
     pub bind: SocketAddr,
+    /// A socket to use in place of one of its own, such as one of another network.
+    pub inherited: Option<Arc<UdpSocket>>,
     /// A silent session is kept alive with a packet so often.
     pub keep_alive: Duration,
     /// A session from which nothing was heard for so long is over.
@@ -69,7 +71,7 @@ impl EndpointConfig {
     /// machine, and far below Mesos's 75 s (`agent_ping_timeout` times `max_agent_ping_timeouts`).
     pub fn new(host: HostId, credentials: Credentials, trust: Vec<Trust>, bind: SocketAddr) -> Self {
         let (keep_alive, idle_timeout) = (Duration::from_secs(2), Duration::from_secs(8));
-        Self { host, credentials, trust, bind, keep_alive, idle_timeout }
+        Self { host, credentials, trust, bind, inherited: None, keep_alive, idle_timeout }
     }
 }
 
@@ -136,12 +138,16 @@ impl Endpoint {
     /// # Panics
     /// Outside a tokio runtime with its timers and sockets enabled.
     pub fn bind(config: EndpointConfig, ingress: Arc<dyn Ingress>) -> Result<Arc<Self>, Error> {
-        let EndpointConfig { host, credentials, trust, bind, keep_alive, idle_timeout } = config;
+        let EndpointConfig { host, credentials, trust, bind, inherited, keep_alive, idle_timeout } = config;
         let Settings { endpoint, client, server } = tls::settings(&credentials, &trust, keep_alive, idle_timeout)?;
         let wrong = |source| Error::Socket { address: bind, source };
         let is_serving = server.is_some();
         let runtime = Arc::new(quinn::TokioRuntime);
-        let mut quinn = quinn::Endpoint::new(endpoint, server, socket(bind).map_err(wrong)?, runtime).map_err(wrong)?;
+        let socket = match inherited {
+            Some(given) => given.try_clone().and_then(|given| prepared(given.into())),
+            None => socket(bind),
+        };
+        let mut quinn = quinn::Endpoint::new(endpoint, server, socket.map_err(wrong)?, runtime).map_err(wrong)?;
         quinn.set_default_client_config(client);
         let shared = Arc::new(Shared {
             host,
@@ -259,8 +265,13 @@ impl Network for Endpoint {
     }
 }
 
-fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.bind(&address.into())?;
+    prepared(socket)
+}
+
+fn prepared(socket: Socket) -> io::Result<UdpSocket> {
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
@@ -268,7 +279,6 @@ fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
         tracing::warn!(granted, "small UDP buffers: raise net.core.rmem_max and net.core.wmem_max");
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
     Ok(socket.into())
 }
 

@@ -49,6 +49,18 @@ pub(crate) struct Isolation {
     /// Capabilities that containers can ever get.
     #[arg(long, env = "KAON_BOUNDING_CAPABILITIES", value_name = "LIST")]
     pub(crate) bounding_capabilities: Option<String>,
+    /// Where profiles of system calls are, in Docker's format (`linux/seccomp`).
+    #[arg(long, env = "KAON_SECCOMP_CONFIG_DIR", value_name = "DIR")]
+    pub(crate) seccomp_config_dir: Option<PathBuf>,
+    /// The profile of containers that name none.
+    #[arg(long, env = "KAON_SECCOMP_PROFILE_NAME", value_name = "NAME")]
+    pub(crate) seccomp_profile_name: Option<String>,
+    /// Where the configurations of networks are (`network/cni`).
+    #[arg(long, env = "KAON_NETWORK_CNI_CONFIG_DIR", value_name = "DIR")]
+    pub(crate) network_cni_config_dir: Option<PathBuf>,
+    /// Where the plugins of networks are.
+    #[arg(long, env = "KAON_NETWORK_CNI_PLUGINS_DIR", value_delimiter = ':', value_name = "DIR:..")]
+    pub(crate) network_cni_plugins_dir: Vec<PathBuf>,
     /// No container may share the agent's process numbers.
     #[arg(long, env = "KAON_DISALLOW_SHARING_AGENT_PID_NAMESPACE")]
     pub(crate) disallow_sharing_agent_pid_namespace: bool,
@@ -118,6 +130,10 @@ impl Isolation {
             },
             keeps_pids: self.disallow_sharing_agent_pid_namespace,
             shm_mib: self.default_container_shm_size,
+            seccomp_directory: self.seccomp_config_dir.clone(),
+            seccomp_profile: self.seccomp_profile_name.clone(),
+            cni_configurations: self.network_cni_config_dir.clone(),
+            cni_plugins: self.network_cni_plugins_dir.clone(),
             makes_host_paths: self.host_path_volume_force_creation,
             disk: Watching {
                 interval: Duration::from_secs_f64(interval),

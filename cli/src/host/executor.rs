@@ -10,7 +10,7 @@ use kaon_isolators::fetcher::Fetcher;
 use kaon_isolators::filesystem::Filesystem;
 use kaon_isolators::images::{ImageVolumes, Images, ImagesConfig, Runtime};
 use kaon_isolators::isolator::Isolator;
-use kaon_isolators::launcher::Rotation;
+use kaon_isolators::launcher::{Rotation, inherited_socket};
 use kaon_isolators::posix;
 use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
@@ -126,7 +126,8 @@ pub(crate) async fn run() -> Result<i32> {
     let host = Host::prepare(setup, Arc::new(factory))?;
     let bind = if agent.address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let trust = Trust { authority, roles: vec![PeerRole::Agent] };
-    let endpoint = EndpointConfig::new(id, credentials, vec![trust], bind.parse()?);
+    let mut endpoint = EndpointConfig::new(id, credentials, vec![trust], bind.parse()?);
+    endpoint.inherited = inherited_socket().context("the socket of the launcher")?.map(Arc::new);
     let endpoint = Endpoint::bind(endpoint, Arc::new(host.clone()))?;
     let containers = Arc::new(containers);
     host.plug(Ports { network: Some(endpoint.clone()), streams: None, containers: Some(containers) })?;

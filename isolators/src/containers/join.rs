@@ -46,6 +46,8 @@ pub(super) struct Join {
     /// The rights of that one, where they are bounded.
     capabilities: Option<CapabilitySets>,
     is_bound_to_its_rights: bool,
+    /// Whether its system calls are filtered.
+    is_filtered: bool,
 }
 
 impl Join {
@@ -60,6 +62,7 @@ impl Join {
             group: None,
             capabilities: None,
             is_bound_to_its_rights: false,
+            is_filtered: false,
         }
     }
 
@@ -85,11 +88,19 @@ impl Join {
             group,
             capabilities: is_bounded.then_some(sets),
             is_bound_to_its_rights: status.is_bound_to_its_rights,
+            is_filtered: status.is_filtered && !own.is_filtered,
         })
     }
 
     /// Adds what is shared to what the isolators want.
-    pub(super) fn add_to(&self, wanted: &mut Contribution) {
+    ///
+    /// # Errors
+    /// When the container around it is filtered, and nobody here knows how.
+    pub(super) fn add_to(&self, wanted: &mut Contribution) -> Result<(), String> {
+        if self.record.is_session && self.is_filtered && wanted.system_calls.is_none() {
+            let text = "the container's system calls are filtered, and the isolator linux/seccomp is not enabled";
+            return Err(text.to_owned());
+        }
         let fresh = self.groups.iter().filter(|group| !wanted.groups.contains(group)).cloned().collect::<Vec<_>>();
         wanted.groups.extend(fresh);
         if wanted.group.is_none() {
@@ -101,6 +112,7 @@ impl Join {
             let bounding = inner.bounding & outer.bounding;
             wanted.capabilities = Some(CapabilitySets { effective: inner.effective & bounding, bounding });
         }
+        Ok(())
     }
 }
 
@@ -110,6 +122,7 @@ struct Standing {
     effective: u64,
     bounding: u64,
     is_bound_to_its_rights: bool,
+    is_filtered: bool,
 }
 
 impl Standing {
@@ -127,6 +140,7 @@ impl Standing {
             effective: set("CapEff").ok_or_else(damaged)?,
             bounding: set("CapBnd").ok_or_else(damaged)?,
             is_bound_to_its_rights: line("NoNewPrivs").trim() == "1",
+            is_filtered: line("Seccomp").trim() == "2",
         })
     }
 }

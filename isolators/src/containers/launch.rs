@@ -275,7 +275,7 @@ fn begin(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec, 
         volumes::link(&config.work_directory, &links).map_err(|error| error.to_string())?;
         let mut wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
         if let Some(join) = &join {
-            join.add_to(&mut wanted);
+            join.add_to(&mut wanted).inspect_err(|_| config.isolators.cleanup(container))?;
         }
         let started = describe(config, container, spec, &directory, user, wanted, join.as_ref())
             .and_then(|description| spawn(config, container, &directory, spec.sandbox.clone(), description));

@@ -313,7 +313,7 @@ impl Inner {
                     directory: order.is_session.then(|| directory.unwrap_or_else(|| "/".to_owned())),
                 };
                 let isolators = match order.is_session {
-                    true => self.config.isolators.only(&["linux/seccomp"]),
+                    true => self.config.isolators.only(&[crate::seccomp::SECCOMP]),
                     false if asked.is_some_and(|asked| asked.linux.has_own_groups) => self.config.isolators.clone(),
                     false => self.config.isolators.unshared(),
                 };

@@ -66,6 +66,23 @@ pub const MARK_VARIABLE: &str = "KAON_CONTAINER_MARK";
 /// The variable with the mark of the container around this one, such as a task's executor's.
 pub const PARENT_VARIABLE: &str = "KAON_CONTAINER_PARENT";
 
+/// The variable that tells a built-in executor in a network of its own the number of a socket of the machine's network: by it
+/// it reaches its agent.
+pub const SOCKET_VARIABLE: &str = "KAON_EXECUTOR_SOCKET";
+
+/// The socket by which a built-in executor reaches its agent, where it has a network of its own. Only the first call gives it.
+///
+/// # Errors
+/// When what it was told is no socket.
+pub fn inherited_socket() -> io::Result<Option<std::net::UdpSocket>> {
+    static TAKEN: std::sync::Once = std::sync::Once::new();
+    let mut is_first = false;
+    TAKEN.call_once(|| is_first = true);
+    let Some(text) = std::env::var(SOCKET_VARIABLE).ok().filter(|_| is_first) else { return Ok(None) };
+    let number = text.parse().map_err(io::Error::other)?;
+    syscall::inherited_socket(number).map(Some)
+}
+
 /// How long after TERM comes KILL when a person sends the launcher SIGTERM: Mesos's grace of a command executor (3 s,
 /// reference 6.5).
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(3);
@@ -228,6 +245,7 @@ fn begin(
         (wanted.mnt, libc::CLONE_NEWNS),
         (wanted.ipc, libc::CLONE_NEWIPC),
         (wanted.uts, libc::CLONE_NEWUTS),
+        (wanted.net, libc::CLONE_NEWNET),
     ];
     let flags = flags.into_iter().filter(|(is_wanted, _)| *is_wanted).fold(0, |flags, (_, flag)| flags | flag);
     match &description.walls.group {

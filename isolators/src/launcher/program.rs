@@ -4,6 +4,7 @@
 //! sandbox is entered as the user, and the last thing before exec is that nothing but the three standard descriptors and
 //! the error pipe, which closes itself, is open.
 
+use super::SOCKET_VARIABLE;
 use super::description::{Description, File as ProgramFile, User};
 use super::root;
 use super::walls::{self, Site};
@@ -11,6 +12,7 @@ use super::within::Surrounding;
 use crate::isolator::{Contribution, HostAction};
 use crate::{posix, sandbox, syscall};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -19,8 +21,12 @@ use std::convert::Infallible;
 use std::ffi::{CString, NulError};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+
+/// The variable in which an agent tells its executors where it listens.
+const AGENT_VARIABLE: &str = "KAON_AGENT_ADDRESS";
 
 /// The longest text by which a program says why it could not start, in bytes.
 pub(super) const ERROR_BYTES_MAX: u64 = 4096;
@@ -35,6 +41,8 @@ pub(super) struct Plan {
     sandbox: String,
     ends: Ends,
     surrounding: Option<Surrounding>,
+    /// A socket of the machine's network for an executor of ours that has another.
+    socket: Option<UdpSocket>,
     /// Files to try, in order.
     files: Vec<CString>,
     arguments: Vec<CString>,
@@ -103,13 +111,17 @@ impl Plan {
             let resource = posix::resource(&limit.name).ok_or_else(|| invalid(format!("no limit {}", limit.name)))?;
             Ok((resource, limit.soft.unwrap_or(RLIM_INFINITY), limit.hard.unwrap_or(RLIM_INFINITY)))
         });
-        let variables: Vec<_> = description.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let socket = outer_socket(description)?;
+        let mut variables: Vec<_> =
+            description.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        variables.extend(socket.iter().map(|socket| format!("{SOCKET_VARIABLE}={}", socket.as_raw_fd())));
         Ok(Self {
             work_directory: description.work_directory.clone(),
             runtime_directory: description.runtime_directory.clone(),
             sandbox: description.sandbox.clone(),
             ends,
             surrounding,
+            socket,
             files: texts(&files).map_err(with_nul)?,
             arguments: texts(arguments).map_err(with_nul)?,
             environment: texts(&variables).map_err(with_nul)?,
@@ -119,6 +131,18 @@ impl Plan {
             joins_late: false,
         })
     }
+}
+
+/// A socket of the network around a container, made before there is another: an executor of ours that has a network of its own
+/// reaches its agent by it, wherever that listens.
+fn outer_socket(description: &Description) -> io::Result<Option<UdpSocket>> {
+    let is_executor = matches!(description.program, ProgramFile::Own { .. });
+    if !(is_executor && description.walls.namespaces.net) {
+        return Ok(None);
+    }
+    let agent = description.environment.iter().find(|(name, _)| name == AGENT_VARIABLE);
+    let is_six = agent.is_some_and(|(_, address)| address.starts_with('['));
+    UdpSocket::bind(if is_six { "[::]:0" } else { "0.0.0.0:0" }).map(Some)
 }
 
 /// Where a program may lie: itself when it has a slash, else in each directory of the container's `PATH` (`execvp(3)`).
@@ -171,6 +195,9 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     for (resource, soft, hard) in &plan.rlimits {
         setrlimit(*resource, *soft, *hard).map_err(|errno| step(&format!("set {resource:?}"), errno))?;
     }
+    if walls.namespaces.net {
+        syscall::raise_loopback().map_err(|error| step("bring loopback up", error))?;
+    }
     if let Some(surrounding) = &plan.surrounding {
         surrounding.enter()?;
     }
@@ -201,6 +228,14 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     };
     walls::settle(&walls.units, &walls.memory_nodes)?;
     plan.ends.connect()?;
+    // Who can gain no rights may be filtered by anybody: as late as can be. Else it takes rights that are given up below.
+    let filter = |is_last: bool| match &walls.system_calls {
+        Some(program) if walls.is_bound_to_its_rights == is_last => {
+            syscall::filter_system_calls(program).map_err(|error| step("filter the system calls", error))
+        }
+        _ => Ok(()),
+    };
+    filter(false)?;
     if let Some(sets) = &walls.capabilities {
         walls::bound(sets)?;
     }
@@ -225,9 +260,14 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
             .map_err(|errno| step("enter its directory", errno))?,
     }
     syscall::close_from_at_exec(3).map_err(|error| step("close what is open", error))?;
+    if let Some(socket) = &plan.socket {
+        let kept = fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()));
+        kept.map_err(|errno| step("keep the socket", errno))?;
+    }
     syscall::reset_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .map_err(|errno| step("unblock the signals", errno))?;
+    filter(true)?;
     Err(execute(plan))
 }
 

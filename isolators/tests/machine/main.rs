@@ -11,10 +11,12 @@ mod groups;
 mod images;
 mod life;
 mod nested;
+mod network;
 mod probe;
 mod registry;
 mod restart;
 mod rig;
+mod seccomp;
 mod serve;
 mod topology;
 mod views;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some(kaon_isolators::images::ARGUMENT) => return kaon_isolators::images::main(),
         Some(kaon_isolators::topology::apart::ARGUMENT) => return kaon_isolators::topology::apart::main(),
         Some("terms") => return walls::terms(),
+        Some("greet") => return network::greet(arguments.get(1).map_or("0", String::as_str)),
         Some("hog") => return groups::hog(),
         Some("agent") => return restart::agent(&arguments[1..]),
         _ => {}
@@ -42,6 +45,8 @@ fn main() -> ExitCode {
     let folders = [
         life::TESTS,
         nested::TESTS,
+        network::TESTS,
+        seccomp::TESTS,
         walls::TESTS,
         groups::TESTS,
         views::TESTS,
