@@ -3,6 +3,8 @@
 //! `make results` runs it. Its argument is the folder with the logs of the Parallel Workloads Archive; figures that need
 //! a log that is not there are left out, and the page says so.
 
+mod studies;
+
 use kaon_sim::architecture::{self, Architecture, Cell, Lengths, Scheduler};
 use kaon_sim::batch::{self, Job, Parameters, Pool, Unit};
 use kaon_sim::record::Records;
@@ -204,11 +206,14 @@ fn decisions() -> Result<(), Box<dyn std::error::Error>> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let logs = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| ".".to_owned()));
-    println!("# Results of the batch and architecture engines\n");
+    println!("# Results of the simulator\n");
     println!("Published or theoretical figures, ours, and the difference. `make results` writes this page.\n");
     backfilling(&logs)?;
     scale(&logs)?;
     queues();
     offers();
-    decisions()
+    decisions()?;
+    let traces = logs.parent().unwrap_or(Path::new("."));
+    studies::openb(traces)?;
+    studies::mesos()
 }
