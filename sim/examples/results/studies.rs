@@ -52,7 +52,7 @@ fn published(file: &Path, column: &str) -> Result<BTreeMap<(String, String), (f6
 }
 
 /// All mixes under all policies with ten seeds; `traces` holds the folder with the published tables.
-pub fn openb(traces: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn openb(traces: &Path) -> Result<(), Box<dyn Error>> {
     println!("\n## GPU sharing on openb\n");
     println!(
         "`kaon sim run openb --set workload.tasks=shipped:openb/pod_list_MIX.csv.gz`, ten seeds of our own against ten published ones"
@@ -96,7 +96,7 @@ pub fn openb(traces: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// The set-ups of the Mesos paper, every actor and message.
-pub fn mesos() -> Result<(), Box<dyn Error>> {
+pub(crate) fn mesos() -> Result<(), Box<dyn Error>> {
     println!("\n## Set-ups of the Mesos paper, every message\n");
     println!(
         "`kaon sim run mesos-scale --set cluster.agents=N`, 200 frameworks with two tasks an agent in all at a time and three rounds of them,"
