@@ -127,7 +127,10 @@ fn a_call_that_is_not_valid_is_answered_with_the_code_of_the_reference() {
     let state = get(api, "/state").json();
     for framework in state["frameworks"].as_array().expect("frameworks") {
         let call = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": framework["id"]}}});
-        assert_eq!(post(api, "/api/v1", &call).status, 200);
+        let answer = post(api, "/api/v1", &call);
+        // One whose stream has ended may go by itself in this moment.
+        let is_gone = answer.status == 400 && answer.text().contains("No framework");
+        assert!(answer.status == 200 || is_gone, "{} {}", answer.status, answer.text());
     }
     still_works(&cluster);
 }

@@ -310,7 +310,7 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(whom));
         }
-        for text in ["", "agent", "agent:0", "agent:x", "agents:25", "slave:1"] {
+        for text in ["", "agent", "agent:0", "agent:x", "agents:25", "servant:1"] {
             assert!(text.parse::<Whom>().is_err(), "{text}");
         }
     }

@@ -65,9 +65,18 @@ fn spelled_out(mut info: api::CommandInfo) -> api::CommandInfo {
         uri.executable = uri.executable.filter(|is| *is);
         uri.cache = uri.cache.filter(|is| *is);
     }
-    if is_good && let Some(environment) = &mut info.environment {
+    if let Some(environment) = &mut info.environment {
         for variable in &mut environment.variables {
-            variable.r#type = Some(api::environment::variable::Type::Value as i32);
+            let is_secret = variable.secret.is_some();
+            // What a secret says is shown to nobody.
+            variable.secret = (is_secret && is_good)
+                .then(|| api::Secret { r#type: Some(api::secret::Type::Value as i32), ..api::Secret::default() });
+            if is_good && !is_secret {
+                variable.r#type = Some(api::environment::variable::Type::Value as i32);
+            }
+        }
+        if is_good {
+            environment.variables.sort_by_key(|variable| variable.secret.is_some());
         }
     }
     info
