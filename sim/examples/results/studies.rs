@@ -32,8 +32,11 @@ fn study(scenario: &str, overrides: &[String]) -> Result<Summary, Box<dyn Error>
     Ok(Study::open(scenario)?.run(&Request::default(), &|_| ())?)
 }
 
-/// Mean and squared standard error of a published table's column, by mix and policy.
-fn published(file: &Path, column: &str) -> Result<BTreeMap<(String, String), (f64, f64)>, Box<dyn Error>> {
+/// Means and squared standard errors, by mix and policy.
+type Means = BTreeMap<(String, String), (f64, f64)>;
+
+/// A published table's column.
+fn published(file: &Path, column: &str) -> Result<Means, Box<dyn Error>> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(std::fs::File::open(file)?).read_to_string(&mut text)?;
     let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
