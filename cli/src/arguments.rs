@@ -2,6 +2,7 @@
 //! variable `KAON_<NAME>`; the order is flag, environment, file, default.
 
 mod allocation;
+pub(crate) mod docker;
 mod fetcher;
 pub(crate) mod images;
 pub(crate) mod isolation;
@@ -288,6 +289,8 @@ pub(crate) struct Agent {
     pub(crate) isolation: isolation::Isolation,
     #[command(flatten)]
     pub(crate) images: images::Images,
+    #[command(flatten)]
+    pub(crate) docker: docker::Docker,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
 }

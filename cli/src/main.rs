@@ -41,6 +41,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::fetcher::ARGUMENT) {
         return kaon_isolators::fetcher::main();
     }
+    // What stands for a container of Docker is small.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::docker::ARGUMENT) {
+        return kaon_isolators::docker::main();
+    }
     // What unpacks foreign images gets limits, too.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::images::ARGUMENT) {
         return kaon_isolators::images::main();

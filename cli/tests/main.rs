@@ -7,6 +7,7 @@ mod contest;
 mod conversation;
 mod deadline;
 mod demo;
+mod docker;
 mod explain;
 mod failover;
 mod faults;

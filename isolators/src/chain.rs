@@ -69,6 +69,14 @@ impl Chain {
         Self(self.0.iter().filter(|isolator| names.contains(&isolator.name())).cloned().collect())
     }
 
+    /// The same with one more at the end.
+    ///
+    /// # Errors
+    /// When there is one of that name.
+    pub fn and(&self, isolator: Arc<dyn Isolator>) -> Result<Self, ChainError> {
+        Self::new(self.0.iter().cloned().chain([isolator]).collect())
+    }
+
     /// The names in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.iter().map(|isolator| isolator.name())

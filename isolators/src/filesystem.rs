@@ -122,7 +122,7 @@ impl Isolator for Filesystem {
             | Self::SandboxPath { work_directory }
             | Self::Secret { work_directory } => work_directory,
         };
-        let Some(container) = &spec.container else { return Ok(wanted) };
+        let Some(container) = spec.container.as_ref().filter(|asked| asked.docker.is_none()) else { return Ok(wanted) };
         let home = work_directory.join(&spec.sandbox);
         for volume in &container.volumes {
             wanted.mounts.extend(self.volume(&home, volume, container.image.is_some())?);
@@ -145,6 +145,11 @@ fn needed(volume: &Volume) -> &'static str {
 
 /// What a container asks for and none of the isolators would carry out: it is refused rather than run without.
 pub(crate) fn missing(asked: &ContainerInfo, has: impl Fn(&str) -> bool) -> Option<String> {
+    if asked.docker.is_some() {
+        // What else it asks for is the engine's business.
+        let reason = "a Docker container is asked for, but --containerizers does not name docker";
+        return (!has(crate::docker::DOCKER)).then(|| reason.to_owned());
+    }
     let linux = &asked.linux;
     let mut needs: Vec<(&str, &str)> = asked.volumes.iter().map(|volume| ("a volume", needed(volume))).collect();
     let is_networked = asked.networks.iter().any(|network| network.name.is_some() || !network.ports.is_empty());
@@ -160,7 +165,6 @@ pub(crate) fn missing(asked: &ContainerInfo, has: impl Fn(&str) -> bool) -> Opti
     if asked.image.is_some() {
         needs.extend([("an image", "filesystem/linux"), ("an image", "docker/runtime")]);
     }
-    needs.extend(asked.docker.as_ref().map(|_| ("a Docker container", "the containerizer docker")));
     let (what, isolator) = needs.into_iter().find(|(_, isolator)| !has(isolator))?;
     Some(format!("{what} is asked for, but the isolator {isolator} is not enabled"))
 }

@@ -18,6 +18,7 @@ pub mod chain;
 pub mod containers;
 mod contribution;
 pub mod disk;
+pub mod docker;
 pub mod fetcher;
 pub mod filesystem;
 pub mod gpu;

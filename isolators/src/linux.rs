@@ -82,7 +82,8 @@ impl Isolator for Rights {
     }
 
     fn prepare(&self, _: &ContainerId, spec: &LaunchSpec) -> Result<Contribution, Error> {
-        let asked = spec.container.as_ref().map(|container| &container.linux);
+        let own = spec.container.as_ref().filter(|container| container.docker.is_none());
+        let asked = own.map(|container| &container.linux);
         let effective = asked.and_then(|linux| linux.effective).or(self.effective);
         // What can never be had can't be had at the beginning either; without a word of it both are the same.
         let bounding = asked.and_then(|linux| linux.bounding).or(self.bounding).or(effective);

@@ -12,6 +12,7 @@ use kaon_http::{AgentEdge, ContainerFigures, ContainerSource, Kind, Limits, Samp
 use kaon_isolators::build::Settings;
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
+use kaon_isolators::docker::{DockerConfig, DockerContainers};
 use kaon_isolators::fetcher::{Fetcher, FetcherConfig, Statistics};
 use kaon_isolators::images::ImagesConfig;
 use kaon_isolators::resources;
@@ -94,9 +95,15 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     settings.images = options.images.config(&dir, options.fetcher.fetcher_authorities.as_ref())?;
     let images = super::images::open(&options.images, &settings)?;
     let images_for_pods = settings.images.clone();
+    let credentials = settings.images.credentials.clone();
+    let docker = options.docker.config(&runtime_directory, credentials, settings.caps_cpus)?;
     let isolators = settings.chain();
-    let isolators = isolators.with_context(|| format!("--isolation {}", options.isolation.isolation))?;
-    remember_isolation(&dir, &options.isolation, &images_for_pods)?;
+    let mut isolators = isolators.with_context(|| format!("--isolation {}", options.isolation.isolation))?;
+    if let Some(docker) = &docker {
+        isolators = isolators.and(Arc::new(DockerContainers::new(docker.clone(), &runtime_directory)))?;
+    }
+    let docker_for_tasks = docker.clone();
+    remember_isolation(&dir, &options.isolation, &images_for_pods, docker.as_ref())?;
     let rotation = options.isolation.rotation();
     let has_images = images.is_some();
     let containers = ContainersConfig {
@@ -121,6 +128,10 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
                 let config = ImagesConfig { owner: Some(container.to_string()), ..images_for_pods.clone() };
                 pairs.push((executor::IMAGES, serde_json::to_string(&config).map_err(std::io::Error::other)?));
             }
+            if let Some(docker) = &docker_for_tasks {
+                let config = DockerConfig { owner: Some(container.to_string()), ..docker.clone() };
+                pairs.push((executor::DOCKER, serde_json::to_string(&config).map_err(std::io::Error::other)?));
+            }
             if let Some(rotation) = rotation {
                 pairs.push((executor::ROTATION, format!("{},{}", rotation.bytes_max, rotation.files_max)));
             }
@@ -133,6 +144,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
         switch_user,
         fetcher: Some(fetcher.clone()),
         images: images.clone(),
+        docker: docker.clone(),
         inside: None,
         rotation,
         parent: None,
@@ -237,8 +249,15 @@ fn token(tokens: &Tokens, container: &ContainerId, spec: &LaunchSpec) -> (String
 /// The file that remembers which isolators an agent had: whoever ends its containers later must take down the same walls.
 const ISOLATION_FILE: &str = "isolation";
 
-fn remember_isolation(dir: &Path, isolation: &Isolation, images: &ImagesConfig) -> Result<()> {
-    let text = format!("{}\n{}\n{}\n", isolation.isolation, isolation.cgroups_root, images.store.display());
+fn remember_isolation(
+    dir: &Path,
+    isolation: &Isolation,
+    images: &ImagesConfig,
+    docker: Option<&DockerConfig>,
+) -> Result<()> {
+    let docker = docker.map(serde_json::to_string).transpose()?.unwrap_or_default();
+    let (names, root, store) = (&isolation.isolation, &isolation.cgroups_root, images.store.display());
+    let text = format!("{names}\n{root}\n{store}\n{docker}\n");
     std::fs::write(dir.join(ISOLATION_FILE), text).with_context(|| format!("can't write to {}", dir.display()))
 }
 
@@ -258,7 +277,14 @@ fn remembered_isolation(dir: &Path) -> Result<Chain> {
         },
         ..usual
     };
-    Ok(settings.chain()?)
+    let chain = settings.chain()?;
+    match lines.next().filter(|docker| !docker.is_empty()) {
+        Some(docker) => {
+            let docker = serde_json::from_str(docker).context("the remembered Docker engine")?;
+            Ok(chain.and(Arc::new(DockerContainers::new(docker, &settings.runtime_directory)))?)
+        }
+        None => Ok(chain),
+    }
 }
 
 /// What the containers use, for the HTTP side; called on threads that may block.
@@ -293,6 +319,7 @@ pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
         switch_user: false,
         fetcher: None,
         images: None,
+        docker: None,
         inside: None,
         rotation: None,
         parent: None,

@@ -5,7 +5,10 @@ use anyhow::{Context, Result};
 use kaon_actors::executor::{Executor, ExecutorConfig, Inherited};
 use kaon_isolators::cgroups::{GROUP_VARIABLE, Observed};
 use kaon_isolators::chain::Chain;
-use kaon_isolators::containers::{ContainersConfig, Executable, INSIDE_VARIABLE, Inside, ProcessContainers};
+use kaon_isolators::containers::{
+    ContainersConfig, Executable, INSIDE_VARIABLE, Inside, ProcessContainers, RUNTIME_VARIABLE,
+};
+use kaon_isolators::docker::{DockerConfig, DockerContainers};
 use kaon_isolators::fetcher::Fetcher;
 use kaon_isolators::filesystem::Filesystem;
 use kaon_isolators::images::{ImageVolumes, Images, ImagesConfig, Runtime};
@@ -39,6 +42,9 @@ pub(crate) const PLANTS: &str = "KAON_EXECUTOR_PLANT_PANIC";
 
 /// Where images come from and are kept, for the members of a pod (JSON).
 pub(crate) const IMAGES: &str = "KAON_EXECUTOR_IMAGES";
+
+/// The Docker engine that runs tasks of its type (JSON).
+pub(crate) const DOCKER: &str = "KAON_EXECUTOR_DOCKER";
 
 /// How large the task's outputs may be: bytes of a file, number of older files.
 pub(crate) const ROTATION: &str = "KAON_EXECUTOR_LOG_ROTATION";
@@ -86,7 +92,10 @@ pub(crate) async fn run() -> Result<i32> {
     let work_directory = work_directory.context("the sandbox lies below the work directory")?.to_owned();
     let inside = std::env::var(INSIDE_VARIABLE).ok().map(PathBuf::from);
     // The sandbox is its task's, which may not lead an executor with more rights astray.
-    let apart = inside.as_ref().and_then(|inside| Some(inside.parent()?.join("executor")));
+    let apart = std::env::var(RUNTIME_VARIABLE).ok().map(PathBuf::from);
+    let runtime_directory = apart.unwrap_or_else(|| sandbox.join(".executor"));
+    let docker: Option<DockerConfig> =
+        std::env::var(DOCKER).ok().map(|text| serde_json::from_str(&text)).transpose().context("the Docker engine")?;
     let images = match std::env::var(IMAGES) {
         Ok(text) if config.kind == ExecutorKind::Default && nix::unistd::geteuid().is_root() => {
             Some(serde_json::from_str::<ImagesConfig>(&text)?)
@@ -94,10 +103,15 @@ pub(crate) async fn run() -> Result<i32> {
         _ => None,
     };
     let containers = ContainersConfig {
-        runtime_directory: apart.unwrap_or_else(|| sandbox.join(".executor")),
         executable: Executable::current()?,
         executor_environment: Arc::new(|_, _| Ok(Vec::new())),
-        isolators: isolators(images.as_ref(), &work_directory)?,
+        isolators: match &docker {
+            Some(docker) => isolators(images.as_ref(), &work_directory)?
+                .and(Arc::new(DockerContainers::new(docker.clone(), &runtime_directory)))?,
+            None => isolators(images.as_ref(), &work_directory)?,
+        },
+        docker,
+        runtime_directory,
         work_directory,
         // A command executor runs as the user of its task already.
         switch_user: config.kind == ExecutorKind::Default,

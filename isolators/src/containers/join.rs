@@ -167,7 +167,8 @@ impl Inner {
         Some(task)
     }
 
-    fn of_table(&self, container: &ContainerId) -> Option<Target> {
+    /// One of the table that runs.
+    pub(super) fn of_table(&self, container: &ContainerId) -> Option<Target> {
         let running = self.table().running(container)?;
         let directory = Directory::of(&self.config.runtime_directory, container.as_str());
         let record = directory.launcher().filter(|record| record.launcher == running.known)?;

@@ -309,7 +309,7 @@ fn describe(
     mut wanted: Contribution,
     join: Option<&Join>,
 ) -> Result<Vec<u8>, String> {
-    let Shape { program, before, after } = image::shape(config, spec, directory, &mut user, &mut wanted)?;
+    let Shape { program, before, after } = image::shape(container, config, spec, directory, &mut user, &mut wanted)?;
     let mut more = std::mem::take(&mut wanted.environment);
     more.extend(after);
     let text = |text: &str| text.to_owned();

@@ -18,10 +18,11 @@ mod table;
 mod watch;
 
 pub use attach::{AttachError, Listener, Piece, Said, Speaker};
-pub use image::{INSIDE_VARIABLE, Inside};
+pub use image::{INSIDE_VARIABLE, Inside, RUNTIME_VARIABLE};
 pub use nested::{LaunchError, Order, RemoveError};
 
 use crate::chain::{Chain, chained};
+use crate::docker::DockerConfig;
 use crate::fetcher::Fetcher;
 use crate::images::Images;
 use crate::launcher::{Rotation, kill_signal};
@@ -135,6 +136,8 @@ pub struct ContainersConfig {
     pub fetcher: Option<Fetcher>,
     /// Where images come from. Without them a launch that asks for one is refused.
     pub images: Option<Images>,
+    /// The engine that runs containers of type DOCKER. Without one they are refused.
+    pub docker: Option<DockerConfig>,
     /// What stands around the command of an executor that stays outside itself.
     pub inside: Option<Inside>,
     /// How large the outputs of containers may be; without a bound, none.
@@ -276,13 +279,13 @@ impl Containers for ProcessContainers {
                     done(ContainerOutcome::Signalled);
                 });
             }
-            ContainerRequest::Probe { container, of: _, probe, timeout } => match *probe {
+            ContainerRequest::Probe { container, of, probe, timeout } => match *probe {
                 Probe::Command(spec) => {
                     let reserved = id::check(container.as_str()).map_err(|error| error.to_string());
                     let reserved = reserved.and_then(|()| inner.table().reserve(&container));
                     self.inner.runtime.spawn(async move {
                         done(ContainerOutcome::Probed(match reserved {
-                            Ok(stopped) => inner.probe(container, spec, stopped, timeout).await,
+                            Ok(stopped) => inner.probe(container, of, spec, stopped, timeout).await,
                             Err(reason) => Err(reason),
                         }));
                     });

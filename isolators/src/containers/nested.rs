@@ -388,6 +388,6 @@ fn refuse_own_walls(asked: Option<&ContainerInfo>) -> Result<(), String> {
 }
 
 /// What only the executor itself may know, and what names the container.
-fn is_private(name: &str) -> bool {
+pub(super) fn is_private(name: &str) -> bool {
     name.starts_with("KAON_") || name == "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
 }

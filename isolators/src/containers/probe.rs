@@ -27,11 +27,20 @@ impl Inner {
     pub(super) async fn probe(
         self: &Arc<Self>,
         container: ContainerId,
+        of: ContainerId,
         spec: LaunchSpec,
         stopped: oneshot::Receiver<()>,
         limit: Duration,
     ) -> Result<ProbeResult, String> {
-        match self.launch(container.clone(), spec, None, stopped).await {
+        let (spec, join) = match self.beside(&of, spec).await {
+            Ok(shaped) => shaped,
+            Err(reason) => {
+                // Nobody waits for it yet.
+                self.table().failed(&container);
+                return Err(reason);
+            }
+        };
+        match self.launch(container.clone(), spec, join, stopped).await {
             ContainerOutcome::Launched { .. } => {}
             ContainerOutcome::Failed { reason } => return Err(reason),
             other => return Err(format!("a launch came back as {other:?}")),

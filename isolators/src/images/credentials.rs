@@ -2,6 +2,7 @@
 //! in the older form without `auths`. Programs that keep secrets (`credHelpers`) are not run.
 
 use super::hub;
+use super::reference::Reference;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -30,6 +31,20 @@ struct Config {
 /// # Errors
 /// When it is no configuration. The text quotes nothing of it.
 pub(super) fn find(config: &[u8], registry: &str) -> Result<Option<String>, String> {
+    let found = find_pair(config, registry)?;
+    Ok(found.map(|(name, password)| format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))))
+}
+
+/// Name and password for the registry of an image.
+///
+/// # Errors
+/// As [`find`]; and a name that names no image.
+pub(crate) fn pair(config: &[u8], image: &str) -> Result<Option<(String, String)>, String> {
+    let reference = Reference::parse(image).map_err(|error| error.to_string())?;
+    find_pair(config, reference.registry.as_deref().unwrap_or(hub::HOST))
+}
+
+fn find_pair(config: &[u8], registry: &str) -> Result<Option<(String, String)>, String> {
     if config.len() > CONFIG_BYTES_MAX {
         return Err(format!("the credentials have {} bytes, at most {CONFIG_BYTES_MAX} go", config.len()));
     }
@@ -43,14 +58,15 @@ pub(super) fn find(config: &[u8], registry: &str) -> Result<Option<String>, Stri
         host == registry || (hub::is_named(host) && hub::is_named(registry))
     };
     let Some((_, entry)) = auths.iter().find(|(key, _)| fits(key)) else { return Ok(None) };
-    let pair = match (&entry.auth, &entry.username, &entry.password) {
-        (Some(auth), ..) if !auth.is_empty() => STANDARD.decode(auth).map_err(|_| unreadable())?,
-        (_, Some(name), Some(password)) => format!("{name}:{password}").into_bytes(),
-        _ => return Ok(None),
-    };
-    match pair.contains(&b':') {
-        true => Ok(Some(format!("Basic {}", STANDARD.encode(pair)))),
-        false => Err(unreadable()),
+    match (&entry.auth, &entry.username, &entry.password) {
+        (Some(auth), ..) if !auth.is_empty() => {
+            let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let decoded = decoded.ok_or_else(unreadable)?;
+            let (name, password) = decoded.split_once(':').ok_or_else(unreadable)?;
+            Ok(Some((name.to_owned(), password.to_owned())))
+        }
+        (_, Some(name), Some(password)) => Ok(Some((name.clone(), password.clone()))),
+        _ => Ok(None),
     }
 }
 

@@ -12,7 +12,7 @@
 
 mod command;
 mod copy;
-mod credentials;
+pub(crate) mod credentials;
 mod digest;
 mod hub;
 mod isolator;
@@ -33,6 +33,7 @@ pub use reference::NoReference;
 pub use store::Pruned;
 
 pub(crate) use command::merged;
+pub(crate) use registry::escaped;
 pub(crate) use root::SANDBOX_DIRECTORY;
 pub use root::{Files, Root};
 

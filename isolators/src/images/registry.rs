@@ -265,7 +265,7 @@ impl<'a> Challenge<'a> {
 }
 
 /// A text as part of a query (RFC 3986: all but the unreserved characters, and slashes, as `%XX`).
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }

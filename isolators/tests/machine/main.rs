@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Some(kaon_isolators::launcher::ARGUMENT) => return kaon_isolators::launcher::main(),
         Some(kaon_isolators::launcher::EXECUTOR_ARGUMENT) => return walls::executor(),
         Some(kaon_isolators::fetcher::ARGUMENT) => return kaon_isolators::fetcher::main(),
+        Some(kaon_isolators::docker::ARGUMENT) => return kaon_isolators::docker::main(),
         Some(kaon_isolators::images::ARGUMENT) => return kaon_isolators::images::main(),
         Some(kaon_isolators::topology::apart::ARGUMENT) => return kaon_isolators::topology::apart::main(),
         Some("terms") => return walls::terms(),

@@ -46,6 +46,7 @@ pub(crate) fn config(directory: &Path) -> ContainersConfig {
         switch_user: true,
         fetcher: Some(fetcher(directory)),
         images: None,
+        docker: None,
         inside: None,
         rotation: None,
         parent: None,
