@@ -82,9 +82,14 @@ fn tasks_run_in_their_images_and_executors_beside_them() {
     let volume = directory.path().join("parts/tree");
     long["container"]["volumes"] =
         json!([{"mode": "RO", "container_path": "/volume", "host_path": volume.display().to_string()}]);
+    long["health_check"] = json!({"type": "COMMAND", "delay_seconds": 0.0, "interval_seconds": 0.1,
+        "grace_period_seconds": 20.0, "command": {"value": "test -e /run/ready && ! test -e /usr"}});
     long["container"]["linux_info"] = json!({"effective_capabilities": {"capabilities": ["CHOWN"]},
         "bounding_capabilities": {"capabilities": ["CHOWN"]}});
     framework.launch(vec![long]);
+    framework.until("it to be healthy", |framework| {
+        framework.status("long").is_some_and(|status| status["healthy"] == json!(true))
+    });
     let seen = wait_for("what it saw", SOON, || {
         let text = fs::read_to_string(found(&cluster, "seen")?).ok()?;
         text.contains("nonvoluntary").then_some(text)
@@ -103,6 +108,20 @@ fn tasks_run_in_their_images_and_executors_beside_them() {
     assert_eq!(status["reason"], "REASON_CONTAINER_LAUNCH_FAILED", "{status}");
     assert!(status["message"].as_str().is_some_and(|text| text.contains("there is no image")), "{status}");
     wait_for("nothing to be left", SOON, || nothing_is_left(&cluster).then_some(()));
+
+    // What nobody uses is removed when the operator says so.
+    let agent = &cluster.members.last().expect("an agent").http;
+    let layers = format!("ls {}/agent-1/store/docker/layers | wc -l", cluster.directory().display());
+    let count = || {
+        let counted = Command::new("sh").arg("-c").arg(&layers).output().expect("a shell");
+        String::from_utf8_lossy(&counted.stdout).trim().to_owned()
+    };
+    let excluded = json!([{"type": "DOCKER", "docker": {"name": "team/box:1"}}]);
+    for (excluded, left) in [(excluded, "1"), (json!([]), "0")] {
+        let call = json!({"type": "PRUNE_IMAGES", "prune_images": {"excluded_images": excluded}});
+        let answer = crate::client::post(agent, "/api/v1", &call);
+        assert_eq!((answer.status, count().as_str()), (200, left));
+    }
 }
 
 #[test]
@@ -123,11 +142,14 @@ fn members_of_a_pod_have_their_own_images_and_outlive_their_agent() {
         let id = task["task_id"]["value"].as_str().expect("an id").to_owned();
         framework.launched.insert(id, offer["agent_id"].clone());
     }
+    boxed["health_check"] = json!({"type": "COMMAND", "delay_seconds": 0.0, "interval_seconds": 0.1,
+        "command": {"value": "test -e /word && test -e boxed-out"}});
     let group = json!({"executor": executor, "task_group": {"tasks": [boxed, plain]}});
     let operations = json!([{"type": "LAUNCH_GROUP", "launch_group": group}]);
     framework.must("ACCEPT", json!({"offer_ids": [offer["id"]], "operations": operations}));
     framework.until("both to run", |framework| {
-        ["boxed", "plain"].iter().all(|task| framework.latest(task) == Some("TASK_RUNNING"))
+        framework.status("boxed").is_some_and(|status| status["healthy"] == json!(true))
+            && framework.latest("plain") == Some("TASK_RUNNING")
     });
     let out = wait_for("what it saw", SOON, || {
         let path = found(&cluster, "boxed-out")?;

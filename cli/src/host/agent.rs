@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
 use kaon_http::agent::token::Tokens;
 use kaon_http::convert::resource_flag;
-use kaon_http::{AgentEdge, ContainerFigures, ContainerSource, Kind, Limits, Sample};
+use kaon_http::{AgentEdge, ContainerFigures, ContainerSource, ImagePruner, Kind, Limits, Sample};
 use kaon_isolators::build::Settings;
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
@@ -153,7 +153,12 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let figures = containers_source(Arc::clone(&containers));
     let calls: Arc<dyn kaon_http::ContainerCalls> = Arc::new(Calls(Arc::clone(&containers)));
     let metrics = host.clone();
+    let pruner = images.clone().map(|images| {
+        let pruner: ImagePruner = Arc::new(move |kept: &[String]| images.prune(kept).map(drop));
+        pruner
+    });
     let edge = AgentEdge::new(kaon_http::AgentConfig {
+        pruner,
         flags: super::flags([
             ("hostname", info.hostname.clone()),
             ("ip", http_address.ip().to_string()),

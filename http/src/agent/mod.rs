@@ -67,7 +67,12 @@ pub struct AgentConfig {
     pub log: Option<PathBuf>,
     /// Who carries out the calls about single containers.
     pub calls: Option<Arc<dyn ContainerCalls>>,
+    /// Who removes images that no container uses; `None` where there are none.
+    pub pruner: Option<ImagePruner>,
 }
+
+/// Removes the images that no container uses but those of these names, or says why it can't. May block.
+pub type ImagePruner = Arc<dyn Fn(&[String]) -> Result<(), String> + Send + Sync>;
 
 /// The HTTP edge of an agent.
 pub struct AgentEdge {

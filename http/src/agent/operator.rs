@@ -73,6 +73,9 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
     if let Some(set) = &call.set_logging_level {
         return edge.config.verbosity.order(set.level, &set.duration);
     }
+    if kind == Type::PruneImages {
+        return prune(&edge, call).await;
+    }
     let seen = match kind {
         Type::GetMetrics => edge.glance().await.unwrap_or_default(),
         Type::GetState
@@ -90,6 +93,20 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
     // It may read files, and many tasks take a while to write down.
     let answered = tokio::task::spawn_blocking(move || read(&edge, call, kind, &seen, accepted)).await;
     answered.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
+}
+
+/// PRUNE_IMAGES: answered when it is done.
+async fn prune(edge: &Arc<AgentEdge>, call: api::Call) -> Answer {
+    let Some(pruner) = edge.config.pruner.clone() else {
+        return answer::refusal(StatusCode::NOT_IMPLEMENTED, "This agent has no images");
+    };
+    let excluded = call.prune_images.map(|prune| prune.excluded_images).unwrap_or_default();
+    let kept: Vec<String> = excluded.into_iter().filter_map(|image| Some(image.docker?.name)).collect();
+    match tokio::task::spawn_blocking(move || pruner(&kept)).await {
+        Ok(Ok(())) => answer::empty(StatusCode::OK),
+        Ok(Err(reason)) => answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, reason),
+        Err(_) => answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The images could not be removed"),
+    }
 }
 
 /// The part that a call needs and does not have. Only calls that are there are looked at.

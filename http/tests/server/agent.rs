@@ -41,6 +41,7 @@ impl Agent {
             version: "0.1.0".to_owned(),
         };
         let config = AgentConfig {
+            pruner: None,
             work_dir: work.path().to_owned(),
             info,
             flags: BTreeMap::new(),

@@ -80,6 +80,7 @@ impl Stage {
     async fn with(tokens: Option<Tokens>) -> Self {
         let work = tempfile::tempdir().expect("a directory");
         let config = AgentConfig {
+            pruner: None,
             work_dir: work.path().to_owned(),
             info: info(),
             flags: BTreeMap::from([("work_dir".to_owned(), "w".to_owned())]),
