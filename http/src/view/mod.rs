@@ -76,6 +76,12 @@ impl View {
         self.shared.newest.load_full()
     }
 
+    /// Folds in what has come so far, so that whoever gave an order finds in the next snapshot what became of it. Cost: the
+    /// events that wait, and the end of a fold under way.
+    pub(crate) fn catch_up(&self) {
+        self.shared.fold();
+    }
+
     /// Lets somebody watch; the state from which the changes go on. Cost: waits for a fold under way.
     pub(crate) fn watch(&self, watcher: &Arc<Watcher>) -> Snapshot {
         let draft = lock(&self.shared.draft);

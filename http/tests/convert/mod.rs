@@ -58,25 +58,20 @@ fn some_resources() -> Vec<api::Resource> {
 
 /// A command as it comes back: what has a default says it.
 fn spelled_out(mut info: api::CommandInfo) -> api::CommandInfo {
-    let is_good = command::from_v1(info.clone()).0.rest.is_empty() || !has_variables_left(&info);
     info.shell = Some(info.shell.unwrap_or(true));
     for uri in &mut info.uris {
         uri.extract = Some(uri.extract.unwrap_or(true));
         uri.executable = uri.executable.filter(|is| *is);
         uri.cache = uri.cache.filter(|is| *is);
     }
+    // Secrets come back without what they say, and other tests are about them.
     if let Some(environment) = &mut info.environment {
+        environment.variables.iter_mut().for_each(|variable| variable.secret = None);
+    }
+    let is_good = command::from_v1(info.clone()).0.rest.is_empty() || !has_variables_left(&info);
+    if is_good && let Some(environment) = &mut info.environment {
         for variable in &mut environment.variables {
-            let is_secret = variable.secret.is_some();
-            // What a secret says is shown to nobody.
-            variable.secret = (is_secret && is_good)
-                .then(|| api::Secret { r#type: Some(api::secret::Type::Value as i32), ..api::Secret::default() });
-            if is_good && !is_secret {
-                variable.r#type = Some(api::environment::variable::Type::Value as i32);
-            }
-        }
-        if is_good {
-            environment.variables.sort_by_key(|variable| variable.secret.is_some());
+            variable.r#type = Some(api::environment::variable::Type::Value as i32);
         }
     }
     info

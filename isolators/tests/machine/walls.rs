@@ -150,8 +150,7 @@ pub(crate) fn executor() -> ExitCode {
     config.runtime_directory = directory.join("inner");
     config.parent = Some(std::env::var(kaon_isolators::launcher::MARK_VARIABLE).unwrap());
     let containers = ProcessContainers::new(config, runtime()).unwrap();
-    let own = std::env::current_exe().unwrap();
-    let text = format!("(setsid sleep {mark} &); exec {} terms", own.display());
+    let text = format!("(setsid sleep {mark} &); exec {} terms", std::env::var("OWN").unwrap());
     let mut inner = shell("outer", &text);
     inner.join = true;
     let (sender, receiver) = mpsc::channel();
@@ -206,6 +205,8 @@ fn nested(machine: &Machine, mark: &str) {
     let mut asked = spec("outer", Program::BuiltinExecutor);
     asked.environment.push(("NESTED".into(), mark.into()));
     asked.environment.push(("MACHINE".into(), machine.directory.path().display().to_string()));
+    // The executor's own is a file without a path: it was started from a view of mounts that is nobody's.
+    asked.environment.push(("OWN".into(), std::env::current_exe().unwrap().display().to_string()));
     machine.launch("outer", asked);
     eventually("the inner one runs", || {
         machine.output("outer", "stdout").contains("ready") && sleepers(mark).len() == 1
