@@ -99,8 +99,9 @@ pub(crate) struct ClientFaults {
     pub(crate) calm: Instant,
 }
 
-/// Questions of a flood.
-const FLOOD_CALLS: u32 = 3000;
+/// Questions of a flood. Each is answered by a status of every task, and all of that has room in a mailbox: what one refuses
+/// is a 503 to a real client, who says it again, and lost here.
+const FLOOD_CALLS: u32 = 300;
 
 /// What it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
