@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
+use kaon_kernel::time::Duration as Length;
 use serde_json::{Map, Value, json};
 use tokio::task::AbortHandle;
 
@@ -119,31 +120,12 @@ impl Verbosity {
             (Some(level), Some(duration)) => (level, duration),
         };
         let Ok(level) = level.parse() else { return answer::bad("Invalid 'level': expecting a whole number") };
-        let Some(time) = duration_of(duration) else {
+        let Some(time) = Length::from_text(duration) else {
             return answer::bad("Invalid 'duration': expecting a number and a unit, such as 10mins");
         };
-        self.set_for(level, time);
+        self.set_for(level, Duration::from_nanos(time.0));
         answer::empty(StatusCode::OK)
     }
-}
-
-/// A length of time as Mesos writes it: `10mins`, `1.5hrs`.
-fn duration_of(text: &str) -> Option<Duration> {
-    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(at);
-    let seconds = match unit {
-        "ns" => 1e-9,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "secs" => 1.0,
-        "mins" => 60.0,
-        "hrs" => 3_600.0,
-        "days" => 86_400.0,
-        "weeks" => 604_800.0,
-        _ => return None,
-    };
-    let number: f64 = number.parse().ok()?;
-    Duration::try_from_secs_f64(number * seconds).ok()
 }
 
 /// The body of `/flags`.
@@ -154,16 +136,6 @@ pub(crate) fn flags_json(flags: &BTreeMap<String, String>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_of_time_are_read_as_mesos_writes_them() {
-        assert_eq!(duration_of("10mins"), Some(Duration::from_secs(600)));
-        assert_eq!(duration_of("1.5hrs"), Some(Duration::from_secs(5_400)));
-        assert_eq!(duration_of("250ms"), Some(Duration::from_millis(250)));
-        for wrong in ["", "10", "mins", "-1secs", "1e400secs", "10minutes", "NaNsecs"] {
-            assert_eq!(duration_of(wrong), None, "{wrong}");
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_level_holds_for_its_time_and_the_latest_wins() {

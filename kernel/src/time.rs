@@ -47,6 +47,24 @@ impl Duration {
         let nanos = value * 1e9;
         (nanos.is_finite() && nanos >= 0.0 && nanos < i64::MAX as f64).then_some(Self(nanos as u64))
     }
+    /// The text form of Mesos's flags and variables (stout's `Duration`): a number, which may have decimals, and a unit, such
+    /// as `10mins`. `None` for what is none, or lies beyond [`Duration::from_seconds`].
+    pub fn from_text(text: &str) -> Option<Self> {
+        let unit_at = text.find(|character: char| character.is_ascii_alphabetic())?;
+        let (number, unit) = text.split_at(unit_at);
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" => 1e-6,
+            "ms" => 1e-3,
+            "secs" => 1.0,
+            "mins" => 60.0,
+            "hrs" => 3_600.0,
+            "days" => 86_400.0,
+            "weeks" => 604_800.0,
+            _ => return None,
+        };
+        Self::from_seconds(number.parse::<f64>().ok()? * seconds)
+    }
     /// Seconds for people and for the v1 API.
     pub fn as_seconds(self) -> f64 {
         self.0 as f64 / 1e9
@@ -110,6 +128,21 @@ impl fmt::Display for Duration {
             nanos if nanos < 1_000_000 => write!(formatter, "{:.1} us", nanos as f64 / 1e3),
             nanos if nanos < 1_000_000_000 => write!(formatter, "{:.1} ms", nanos as f64 / 1e6),
             nanos => write!(formatter, "{:.3} s", nanos as f64 / 1e9),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_read_as_mesos_writes_them() {
+        assert_eq!(Duration::from_text("10mins"), Some(Duration::secs(600)));
+        assert_eq!(Duration::from_text("1.5hrs"), Some(Duration::secs(5_400)));
+        assert_eq!(Duration::from_text("250ms"), Some(Duration::millis(250)));
+        for wrong in ["", "10", "mins", "-1secs", "1e400secs", "10minutes", "NaNsecs"] {
+            assert_eq!(Duration::from_text(wrong), None, "{wrong}");
         }
     }
 }

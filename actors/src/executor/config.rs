@@ -154,7 +154,9 @@ impl ExecutorConfig {
         let text = |name: &'static str| find(name).ok_or(Error::Missing(name));
         let duration = |name: &'static str| match find(name) {
             None => Ok(None),
-            Some(text) => parse_duration(text).map(Some).ok_or_else(|| Error::Duration { name, text: text.to_owned() }),
+            Some(text) => {
+                Duration::from_text(text).map(Some).ok_or_else(|| Error::Duration { name, text: text.to_owned() })
+            }
         };
         let named = |name: &'static str| move |source: IdError| Error::Id { name, source };
         let shutdown_grace = duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD")?.unwrap_or(SHUTDOWN_GRACE);
@@ -183,22 +185,4 @@ impl ExecutorConfig {
             environment,
         })
     }
-}
-
-/// Reads stout's text form of a duration: a number, which may have decimals, and a unit.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|character: char| character.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "ns" => 1e-9,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "secs" => 1.0,
-        "mins" => 60.0,
-        "hrs" => 3_600.0,
-        "days" => 86_400.0,
-        "weeks" => 604_800.0,
-        _ => return None,
-    };
-    Duration::from_seconds(number.parse::<f64>().ok()? * seconds)
 }
