@@ -39,10 +39,10 @@ pub(crate) async fn list(what: What, options: List) -> Result<()> {
     Ok(())
 }
 
-fn agents(answer: Value) -> (Value, Table) {
-    let rows = answer["get_agents"]["agents"].clone();
+fn agents(answer: Value) -> (Vec<Value>, Table) {
+    let rows = items(&answer["get_agents"]["agents"]).to_vec();
     let mut table = Table::new(&["ID", "HOSTNAME", "ACTIVE", "DRAIN", "RESOURCES", "USED"]);
-    for agent in items(&rows) {
+    for agent in &rows {
         let info = &agent["agent_info"];
         table.row(vec![
             text(&info["id"]["value"]),
@@ -56,17 +56,17 @@ fn agents(answer: Value) -> (Value, Table) {
     (rows, table)
 }
 
-fn frameworks(answer: Value) -> (Value, Table) {
-    let rows = answer["get_frameworks"]["frameworks"].clone();
+fn frameworks(answer: Value) -> (Vec<Value>, Table) {
+    let rows = items(&answer["get_frameworks"]["frameworks"]).to_vec();
     let mut table = Table::new(&["ID", "NAME", "ROLES", "CONNECTED", "USED", "OFFERED"]);
-    for framework in items(&rows) {
+    for framework in &rows {
         let info = &framework["framework_info"];
         let roles = items(&info["roles"]).iter().map(text).collect::<Vec<_>>().join(",");
-        let role = if roles.is_empty() { text(&info["role"]) } else { roles };
+        let roles = if roles.is_empty() { info["role"].as_str().unwrap_or("*").to_owned() } else { roles };
         table.row(vec![
             text(&info["id"]["value"]),
             text(&info["name"]),
-            if role.is_empty() { "*".to_owned() } else { role },
+            roles,
             yes(&framework["connected"]),
             resources(&framework["allocated_resources"]),
             resources(&framework["offered_resources"]),
@@ -75,7 +75,7 @@ fn frameworks(answer: Value) -> (Value, Table) {
     (rows, table)
 }
 
-fn tasks(answer: Value) -> (Value, Table) {
+fn tasks(answer: Value) -> (Vec<Value>, Table) {
     let answer = &answer["get_tasks"];
     let groups = ["tasks", "unreachable_tasks", "completed_tasks"];
     let rows: Vec<Value> = groups.iter().flat_map(|group| items(&answer[*group]).to_vec()).collect();
@@ -90,10 +90,10 @@ fn tasks(answer: Value) -> (Value, Table) {
             resources(&task["resources"]),
         ]);
     }
-    (Value::Array(rows), table)
+    (rows, table)
 }
 
-fn offers(state: Value) -> (Value, Table) {
+fn offers(state: Value) -> (Vec<Value>, Table) {
     let mut rows = Vec::new();
     let mut table = Table::new(&["OFFER", "FRAMEWORK", "AGENT", "RESOURCES"]);
     for framework in items(&state["frameworks"]) {
@@ -103,13 +103,13 @@ fn offers(state: Value) -> (Value, Table) {
             rows.push(offer.clone());
         }
     }
-    (Value::Array(rows), table)
+    (rows, table)
 }
 
-fn roles(answer: Value) -> (Value, Table) {
-    let rows = answer["roles"].clone();
+fn roles(answer: Value) -> (Vec<Value>, Table) {
+    let rows = items(&answer["roles"]).to_vec();
     let mut table = Table::new(&["ROLE", "WEIGHT", "GUARANTEE", "LIMIT", "USED", "OFFERED", "FRAMEWORKS"]);
-    for role in items(&rows) {
+    for role in &rows {
         table.row(vec![
             text(&role["name"]),
             role["weight"].to_string(),
@@ -138,6 +138,7 @@ fn seconds(task: &Value) -> String {
     }
 }
 
+/// The elements of a list; none where the answer leaves an empty one out, as JSON of protobuf does.
 fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }

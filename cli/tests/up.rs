@@ -93,10 +93,12 @@ fn lists_show_agents_frameworks_tasks_and_offers() {
         assert_eq!(rows.as_array().map(Vec::len), Some(1), "{what}: {rows}");
     }
     framework.teardown();
-    wait_for("an empty list of offers", SOON, || {
-        let output = cluster.command("offers").arg("--json").output().expect("kaon starts");
-        (serde_json::from_slice::<Value>(&output.stdout).ok() == Some(json!([]))).then_some(())
-    });
+    for what in ["offers", "frameworks"] {
+        wait_for("an empty list", SOON, || {
+            let output = cluster.command(what).arg("--json").output().expect("kaon starts");
+            (serde_json::from_slice::<Value>(&output.stdout).ok() == Some(json!([]))).then_some(())
+        });
+    }
     let tasks = post(&cluster.api, "/api/v1", &json!({"type": "GET_TASKS"})).json();
     assert_eq!(
         tasks["get_tasks"]["completed_tasks"][0]["state"], "TASK_KILLED",

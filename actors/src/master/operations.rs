@@ -135,6 +135,10 @@ impl Master {
                 if let Some(volume) = used {
                     return Err(format!("Persistent volume {volume} is in use"));
                 }
+                // Offers may hold several copies of a shared volume; under them is one.
+                if !agent.total().contains(volumes) {
+                    return Err(format!("Persistent volumes not found on the agent, or named more than once: {volumes}"));
+                }
             }
             Operation::Unreserve { .. } | Operation::Grow { .. } | Operation::Shrink { .. } => {}
         }

@@ -356,6 +356,22 @@ fn several_tasks_use_a_shared_volume_and_it_goes_when_none_does() {
     assert_eq!(stage.play.recovered(), [one(shared())]);
 }
 
+/// Two offers may hold a copy each; there is still one volume to destroy.
+#[test]
+fn copies_of_a_shared_volume_are_not_destroyed_one_by_one() {
+    let mut stage = Stage::new();
+    let shared = || volume(40, true);
+    let make = vec![reserve("", one(reserved(ResourceName::Disk, 100))), create("", shared())];
+    stage.does(bag("disk:100"), make);
+    let offers = [stage.grant(one(shared())), stage.grant(one(shared()))];
+    let volumes = Resources::collect([shared(), shared()]).expect("two copies");
+    stage.accept(&offers, vec![convert("twice", Operation::Destroy { volumes })]);
+    assert!(stage.told()[0].2.contains("more than once"), "{:?}", stage.told());
+    assert!(stage.total().contains(&one(shared())), "nothing has changed");
+    stage.does(one(shared()), vec![destroy("once", shared())]);
+    assert!(!stage.total().contains(&one(shared())));
+}
+
 /// The session broke before the agent got anything: what it says it has is how it is.
 #[test]
 fn operations_that_never_arrived_are_undone_with_the_launches_behind_them() {
