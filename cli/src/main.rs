@@ -14,6 +14,7 @@ mod locate;
 mod log;
 mod logs;
 mod maintenance;
+mod memory;
 mod run;
 mod settings;
 mod sim;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::settle(std::env::args_os().nth(1).as_deref());
     // The launcher stands between agent and task: it must be single-threaded, so it comes before everything else.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::launcher::ARGUMENT) {
         return kaon_isolators::launcher::main();

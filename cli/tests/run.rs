@@ -170,3 +170,27 @@ fn errors_say_what_to_do_next() {
     let (code, _, err) = output(kaon().arg("executor"));
     assert!(code == Some(1) && err.contains("agent"), "{err}");
 }
+
+/// Memory of its own that an idle agent may hold, in kibibytes: four times what was measured, a twelfth of what huge pages
+/// made of it.
+const IDLE_KIBIBYTES_MAX: u64 = 16 * 1024;
+
+#[test]
+fn an_agent_does_without_huge_pages_and_its_tasks_have_them() {
+    let line = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse::<u64>().ok())
+    };
+    let own = std::fs::read_to_string("/proc/self/status").expect("the kernel's status of a process");
+    if line(&own, "THP_enabled:").is_none() {
+        return println!("SKIPPED, the kernel does not tell of them: huge pages of agents and tasks");
+    }
+    let cluster = Cluster::start(1);
+    let (code, out, _) = output(cluster.command("run").args(["--", "cat", "/proc/self/status"]));
+    assert_eq!((code, line(&out, "THP_enabled:")), (Some(0), Some(1)), "{out}");
+    let agent = cluster.pid("agent-1").expect("an agent");
+    let status = std::fs::read_to_string(format!("/proc/{agent}/status")).expect("it runs");
+    assert_eq!(line(&status, "THP_enabled:"), Some(0), "{status}");
+    let resident = line(&status, "RssAnon:").expect("resident memory");
+    assert!(resident < IDLE_KIBIBYTES_MAX, "{resident} KiB");
+}

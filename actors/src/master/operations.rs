@@ -137,7 +137,9 @@ impl Master {
                 }
                 // Offers may hold several copies of a shared volume; under them is one.
                 if !agent.total().contains(volumes) {
-                    return Err(format!("Persistent volumes not found on the agent, or named more than once: {volumes}"));
+                    return Err(format!(
+                        "Persistent volumes not found on the agent, or named more than once: {volumes}"
+                    ));
                 }
             }
             Operation::Unreserve { .. } | Operation::Grow { .. } | Operation::Shrink { .. } => {}

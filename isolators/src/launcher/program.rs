@@ -227,6 +227,8 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
         (said, _) => said.clone(),
     };
     walls::settle(&walls.units, &walls.memory_nodes)?;
+    // The agent does without huge pages for itself; a program has what the machine gives.
+    let _ = nix::sys::prctl::set_thp_disable(false);
     plan.ends.connect()?;
     // Who can gain no rights may be filtered by anybody: as late as can be. Else it takes rights that are given up below.
     let filter = |is_last: bool| match &walls.system_calls {
