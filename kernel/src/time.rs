@@ -19,6 +19,18 @@ pub struct Duration(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
 pub struct WallTime(pub u64);
 
+/// The units of Mesos's text form (stout's `Duration`), the largest first, each with its nanoseconds.
+const UNITS: [(&str, u64); 8] = [
+    ("weeks", 604_800_000_000_000),
+    ("days", 86_400_000_000_000),
+    ("hrs", 3_600_000_000_000),
+    ("mins", 60_000_000_000),
+    ("secs", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+
 impl Duration {
     /// No time at all.
     pub const ZERO: Self = Self(0);
@@ -44,26 +56,23 @@ impl Duration {
     /// Seconds as they come from the v1 API: `None` when negative, not a number, or beyond 2^63 nanoseconds (the range
     /// of Mesos's `Duration`, an int64 of nanoseconds).
     pub fn from_seconds(value: f64) -> Option<Self> {
-        let nanos = value * 1e9;
-        (nanos.is_finite() && nanos >= 0.0 && nanos < i64::MAX as f64).then_some(Self(nanos as u64))
+        Self::from_nanos(value * 1e9)
+    }
+    fn from_nanos(value: f64) -> Option<Self> {
+        (value.is_finite() && value >= 0.0 && value < i64::MAX as f64).then_some(Self(value as u64))
     }
     /// The text form of Mesos's flags and variables (stout's `Duration`): a number, which may have decimals, and a unit, such
     /// as `10mins`. `None` for what is none, or lies beyond [`Duration::from_seconds`].
     pub fn from_text(text: &str) -> Option<Self> {
         let unit_at = text.find(|character: char| character.is_ascii_alphabetic())?;
-        let (number, unit) = text.split_at(unit_at);
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" => 1e-6,
-            "ms" => 1e-3,
-            "secs" => 1.0,
-            "mins" => 60.0,
-            "hrs" => 3_600.0,
-            "days" => 86_400.0,
-            "weeks" => 604_800.0,
-            _ => return None,
-        };
-        Self::from_seconds(number.parse::<f64>().ok()? * seconds)
+        let (number, said) = text.split_at(unit_at);
+        let (_, nanos) = UNITS.into_iter().find(|(unit, _)| *unit == said)?;
+        Self::from_nanos(number.parse::<f64>().ok()? * nanos as f64)
+    }
+    /// That text form: a whole number of the largest unit that leaves one.
+    pub fn text(self) -> String {
+        let whole = UNITS.into_iter().find(|(_, nanos)| self.0 > 0 && self.0.is_multiple_of(*nanos));
+        whole.map_or_else(|| "0ns".to_owned(), |(unit, nanos)| format!("{}{unit}", self.0 / nanos))
     }
     /// Seconds for people and for the v1 API.
     pub fn as_seconds(self) -> f64 {
@@ -137,12 +146,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_of_time_are_read_as_mesos_writes_them() {
+    fn lengths_of_time_are_read_and_written_as_mesos_writes_them() {
         assert_eq!(Duration::from_text("10mins"), Some(Duration::secs(600)));
         assert_eq!(Duration::from_text("1.5hrs"), Some(Duration::secs(5_400)));
         assert_eq!(Duration::from_text("250ms"), Some(Duration::millis(250)));
         for wrong in ["", "10", "mins", "-1secs", "1e400secs", "10minutes", "NaNsecs"] {
             assert_eq!(Duration::from_text(wrong), None, "{wrong}");
+        }
+        for text in ["0ns", "1ns", "90us", "1001ms", "59secs", "90mins", "25hrs", "6days", "2weeks"] {
+            assert_eq!(Duration::from_text(text).map(Duration::text).as_deref(), Some(text));
         }
     }
 }

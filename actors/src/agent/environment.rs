@@ -1,4 +1,4 @@
-//! The environment of an executor's process (reference 6.1), and how durations are written in it.
+//! The environment of an executor's process (reference 6.1).
 
 use crate::agent::AgentConfig;
 use kaon_kernel::framework::FrameworkInfo;
@@ -61,10 +61,10 @@ pub(super) fn executor_environment(
     set("MESOS_SANDBOX", directory);
     set("MESOS_CHECKPOINT", u8::from(framework.checkpoint).to_string());
     if framework.checkpoint {
-        set("MESOS_RECOVERY_TIMEOUT", duration_text(config.recovery_timeout));
-        set("MESOS_SUBSCRIPTION_BACKOFF_MAX", duration_text(config.executor_reregistration_timeout));
+        set("MESOS_RECOVERY_TIMEOUT", config.recovery_timeout.text());
+        set("MESOS_SUBSCRIPTION_BACKOFF_MAX", config.executor_reregistration_timeout.text());
     }
-    set("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration_text(shutdown_grace));
+    set("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", shutdown_grace.text());
     set("MESOS_HTTP_COMMAND_EXECUTOR", "0".to_owned());
     set("LIBPROCESS_PORT", "0".to_owned());
     set("LIBPROCESS_IP", config.info.ip.clone());
@@ -113,20 +113,4 @@ pub(super) fn add_devices(environment: &mut Vec<(String, String)>, placement: &P
         environment.retain(|(present, _)| present != name);
         environment.push((name.to_owned(), value));
     }
-}
-
-/// A duration as executors read it: a number and the largest unit that leaves it whole (stout's text form).
-pub(super) fn duration_text(duration: Duration) -> String {
-    const UNITS: [(u64, &str); 8] = [
-        (604_800_000_000_000, "weeks"),
-        (86_400_000_000_000, "days"),
-        (3_600_000_000_000, "hrs"),
-        (60_000_000_000, "mins"),
-        (1_000_000_000, "secs"),
-        (1_000_000, "ms"),
-        (1_000, "us"),
-        (1, "ns"),
-    ];
-    let whole = UNITS.into_iter().find(|(nanos, _)| duration.0 > 0 && duration.0.is_multiple_of(*nanos));
-    whole.map_or_else(|| "0ns".to_owned(), |(nanos, unit)| format!("{}{unit}", duration.0 / nanos))
 }
