@@ -36,8 +36,8 @@ pub mod view;
 mod watch;
 
 pub use agent::{
-    AgentConfig, AgentEdge, ContainerCalls, ContainerFigures, ContainerSource, ImagePruner, Launched, Order, Piece,
-    Said, Speaker, Unattached,
+    AgentConfig, AgentEdge, ContainerCalls, ContainerFigures, ContainerSource, ImagePruner, Launched, Speaker,
+    Unattached,
 };
 pub use edge::{Leader, MasterConfig, MasterEdge};
 pub use metric::{Kind, Sample};

@@ -23,6 +23,7 @@ pub mod maintenance;
 #[allow(missing_docs, reason = "rkyv's derive leaves the fields of archived variants without the docs that ours have")]
 pub mod message;
 pub mod nearest;
+pub mod nested;
 #[allow(missing_docs, reason = "as for `message`")]
 pub mod offer;
 pub mod operation;

@@ -2,10 +2,11 @@
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
-use kaon_http::{ContainerCalls, Launched, Order, Piece, Said, Speaker, Unattached};
+use kaon_http::{ContainerCalls, Launched, Speaker, Unattached};
 use kaon_isolators::containers::{self, AttachError, LaunchError, ProcessContainers, RemoveError};
 use kaon_kernel::container::Exit;
 use kaon_kernel::id::ContainerId;
+use kaon_kernel::nested::{Order, Piece, Said};
 use std::sync::Arc;
 
 /// The containers of a machine, as the edge calls them.
@@ -13,9 +14,6 @@ pub(super) struct Calls(pub(super) Arc<ProcessContainers>);
 
 impl ContainerCalls for Calls {
     fn launch(&self, order: Order) -> BoxFuture<'_, Launched> {
-        let Order { container, is_session, program, environment, user, asked, resources, limits, uris } = order;
-        let order =
-            containers::Order { container, is_session, program, environment, user, asked, resources, limits, uris };
         // Who asked may go away in the middle: what was begun is finished all the same, so that nothing is left halfway.
         let containers = Arc::clone(&self.0);
         let launched = tokio::spawn(async move { containers.launch_nested(order).await });
@@ -51,13 +49,8 @@ impl ContainerCalls for Calls {
     fn listen(&self, container: ContainerId) -> BoxFuture<'_, Result<BoxStream<'static, Piece>, Unattached>> {
         async move {
             let listener = self.0.listen(&container).await.map_err(unattached)?;
-            let pieces = stream::unfold(listener, |mut listener| async move {
-                let piece = match listener.next().await? {
-                    containers::Piece::Out(bytes) => Piece::Out(bytes),
-                    containers::Piece::Err(bytes) => Piece::Err(bytes),
-                };
-                Some((piece, listener))
-            });
+            let pieces =
+                stream::unfold(listener, |mut listener| async move { Some((listener.next().await?, listener)) });
             Ok(pieces.boxed())
         }
         .boxed()
@@ -80,10 +73,6 @@ struct Voice(containers::Speaker);
 
 impl Speaker for Voice {
     fn say(&mut self, said: Said) -> BoxFuture<'_, bool> {
-        let said = match said {
-            Said::Input(bytes) => containers::Said::Input(bytes),
-            Said::Window(window) => containers::Said::Window(window),
-        };
         async move { self.0.say(said).await.is_ok() }.boxed()
     }
 

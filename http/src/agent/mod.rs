@@ -28,7 +28,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::actors::{Seen, Shared, Waiting};
-pub use self::nested::{ContainerCalls, Launched, Order, Piece, Said, Speaker, Unattached};
+pub use self::nested::{ContainerCalls, Launched, Speaker, Unattached};
 pub use self::statistics::{ContainerFigures, ContainerSource};
 use self::token::Tokens;
 use crate::answer::{self, Answer};

@@ -7,11 +7,11 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use hyper::StatusCode;
 use hyper::header::AUTHORIZATION;
-use kaon_kernel::container::{Exit, Program};
-use kaon_kernel::container_info::{ContainerInfo, Limits, Window};
+use kaon_kernel::container::Exit;
+use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::{self, ContainerId};
-use kaon_kernel::resource::Resources;
-use kaon_kernel::task::{CommandInfo, Uri};
+use kaon_kernel::nested::{DEPTH_MAX, Order, Piece, Said};
+use kaon_kernel::task::CommandInfo;
 
 use super::AgentEdge;
 use super::token::Claims;
@@ -34,32 +34,6 @@ const SIGNAL_MAX: i32 = 64;
 /// The longest name of one container in bytes, in the words of the reference (7.3).
 const NAME_BYTES_MAX: usize = 242;
 
-/// The most containers in a chain.
-const DEPTH_MAX: usize = 32;
-
-/// A container that a call asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Order {
-    /// Its name: the chain of names, the outermost first, with dots between.
-    pub container: ContainerId,
-    /// Whether it is a session, which ends when nobody listens any more.
-    pub is_session: bool,
-    /// What to start.
-    pub program: Program,
-    /// Its variables.
-    pub environment: Vec<(String, String)>,
-    /// Whom to run as, if not as the container around it.
-    pub user: Option<String>,
-    /// What it asks of its walls.
-    pub asked: Option<Box<ContainerInfo>>,
-    /// What it has for itself.
-    pub resources: Resources,
-    /// How far it may go.
-    pub limits: Limits,
-    /// What is fetched into its sandbox.
-    pub uris: Vec<Uri>,
-}
-
 /// What came of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launched {
@@ -69,24 +43,6 @@ pub enum Launched {
     Already,
     /// It does not, and why.
     No(String),
-}
-
-/// A piece of what a container writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// From its standard output or its terminal.
-    Out(Vec<u8>),
-    /// From its standard error.
-    Err(Vec<u8>),
-}
-
-/// What a container is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// For its standard input; empty for its end.
-    Input(Vec<u8>),
-    /// The size of its terminal's window.
-    Window(Window),
 }
 
 /// Why nobody can be attached to a container.
@@ -201,7 +157,7 @@ pub(super) fn name(container: &v1::ContainerId) -> Result<ContainerId, String> {
 /// The v1 form of a container's name.
 pub(super) fn name_to_v1(container: &ContainerId) -> v1::ContainerId {
     let mut parent = None;
-    for value in container.as_str().split('.') {
+    for value in container.chain() {
         parent = Some(Box::new(v1::ContainerId { value: value.to_owned(), parent }));
     }
     parent.map(|last| *last).unwrap_or_default()
@@ -287,11 +243,8 @@ pub(super) fn calls(edge: &AgentEdge) -> Result<Arc<dyn ContainerCalls>, Box<Ans
 /// The name of a container that the caller may ask about: an executor may about those within its own.
 pub(super) fn known(container: &v1::ContainerId, claims: Option<&Claims>) -> Result<ContainerId, Box<Answer>> {
     let name = name(container).map_err(|reason| Box::new(answer::bad(reason)))?;
-    let is_own = |claims: &Claims| {
-        name.as_str().strip_prefix(claims.container_id.as_str()).is_some_and(|rest| rest.starts_with('.'))
-    };
     match claims {
-        Some(claims) if !is_own(claims) => {
+        Some(claims) if !name.is_within(&claims.container_id) => {
             let text = "An executor may ask about containers within its own only";
             Err(Box::new(answer::refusal(StatusCode::FORBIDDEN, text)))
         }
@@ -317,7 +270,7 @@ impl Asked {
 
     fn order(self, container: ContainerId) -> Result<Order, String> {
         let text = |error: convert::Error| error.to_string();
-        let is_nested = container.as_str().contains('.');
+        let is_nested = container.parent().is_some();
         if self.is_session && !is_nested {
             return Err("Expecting 'container_id.parent' to be present".to_owned());
         }

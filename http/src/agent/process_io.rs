@@ -9,9 +9,10 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+use kaon_kernel::nested::{Piece, Said};
 
 use super::AgentEdge;
-use super::nested::{self, Asked, Piece, Said, Speaker, Unattached};
+use super::nested::{self, Asked, Speaker, Unattached};
 use super::token::Claims;
 use crate::answer::{self, Answer, Broken};
 use crate::codec::{self, MediaType, media};

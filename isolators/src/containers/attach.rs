@@ -3,8 +3,8 @@
 use super::ProcessContainers;
 use super::join::Target;
 use crate::launcher::switchboard::{self, ERR, HEAD_BYTES, IN, OUT, REFUSED, TAKEN, WINDOW};
-use kaon_kernel::container_info::Window;
 use kaon_kernel::id::ContainerId;
+use kaon_kernel::nested::{Piece, Said};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::io;
@@ -32,24 +32,6 @@ pub enum AttachError {
     /// Its launcher can't be reached.
     #[error("the launcher of the container can't be reached")]
     Io(#[from] io::Error),
-}
-
-/// A piece of what a container writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// From its standard output, or its terminal.
-    Out(Vec<u8>),
-    /// From its standard error.
-    Err(Vec<u8>),
-}
-
-/// What a container is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// For its standard input; empty for its end.
-    Input(Vec<u8>),
-    /// The size of its terminal's window.
-    Window(Window),
 }
 
 /// Hears what a container writes. A session ends with the first that listens.

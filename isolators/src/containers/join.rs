@@ -159,8 +159,7 @@ impl Inner {
             let task = tasks.into_iter().min_by_key(|(known, _)| known.start_ticks)?;
             return below(&found, task.0);
         }
-        let (parent, name) = container.as_str().rsplit_once('.')?;
-        let found = self.of_table(&ContainerId::trusted(parent))?;
+        let (found, name) = (self.of_table(&container.parent()?)?, container.own_name());
         let (known, _) = launchers_below(found.launcher).into_iter().find(|(_, theirs)| theirs == name)?;
         let mut task = below(&found, known)?;
         task.sandbox = format!("{}/containers/{name}", found.sandbox);

@@ -17,9 +17,9 @@ mod recovery;
 mod table;
 mod watch;
 
-pub use attach::{AttachError, Listener, Piece, Said, Speaker};
+pub use attach::{AttachError, Listener, Speaker};
 pub use image::{INSIDE_VARIABLE, Inside, RUNTIME_VARIABLE};
-pub use nested::{LaunchError, Order, RemoveError};
+pub use nested::{LaunchError, RemoveError};
 
 use crate::chain::{Chain, chained};
 use crate::docker::DockerConfig;

@@ -1,5 +1,5 @@
 //! Containers that calls ask for, beside those of the actors: within another one, by themselves, or as sessions (reference
-//! 7.2). Their names are chains, the outermost first, with dots between.
+//! 7.2), named as [`kaon_kernel::nested`] says.
 //!
 //! They end with the container around them. Those that are no sessions outlive the agent, as everything does; a session ends
 //! with who listens to it. What has ended is remembered, so that its end can be asked for, up to a bound.
@@ -11,11 +11,10 @@ use crate::launcher::within::VIEWS;
 use crate::process;
 use crate::record::{Directory, Nested};
 use crate::{orphans, syscall};
-use kaon_kernel::container::{ContainerOutcome, Exit, LaunchSpec, Program};
-use kaon_kernel::container_info::{ContainerInfo, IpcMode, Limits};
+use kaon_kernel::container::{ContainerOutcome, Exit, LaunchSpec};
+use kaon_kernel::container_info::{ContainerInfo, IpcMode};
 use kaon_kernel::id::{self, ContainerId};
-use kaon_kernel::resource::Resources;
-use kaon_kernel::task::Uri;
+use kaon_kernel::nested::{DEPTH_MAX, Order};
 use kaon_kernel::time::Duration;
 use nix::libc;
 use std::collections::{BTreeMap, VecDeque};
@@ -28,32 +27,6 @@ const ENDED_MAX: usize = 256;
 
 /// The most that run within one container, sessions included.
 const CHILDREN_MAX: usize = 128;
-
-/// The deepest chain of names: what Mesos's own bound on a container's path comes to.
-const DEPTH_MAX: usize = 32;
-
-/// What a call asks for.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// Its name: the chain of names with dots between. One without a dot is a container by itself.
-    pub container: ContainerId,
-    /// Whether it is a session: in the views of the container around it, until nobody listens.
-    pub is_session: bool,
-    /// What to start.
-    pub program: Program,
-    /// Its variables; a session has those of the container around it too.
-    pub environment: Vec<(String, String)>,
-    /// Whom to run as; without, whoever the container around it is.
-    pub user: Option<String>,
-    /// What it asks of its walls.
-    pub asked: Option<Box<ContainerInfo>>,
-    /// What it has, when it does not share what the container around it has.
-    pub resources: Resources,
-    /// How far it may go.
-    pub limits: Limits,
-    /// What is fetched into its sandbox.
-    pub uris: Vec<Uri>,
-}
 
 /// Why a container is not launched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,11 +61,6 @@ pub(super) struct Nest {
     ended: VecDeque<ContainerId>,
 }
 
-/// Whether a name is below another.
-fn is_below(name: &str, parent: &str) -> bool {
-    name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'))
-}
-
 impl ProcessContainers {
     /// Launches a container that a call asks for.
     ///
@@ -102,12 +70,10 @@ impl ProcessContainers {
         let inner = Arc::clone(&self.inner);
         let failed = |reason: &str| LaunchError::Failed(reason.to_owned());
         id::check(order.container.as_str()).map_err(|error| LaunchError::Failed(error.to_string()))?;
-        if order.container.as_str().split('.').any(str::is_empty)
-            || order.container.as_str().split('.').count() > DEPTH_MAX
-        {
+        if order.container.chain().any(str::is_empty) || order.container.chain().count() > DEPTH_MAX {
             return Err(failed("the chain of names has an empty one, or is too long"));
         }
-        let parent = order.container.as_str().rsplit_once('.').map(|(parent, _)| ContainerId::trusted(parent));
+        let parent = order.container.parent();
         let target = match &parent {
             None if order.is_session => return Err(failed("a session is within a container")),
             None => None,
@@ -124,16 +90,15 @@ impl ProcessContainers {
                 return Err(LaunchError::Exists);
             }
             if let Some(parent) = &parent {
-                let below = table.all().iter().filter(|other| is_below(other.as_str(), parent.as_str())).count();
+                let below = table.all().iter().filter(|other| other.is_within(parent.as_str())).count();
                 if below >= CHILDREN_MAX + ENDED_MAX {
                     return Err(failed("too many containers are within this one"));
                 }
             }
-            let last = name.as_str().rsplit('.').next().unwrap_or_default();
             let sandbox = match &target {
                 None => format!("containers/{name}"),
                 Some(target) if order.is_session => target.sandbox.clone(),
-                Some(target) => format!("{}/containers/{last}", target.sandbox),
+                Some(target) => format!("{}/containers/{}", target.sandbox, name.own_name()),
             };
             (table.reserve(&name).map_err(LaunchError::Failed)?, sandbox)
         };
@@ -218,7 +183,7 @@ impl ProcessContainers {
             _ => return Err(RemoveError::Runs),
         }
         let work_directory = inner.config.work_directory.clone();
-        let is_own = sandbox.rsplit('/').next() == container.as_str().rsplit('.').next();
+        let is_own = sandbox.rsplit('/').next() == Some(container.own_name());
         let removed =
             self.inner.block(move || if is_own { crate::volumes::remove(&work_directory, &sandbox) } else { Ok(()) });
         if let Ok(Err(error)) = removed.await {
@@ -246,7 +211,7 @@ impl Inner {
         let after = nest.known.range(container.clone()..).skip_while(|(name, _)| *name == container);
         // In order of their bytes other names may lie between ("a-b" before "a.b"), but all begin alike.
         let alike = after.take_while(|(name, _)| name.as_str().starts_with(container.as_str()));
-        alike.filter(|(name, _)| is_below(name.as_str(), container.as_str())).map(|(name, _)| name.clone()).collect()
+        alike.filter(|(name, _)| name.is_within(container.as_str())).map(|(name, _)| name.clone()).collect()
     }
 
     /// A container has ended: so do those within it. And if it was one that a call asked for it is remembered for a while.
@@ -298,7 +263,7 @@ impl Inner {
         let join = match target {
             None => Join::nothing(self.config.isolators.clone()),
             Some(target) => {
-                let parent = order.container.as_str().rsplit_once('.').map(|(parent, _)| parent.to_owned());
+                let parent = order.container.parent().map(|parent| parent.as_str().to_owned());
                 let record = Nested { parent, is_session: order.is_session };
                 let theirs = process::environment(target.program.pid);
                 let theirs = theirs.map_err(|error| format!("the container around it can't be looked at: {error}"))?;

@@ -116,8 +116,7 @@ impl Inner {
     /// Ends those whose container did not outlive the agent while they did.
     fn end_the_left(&self, kept: &[ContainerId]) {
         for container in kept {
-            let parent = container.as_str().rsplit_once('.').map(|(parent, _)| ContainerId::trusted(parent));
-            let is_left = parent.is_some_and(|parent| {
+            let is_left = container.parent().is_some_and(|parent| {
                 let task = parent.as_str().split_once('.').map(|(root, _)| ContainerId::trusted(root));
                 let runs = |name: &ContainerId| self.table().running(name).is_some();
                 !runs(&parent) && !task.is_some_and(|root| runs(&root))

@@ -3,12 +3,11 @@
 use crate::Test;
 use crate::groups::isolated;
 use crate::rig::{Machine, eventually, id, is_alive, mark, runtime, shell, sleepers};
-use kaon_isolators::containers::{
-    AttachError, LaunchError, Listener, Order, Piece, ProcessContainers, RemoveError, Said, Speaker,
-};
+use kaon_isolators::containers::{AttachError, LaunchError, Listener, ProcessContainers, RemoveError, Speaker};
 use kaon_isolators::linux::parse_capabilities;
 use kaon_kernel::container::{Exit, ExitStatus, LaunchSpec, Program};
 use kaon_kernel::container_info::{ContainerInfo, Limits, LinuxInfo, Window};
+use kaon_kernel::nested::{Order, Piece, Said};
 use kaon_kernel::resource::Resources;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
@@ -29,7 +28,8 @@ pub(crate) const TESTS: &[Test] = &[
 
 const WALLS: &str = "namespaces/pid,namespaces/mnt,namespaces/ipc,namespaces/uts,cgroups/pids,cgroups/cpu";
 
-fn order(name: &str, text: &str) -> Order {
+/// A container that runs `text` and asks for nothing else.
+pub(crate) fn order(name: &str, text: &str) -> Order {
     Order {
         container: id(name),
         is_session: false,
@@ -43,7 +43,8 @@ fn order(name: &str, text: &str) -> Order {
     }
 }
 
-fn session(name: &str, text: &str) -> Order {
+/// The same as a session.
+pub(crate) fn session(name: &str, text: &str) -> Order {
     Order { is_session: true, ..order(name, text) }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::Test;
 use crate::groups::isolated;
+use crate::nested;
 use crate::rig::{Machine, eventually, id, shell};
-use kaon_isolators::containers::Order;
-use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, Program};
-use kaon_kernel::container_info::{ContainerInfo, Limits, Network, PortMapping};
-use kaon_kernel::resource::{Resources, parse};
+use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec};
+use kaon_kernel::container_info::{ContainerInfo, Network, PortMapping};
+use kaon_kernel::resource::parse;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -167,17 +167,7 @@ fn a_container_alone_has_nothing_but_loopback() {
     assert_eq!((lines[0], lines[1]), ("1", "1"), "{out}");
     assert_ne!(lines[2], fs::read_link("/proc/self/ns/net").unwrap().display().to_string());
     // What is within it shares it.
-    let order = Order {
-        container: id("c.n"),
-        is_session: false,
-        program: Program::Shell("readlink /proc/self/ns/net".to_owned()),
-        environment: Vec::new(),
-        user: None,
-        asked: None,
-        resources: Resources::new(),
-        limits: Limits::default(),
-        uris: Vec::new(),
-    };
+    let order = nested::order("c.n", "readlink /proc/self/ns/net");
     let runtime = crate::rig::runtime();
     runtime.block_on(machine.containers().launch_nested(order)).unwrap();
     runtime.block_on(machine.containers().wait_nested(&id("c.n"))).unwrap();

@@ -2,11 +2,11 @@
 
 use crate::Test;
 use crate::groups::isolated;
+use crate::nested;
 use crate::rig::{Machine, id, runtime, shell};
-use kaon_isolators::containers::{Order, Piece};
-use kaon_kernel::container::{ExitStatus, LaunchSpec, Program};
-use kaon_kernel::container_info::{ContainerInfo, Limits, LinuxInfo, Seccomp};
-use kaon_kernel::resource::Resources;
+use kaon_kernel::container::{ExitStatus, LaunchSpec};
+use kaon_kernel::container_info::{ContainerInfo, LinuxInfo, Seccomp};
+use kaon_kernel::nested::Piece;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
 
@@ -57,20 +57,9 @@ fn forbidden_calls_fail_as_the_profile_says() {
 fn a_session_has_the_profile_of_its_container() {
     let Some((mut machine, _directory)) = machine(None) else { return };
     machine.launch("c", asking("c", Seccomp::Profile("strict.json".to_owned()), "sleep 300; true"));
-    let order = |name: &str| Order {
-        container: id(name),
-        is_session: true,
-        program: Program::Shell(TEXT.to_owned()),
-        environment: Vec::new(),
-        user: None,
-        asked: None,
-        resources: Resources::new(),
-        limits: Limits::default(),
-        uris: Vec::new(),
-    };
     let run = |machine: &Machine, name: &str| {
         runtime().block_on(async {
-            machine.containers().launch_nested(order(name)).await.unwrap();
+            machine.containers().launch_nested(nested::session(name, TEXT)).await.unwrap();
             let mut listener = machine.containers().listen(&id(name)).await.unwrap();
             let mut out = Vec::new();
             while let Some(piece) = listener.next().await {
@@ -91,7 +80,7 @@ fn a_session_has_the_profile_of_its_container() {
     machine.config.isolators = kaon_isolators::chain::Chain::parse("posix/cpu").unwrap();
     machine.start();
     machine.recover(&["c"]);
-    let refused = runtime().block_on(machine.containers().launch_nested(order("c.u"))).unwrap_err();
+    let refused = runtime().block_on(machine.containers().launch_nested(nested::session("c.u", TEXT))).unwrap_err();
     assert!(refused.to_string().contains("linux/seccomp"), "{refused}");
     machine.kill("c", Length::ZERO);
     machine.wait("c");
