@@ -167,12 +167,6 @@ impl Engine for Batch {
             let ratios = alone::finish_time_ratios(self.pool, jobs, policy, &self.parameters, &records)?;
             times::ratios(&mut metrics, "finish_time_fairness", ratios);
         }
-        Ok(Outcome {
-            trace_hash: records.trace_hash(),
-            events: records.events,
-            records: Some(records),
-            metrics,
-            ..Outcome::default()
-        })
+        Ok(Outcome { metrics, ..Outcome::of(records) })
     }
 }

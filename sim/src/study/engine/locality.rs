@@ -152,11 +152,6 @@ impl Engine for LocalityStudy {
             "min-cost-flow" => self.flow(seed)?,
             other => return Err(format!("there is no way to place called {other}")),
         };
-        Ok(Outcome {
-            trace_hash: records.trace_hash(),
-            events: records.events,
-            records: Some(records),
-            ..Outcome::default()
-        })
+        Ok(Outcome::of(records))
     }
 }

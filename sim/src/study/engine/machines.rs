@@ -209,12 +209,7 @@ impl Engine for Machines {
             other => return Err(format!("there is no order {other}")),
         };
         let records = records.map_err(|error| error.to_string())?;
-        let mut outcome = Outcome {
-            trace_hash: records.trace_hash(),
-            events: records.events,
-            records: Some(records),
-            ..Outcome::default()
-        };
+        let mut outcome = Outcome::of(records);
         self.left.add(&mut outcome.metrics);
         Ok(outcome)
     }

@@ -50,6 +50,14 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
 }
 
+impl Outcome {
+    /// What is told of a run by its records alone.
+    fn of(records: Records) -> Self {
+        let (trace_hash, events) = (records.trace_hash(), records.events);
+        Self { trace_hash, events, records: Some(records), ..Self::default() }
+    }
+}
+
 /// An engine with its inputs.
 pub(crate) trait Engine: Sync {
     /// One run.
