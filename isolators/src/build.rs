@@ -36,7 +36,7 @@ pub const NAMES: [&str; 35] = [
     "volume/secret",
     images::VOLUMES,
     images::RUNTIME,
-    "cgroups/all",
+    ALL_GROUPS,
     "cgroups/cpu",
     "cgroups/mem",
     "cgroups/pids",
@@ -56,12 +56,18 @@ pub const NAMES: [&str; 35] = [
     "linux/seccomp",
     "namespaces/net",
     "network/cni",
-    "environment_secret",
+    SECRET,
     "numa",
 ];
 
 /// The further name, which stands alone for its folder.
 const GPU: &str = gpu::NVIDIA;
+
+/// What the names of all isolators of control groups begin with.
+const GROUPS: &str = "cgroups/";
+
+/// The name that stands for all of those.
+const ALL_GROUPS: &str = "cgroups/all";
 
 /// Mesos's name for what is always so: secrets reach the environment of the program that they are meant for, and nothing else.
 const SECRET: &str = "environment_secret";
@@ -74,19 +80,6 @@ impl Isolator for Named {
         self.0
     }
 }
-
-/// All that `cgroups/all` stands for, where the machine has it.
-const ALL: [&str; 9] = [
-    "cgroups/cpu",
-    "cgroups/mem",
-    "cgroups/pids",
-    "cgroups/cpuset",
-    "cgroups/devices",
-    "cgroups/blkio",
-    "cgroups/hugetlb",
-    "cgroups/net_cls",
-    "cgroups/perf_event",
-];
 
 /// What an agent is told of its isolators.
 #[derive(Clone, Debug)]
@@ -198,7 +191,7 @@ impl Settings {
             Some("volume") => 1,
             _ => 2,
         });
-        let uses_groups = names.iter().any(|name| name.starts_with("cgroups/") || *name == crate::numa::NUMA);
+        let uses_groups = names.iter().any(|name| name.starts_with(GROUPS) || *name == crate::numa::NUMA);
         let cgroups = uses_groups.then(|| Cgroups::new(&self.cgroups_root, &self.runtime_directory).map(Arc::new));
         let failed = |source| Error::Io { isolator: "cgroups", action: "find the control groups".into(), source };
         let cgroups = cgroups.transpose().map_err(failed)?;
@@ -221,13 +214,15 @@ impl Settings {
             }
             names.push(known);
         }
-        if let Some(at) = names.iter().position(|name| *name == "cgroups/all") {
-            // It stands for all of them, whichever are named beside it.
+        if let Some(at) = names.iter().position(|name| *name == ALL_GROUPS) {
+            // It stands for all of them that the machine has, whichever are named beside it.
             let found = crate::cgroups::Hierarchies::discover().unwrap_or_default();
-            let is_there = |name: &&&str| found.of(controller_of(name)).is_some();
-            names.retain(|name| !name.starts_with("cgroups/"));
+            let is_group = |name: &str| name.starts_with(GROUPS);
+            let is_there =
+                |name: &&str| is_group(name) && *name != ALL_GROUPS && found.of(controller_of(name)).is_some();
+            names.retain(|name| !is_group(name));
             let at = at.min(names.len());
-            names.splice(at..at, ALL.iter().filter(is_there).copied());
+            names.splice(at..at, NAMES.into_iter().filter(is_there));
         }
         Ok(names)
     }
@@ -299,7 +294,7 @@ fn grouped(cgroups: Arc<Cgroups>, controller: impl Controller) -> Result<Arc<dyn
 
 /// The kernel's name of an isolator's controller.
 fn controller_of(name: &str) -> &str {
-    match name.strip_prefix("cgroups/").unwrap_or(name) {
+    match name.strip_prefix(GROUPS).unwrap_or(name) {
         "mem" => "memory",
         same => same,
     }
