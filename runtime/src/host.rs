@@ -299,7 +299,7 @@ impl Host {
         &self.shared.metrics
     }
 
-    /// Every number with its type, for [`crate::metrics::prometheus_text`].
+    /// Every number with its type, in order of their names.
     pub fn series(&self) -> Vec<Series> {
         let mut depths = [0; 8];
         self.shared.directory.for_each(|mailbox| depths[mailbox.address.kind as usize] += mailbox.depth());

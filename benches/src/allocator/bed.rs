@@ -1,6 +1,5 @@
 //! A cluster to be measured: an engine, its time and chance, and verbs for what the benchmarks do to it.
 
-use kaon_actors::allocator::engine::arrangement::AgentOrder;
 use kaon_actors::allocator::engine::tables::{AgentFacts, Capabilities, FrameworkFacts};
 use kaon_actors::allocator::engine::{Engine, Rules};
 use kaon_kernel::chance::Chance;
@@ -101,11 +100,6 @@ impl Bed {
         engine.begin(Instant(0), weights);
         engine.resume().expect("it has begun");
         Self { engine, chance: Chance::new(1), now: Instant(0), grants: Vec::new() }
-    }
-
-    /// Rules under which a round visits agents in order of their indexes.
-    pub fn given_order() -> Rules {
-        Rules { order: AgentOrder::Given, ..Rules::default() }
     }
 
     /// Adds frameworks; indexes count from zero. Answers the processor time in milliseconds.

@@ -8,9 +8,8 @@
 //! nothing is none. Writing loses nothing with [`to_v1_whole`], which refuses what a form can't say; [`to_v1`] is the view for
 //! readers who want what they can understand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{
     DEVICE_WHOLE, Identity, Ranges, Reservation, Resource, ResourceName, Resources, Value, role,
@@ -49,20 +48,6 @@ pub fn from_v1(resources: &[v1::Resource]) -> Result<(Resources, Option<String>)
         entries.push(entry(resource)?);
     }
     Ok((Resources::collect(entries)?, allocation))
-}
-
-/// Resources from outside that are allocated to several roles, or to none: one bag for each.
-///
-/// # Errors
-/// The first rule that is broken.
-pub fn by_allocation(resources: &[v1::Resource]) -> Result<BTreeMap<Option<RoleName>, Resources>, Error> {
-    let mut entries: BTreeMap<Option<RoleName>, Vec<Resource>> = BTreeMap::new();
-    for resource in resources {
-        let role = resource.allocation_info.as_ref().and_then(|info| info.role.as_ref());
-        let role = role.map(|role| role::parse(role)).transpose()?;
-        entries.entry(role).or_default().push(entry(resource)?);
-    }
-    entries.into_iter().map(|(role, entries)| Ok((role, Resources::collect(entries)?))).collect()
 }
 
 pub(super) fn entry(resource: &v1::Resource) -> Result<Resource, Error> {

@@ -1,7 +1,5 @@
 //! Resources through the kernel's types and back, in the forms of v1, and as a flag says them.
 
-use std::collections::BTreeMap;
-
 use kaon_http::codec::{MediaType, decode};
 use kaon_http::convert::Error;
 use kaon_http::convert::resource::{self, Form};
@@ -171,19 +169,6 @@ proptest! {
             }
             Err(refusal) => prop_assert!(matches!(refusal, Error::Resource { .. }), "{}", refusal),
         }
-    }
-
-    #[test]
-    fn bags_under_several_roles_come_back(one in bags(1), two in bags(3), none in bags(3)) {
-        let bags = [(Some("web"), &one), (Some("db"), &two), (None, &none)];
-        let messages: Vec<api::Resource> =
-            bags.iter().flat_map(|(role, bag)| resource::to_v1(bag, Form::Stack, *role)).collect();
-        let expected: BTreeMap<Option<RoleName>, Resources> = bags
-            .into_iter()
-            .filter(|(_, bag)| !bag.is_empty())
-            .map(|(role, bag)| (role.map(RoleName::trusted), bag.clone()))
-            .collect();
-        prop_assert_eq!(resource::by_allocation(&messages), Ok(expected));
     }
 }
 

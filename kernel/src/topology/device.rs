@@ -75,11 +75,6 @@ impl Device {
         }
     }
 
-    /// How many bridges both are below: the more, the shorter the way between them.
-    pub fn common_bridges(&self, other: &Self) -> usize {
-        self.bridges.iter().zip(&other.bridges).take_while(|(one, two)| one == two).count()
-    }
-
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         let optional = [&self.uuid, &self.vendor, &self.model].into_iter().filter_map(Option::as_deref);
         optional.chain([self.name.as_str()])

@@ -11,7 +11,7 @@ use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::port::{Containers, Network, Refused, Streams};
 use kaon_kernel::time::Duration;
 use kaon_runtime::journal::MemoryDisk;
-use kaon_runtime::metrics::prometheus_text;
+use kaon_runtime::metrics::Reading;
 use kaon_runtime::{AlreadyPlugged, Ports};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -157,9 +157,10 @@ fn every_effect_is_carried_out() {
     assert_eq!((value("test/count"), value("test/gauge")), (Some(3.0), Some(2.5)));
     assert_eq!(value("runtime/undeliverable"), Some(2.0));
     assert_eq!(value("runtime/journal/batches"), Some(1.0));
-    let text = prometheus_text(&stage.host.series());
-    assert!(text.contains("# TYPE test_count counter\ntest_count 3\n"), "{text}");
-    assert!(text.contains("# TYPE runtime_handling_seconds histogram\n"), "{text}");
+    let series = stage.host.series();
+    let reading = |name: &str| series.iter().find(|one| one.name == name).map(|one| &one.reading);
+    assert_eq!(reading("test/count"), Some(&Reading::Counter(3)));
+    assert!(matches!(reading("runtime/handling_seconds"), Some(Reading::Histogram { .. })));
 
     stage.tell(MASTER, 2);
     assert_eq!(stage.host.wait(), 9);
