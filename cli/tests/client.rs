@@ -1,40 +1,29 @@
-//! A client of the v1 APIs over a plain socket. It shares no code with the product and is strict where the strictest of
-//! the known clients are: one chunk is one record, JSON is ASCII on one line, a call is answered 202 with nothing.
+//! A client of the v1 APIs over a plain socket. It shares no code with what it asks and is strict where the strictest of the
+//! known clients are: one chunk is one record, JSON is ASCII on one line, a call is answered 202 with nothing.
 
+#[path = "../src/contest/http1.rs"]
+mod http1;
+
+pub(crate) use self::http1::Answer;
+use self::http1::Extent;
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// The status code.
-    pub(crate) status: u16,
-    /// The headers, names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    /// The body.
-    pub(crate) body: Vec<u8>,
-}
-
 impl Answer {
-    /// The value of a header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The body as text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
     /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text()))
     }
+}
+
+/// What is part of HTTP; the test fails when something else came.
+fn legal<T>(read: anyhow::Result<T>) -> T {
+    read.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// GET.
@@ -55,7 +44,7 @@ pub(crate) fn exchange(
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
-) -> std::io::Result<Answer> {
+) -> io::Result<Answer> {
     let mut connection = Connection::open(api)?;
     connection.send(method, path, headers, body)?;
     connection.answer()
@@ -70,7 +59,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects.
-    pub(crate) fn open(api: &str) -> std::io::Result<Self> {
+    pub(crate) fn open(api: &str) -> io::Result<Self> {
         let socket = TcpStream::connect(api)?;
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(ANSWER_WITHIN))?;
@@ -78,104 +67,72 @@ impl Connection {
     }
 
     /// Sends a request with a `Content-Length` when it has a body or is a POST.
-    pub(crate) fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> std::io::Result<()> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.api);
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if method == "POST" || !body.is_empty() {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
-        }
-        head.push_str("\r\n");
-        self.send_bytes(&[head.as_bytes(), body].concat())
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<()> {
+        self.send_bytes(&http1::request(method, &self.api, path, headers, body))
     }
 
     /// Sends bytes as they are.
-    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)
     }
 
     /// Reads an answer to its end.
-    pub(crate) fn answer(&mut self) -> std::io::Result<Answer> {
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let limit = Instant::now() + ANSWER_WITHIN;
         let mut answer = self.head(limit)?;
-        if let Some(length) = answer.header("content-length") {
-            let length: usize = length.parse().expect("a length");
-            answer.body = self.exactly(length, limit)?;
-        } else if answer.header("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = self.chunk(limit)? {
-                answer.body.extend(chunk);
+        match legal(answer.extent()) {
+            Extent::Length(length) => answer.body = self.exactly(length, limit)?,
+            Extent::Chunks => {
+                while let Some(chunk) = self.chunk(limit)? {
+                    answer.body.extend(chunk);
+                }
             }
-        } else if answer.status != 204 && answer.status != 304 {
-            while self.fill(limit)? {}
-            answer.body = std::mem::take(&mut self.buffer);
+            Extent::Connection => {
+                while self.fill(limit)? {}
+                answer.body = std::mem::take(&mut self.buffer);
+            }
         }
         Ok(answer)
     }
 
     /// Reads the head of an answer and leaves its body.
-    fn head(&mut self, limit: Instant) -> std::io::Result<Answer> {
-        let end = loop {
-            if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at;
+    fn head(&mut self, limit: Instant) -> io::Result<Answer> {
+        loop {
+            if let Some(answer) = legal(http1::take_head(&mut self.buffer)) {
+                return Ok(answer);
             }
             if !self.fill(limit)? {
-                return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "closed without an answer"));
+                return Err(Error::new(ErrorKind::UnexpectedEof, "closed without an answer"));
             }
-        };
-        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        self.buffer.drain(..end + 4);
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
-        let headers = lines.filter_map(|line| line.split_once(':'));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-        Ok(Answer { status: status.expect("a status line"), headers, body: Vec::new() })
+        }
     }
 
-    /// One chunk of a chunked body as it came; `None` for the last.
-    fn chunk(&mut self, limit: Instant) -> std::io::Result<Option<Vec<u8>>> {
-        let end = loop {
-            if let Some(at) = self.buffer.windows(2).position(|window| window == b"\r\n") {
-                break at;
+    /// One chunk of a chunked body as it came; `None` for the last. An attempt that runs out of time loses nothing.
+    fn chunk(&mut self, limit: Instant) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(chunk) = legal(http1::take_chunk(&mut self.buffer)) {
+                return Ok((!chunk.is_empty()).then_some(chunk));
             }
-            if !self.fill(limit)? {
-                return Ok(None);
-            }
-        };
-        let line = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        let length = usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("'{line}' is no chunk length"));
-        // The length line stays until the chunk is whole, so that an attempt which ran out of time loses nothing.
-        while self.buffer.len() < end + 2 + length + 2 {
             if !self.fill(limit)? {
                 return Ok(None);
             }
         }
-        let chunk = self.buffer[end + 2..end + 2 + length].to_vec();
-        assert_eq!(&self.buffer[end + 2 + length..end + 4 + length], b"\r\n", "a chunk ends with its line");
-        self.buffer.drain(..end + 4 + length);
-        Ok((length > 0).then_some(chunk))
     }
 
-    fn exactly(&mut self, length: usize, limit: Instant) -> std::io::Result<Vec<u8>> {
+    fn exactly(&mut self, length: usize, limit: Instant) -> io::Result<Vec<u8>> {
         while self.buffer.len() < length {
             if !self.fill(limit)? {
-                return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "closed within a body"));
+                return Err(Error::new(ErrorKind::UnexpectedEof, "closed within a body"));
             }
         }
         Ok(self.buffer.drain(..length).collect())
     }
 
     /// Reads what there is; `false` at the end of the connection.
-    fn fill(&mut self, limit: Instant) -> std::io::Result<bool> {
+    fn fill(&mut self, limit: Instant) -> io::Result<bool> {
         let left = limit.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
+            return Err(ErrorKind::TimedOut.into());
         }
         self.socket.set_read_timeout(Some(left))?;
         let mut bytes = [0; 16384];
@@ -186,9 +143,9 @@ impl Connection {
                     self.buffer.extend_from_slice(&bytes[..count]);
                     return Ok(true);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Err(std::io::ErrorKind::TimedOut.into());
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Err(ErrorKind::TimedOut.into());
                 }
                 Err(error) => return Err(error),
             }
@@ -216,7 +173,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// SUBSCRIBE in JSON; the answer as it is when no stream was opened.
-    pub(crate) fn open(api: &str, call: &Value) -> std::io::Result<Result<Self, Answer>> {
+    pub(crate) fn open(api: &str, call: &Value) -> io::Result<Result<Self, Answer>> {
         let mut connection = Connection::open(api)?;
         let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
         connection.send("POST", "/api/v1/scheduler", &headers, call.to_string().as_bytes())?;
@@ -224,13 +181,13 @@ impl Stream {
     }
 
     /// SUBSCRIBE with bytes of another encoding.
-    pub(crate) fn open_bytes(api: &str, media: &str, call: &[u8]) -> std::io::Result<Result<Self, Answer>> {
+    pub(crate) fn open_bytes(api: &str, media: &str, call: &[u8]) -> io::Result<Result<Self, Answer>> {
         let mut connection = Connection::open(api)?;
         connection.send("POST", "/api/v1/scheduler", &[("Content-Type", media), ("Accept", media)], call)?;
         Self::opened(connection, media)
     }
 
-    fn opened(mut connection: Connection, media: &str) -> std::io::Result<Result<Self, Answer>> {
+    fn opened(mut connection: Connection, media: &str) -> io::Result<Result<Self, Answer>> {
         let limit = Instant::now() + ANSWER_WITHIN;
         let mut head = connection.head(limit)?;
         if head.status != 200 {
@@ -254,13 +211,9 @@ impl Stream {
     }
 
     /// The next record's bytes: exactly one chunk, whose own length line tells its size.
-    pub(crate) fn next_record(&mut self, wait: Duration) -> std::io::Result<Option<Vec<u8>>> {
-        let Some(chunk) = self.connection.chunk(Instant::now() + wait)? else { return Ok(None) };
-        let line = chunk.iter().position(|&byte| byte == b'\n').expect("a record begins with its length");
-        let length = std::str::from_utf8(&chunk[..line]).ok().and_then(|text| text.parse::<usize>().ok());
-        let record = chunk[line + 1..].to_vec();
-        assert_eq!(length, Some(record.len()), "one record is one chunk");
-        Ok(Some(record))
+    pub(crate) fn next_record(&mut self, wait: Duration) -> io::Result<Option<Vec<u8>>> {
+        let chunk = self.connection.chunk(Instant::now() + wait)?;
+        Ok(chunk.map(|chunk| legal(http1::record(&chunk))))
     }
 
     /// The next event.
@@ -275,7 +228,7 @@ impl Stream {
                 Next::Event(event)
             }
             Ok(None) => Next::Ended,
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Next::Silence,
+            Err(error) if error.kind() == ErrorKind::TimedOut => Next::Silence,
             Err(_) => Next::Ended,
         }
     }

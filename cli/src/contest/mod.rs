@@ -8,6 +8,7 @@
 
 mod arena;
 mod framework;
+mod http1;
 mod media;
 mod row;
 mod rows;

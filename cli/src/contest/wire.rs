@@ -1,35 +1,12 @@
-//! HTTP/1.1 over a plain socket, as a client sees it: heads, bodies, chunks, RecordIO records. No code of the product: what
-//! is sent is exactly what a row wrote, and what comes is judged as the strictest of the known clients judge it.
+//! HTTP/1.1 over a plain socket, as a client sees it: the messages of [`http1`](super::http1), sent and read.
 
-use anyhow::{Context, Result, bail, ensure};
+pub(crate) use super::http1::Answer;
+use super::http1::{self, Extent, PART_BYTES_MAX};
+use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The largest head or chunk that is read, in bytes: the state of a large cluster is one record.
-const PART_BYTES_MAX: usize = 256 << 20;
-
-/// An answer, read to its end; of a stream the head only.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Answer {
-    /// The status code.
-    pub(crate) status: u16,
-    /// The headers, names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    /// The body.
-    pub(crate) body: Vec<u8>,
-}
-
 impl Answer {
-    /// The value of a header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The body as text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
     /// The status and the beginning of the body, for people.
     pub(crate) fn shown(&self) -> String {
         format!("{} {}", self.status, self.text().chars().take(300).collect::<String>())
@@ -59,15 +36,7 @@ impl Connection {
 
     /// Sends a request with a `Content-Length` when it has a body or is a POST.
     pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<()> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if method == "POST" || !body.is_empty() {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
-        }
-        head.push_str("\r\n");
-        self.send_bytes(&[head.as_bytes(), body].concat()).await
+        self.send_bytes(&http1::request(method, &self.address, path, headers, body)).await
     }
 
     /// Sends bytes as they are.
@@ -83,16 +52,17 @@ impl Connection {
     /// Reads an answer to its end.
     pub(crate) async fn answer(&mut self) -> Result<Answer> {
         let mut answer = self.head().await?;
-        if let Some(length) = answer.header("content-length") {
-            let length: usize = length.parse().context("a Content-Length that is no number")?;
-            answer.body = self.rest(length).await?;
-        } else if answer.header("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = self.chunk().await? {
-                answer.body.extend(chunk);
+        match answer.extent()? {
+            Extent::Length(length) => answer.body = self.rest(length).await?,
+            Extent::Chunks => {
+                while let Some(chunk) = self.chunk().await? {
+                    answer.body.extend(chunk);
+                }
             }
-        } else if !matches!(answer.status, 204 | 304) {
-            while self.fill().await? {}
-            answer.body = std::mem::take(&mut self.buffer);
+            Extent::Connection => {
+                while self.fill().await? {}
+                answer.body = std::mem::take(&mut self.buffer);
+            }
         }
         Ok(answer)
     }
@@ -107,58 +77,30 @@ impl Connection {
 
     /// Reads the head of an answer and leaves its body.
     pub(crate) async fn head(&mut self) -> Result<Answer> {
-        let end = loop {
-            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
-                break at;
+        loop {
+            if let Some(answer) = http1::take_head(&mut self.buffer)? {
+                return Ok(answer);
             }
             ensure!(self.fill().await?, "the connection closed without an answer");
-        };
-        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        self.buffer.drain(..end + 4);
-        let mut lines = head.split("\r\n");
-        let line = lines.next().unwrap_or_default();
-        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.with_context(|| format!("no status line: {line}"))?;
-        let headers = lines.filter_map(|line| line.split_once(':'));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-        Ok(Answer { status, headers, body: Vec::new() })
+        }
     }
 
     /// One chunk of a chunked body as it came; `None` after the last, or when the connection has closed. What has come in
     /// is kept when the wait is given up.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Vec<u8>>> {
-        let end = loop {
-            if let Some(at) = find(&self.buffer, b"\r\n") {
-                break at;
+        loop {
+            if let Some(chunk) = http1::take_chunk(&mut self.buffer)? {
+                return Ok((!chunk.is_empty()).then_some(chunk));
             }
-            if !self.fill().await? {
-                return Ok(None);
-            }
-        };
-        let line = std::str::from_utf8(&self.buffer[..end]).unwrap_or_default();
-        let length = usize::from_str_radix(line, 16).with_context(|| format!("'{line}' is no chunk length"))?;
-        ensure!(length <= PART_BYTES_MAX, "a chunk of {length} bytes");
-        while self.buffer.len() < end + 2 + length + 2 {
             if !self.fill().await? {
                 return Ok(None);
             }
         }
-        let chunk = self.buffer[end + 2..end + 2 + length].to_vec();
-        ensure!(&self.buffer[end + 2 + length..end + 4 + length] == b"\r\n", "a chunk does not end with its line");
-        self.buffer.drain(..end + 4 + length);
-        Ok((length > 0).then_some(chunk))
     }
 
     /// One record, which has to be one chunk; `None` at the end of the stream.
     pub(crate) async fn record(&mut self) -> Result<Option<Vec<u8>>> {
-        let Some(chunk) = self.chunk().await? else { return Ok(None) };
-        let line = chunk.iter().position(|&byte| byte == b'\n').context("a record does not begin with its length")?;
-        let length = std::str::from_utf8(&chunk[..line]).ok().and_then(|text| text.parse::<usize>().ok());
-        let record = chunk[line + 1..].to_vec();
-        if length != Some(record.len()) {
-            bail!("a chunk is not one record: {} bytes after '{}'", record.len(), length.unwrap_or_default());
-        }
-        Ok(Some(record))
+        self.chunk().await?.map(|chunk| http1::record(&chunk)).transpose()
     }
 
     /// Reads what there is; `false` at the end of the connection.
@@ -172,10 +114,6 @@ impl Connection {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
 }
 
 /// One request on a connection of its own.
