@@ -127,23 +127,8 @@ fn impostor_of_executor(secrets: &BTreeMap<String, String>, host: u64, address: 
 fn ended(task: &str) -> TaskStatus {
     let task_id = TaskId::parse(task).expect("an id");
     TaskStatus {
-        task_id,
-        state: TaskState::Finished,
-        source: Source::Executor,
-        reason: None,
-        message: None,
         uuid: Some(Uuid([7; 16])),
-        timestamp: WallTime(1),
-        agent_id: None,
-        executor_id: None,
-        data: None,
-        healthy: None,
-        check: None,
-        labels: Vec::new(),
-        container: None,
-        unreachable_time: None,
-        limitation: None,
-        rest: Vec::new(),
+        ..TaskStatus::bare(task_id, TaskState::Finished, Source::Executor, WallTime(1))
     }
 }
 

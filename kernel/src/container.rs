@@ -145,6 +145,27 @@ pub struct LaunchSpec {
     pub terminal: Option<Window>,
 }
 
+impl LaunchSpec {
+    /// A program in a sandbox of its own that asks for nothing more.
+    pub fn bare(program: Program, sandbox: String) -> Self {
+        Self {
+            program,
+            environment: Vec::new(),
+            sandbox,
+            join: false,
+            user: None,
+            resources: Resources::new(),
+            limits: Limits::default(),
+            container: None,
+            placement: None,
+            volumes: Vec::new(),
+            rlimits: Vec::new(),
+            uris: Vec::new(),
+            terminal: None,
+        }
+    }
+}
+
 /// A persistent volume in a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeLink {

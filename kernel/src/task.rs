@@ -215,6 +215,31 @@ pub struct TaskStatus {
     pub rest: Vec<u8>,
 }
 
+impl TaskStatus {
+    /// A status that says no more than this.
+    pub fn bare(task_id: TaskId, state: TaskState, source: Source, timestamp: WallTime) -> Self {
+        Self {
+            task_id,
+            state,
+            source,
+            reason: None,
+            message: None,
+            uuid: None,
+            timestamp,
+            agent_id: None,
+            executor_id: None,
+            data: None,
+            healthy: None,
+            check: None,
+            labels: Vec::new(),
+            container: None,
+            unreachable_time: None,
+            limitation: None,
+            rest: Vec::new(),
+        }
+    }
+}
+
 /// Where a task runs.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ContainerStatus {
@@ -267,6 +292,31 @@ pub struct TaskInfo {
     pub defect: Option<String>,
     /// Fields of the v1 message that only its readers understand, as protobuf.
     pub rest: Vec<u8>,
+}
+
+impl TaskInfo {
+    /// A task without a name for people that asks for nothing yet.
+    pub fn bare(task_id: TaskId, agent_id: AgentId, role: RoleName) -> Self {
+        Self {
+            name: String::new(),
+            task_id,
+            agent_id,
+            resources: Resources::new(),
+            limits: None,
+            container: None,
+            role,
+            command: None,
+            executor: None,
+            kill_grace: None,
+            max_completion_time: None,
+            checks: None,
+            data: None,
+            labels: Vec::new(),
+            placement: None,
+            defect: None,
+            rest: Vec::new(),
+        }
+    }
 }
 
 /// What to run (`CommandInfo` of the v1 API).

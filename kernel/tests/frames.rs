@@ -39,23 +39,18 @@ fn frame<M: Root>(message: &M) -> Frame {
 
 fn status() -> TaskStatus {
     TaskStatus {
-        task_id: TaskId::trusted("task-1"),
-        state: TaskState::Failed,
-        source: Source::Executor,
         reason: Some(Reason::ExecutorTerminated),
         message: Some("Command exited with status 1".to_owned()),
         uuid: Some(Uuid([9; 16])),
-        timestamp: WallTime(1_700_000_000_000_000_000),
         agent_id: Some(AgentId::trusted("master-S1")),
         executor_id: Some(ExecutorId::trusted("task-1")),
         data: Some(vec![0, 1, 2, 255]),
-        healthy: None,
-        check: None,
-        labels: Vec::new(),
-        container: None,
-        unreachable_time: None,
-        limitation: None,
-        rest: Vec::new(),
+        ..TaskStatus::bare(
+            TaskId::trusted("task-1"),
+            TaskState::Failed,
+            Source::Executor,
+            WallTime(1_700_000_000_000_000_000),
+        )
     }
 }
 

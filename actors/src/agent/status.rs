@@ -227,23 +227,13 @@ impl Agent {
     ) -> TaskStatus {
         let container = entry.container.and_then(|number| self.state.container(number));
         TaskStatus {
-            task_id: entry.task.info.task_id.clone(),
-            state,
-            source: Source::Agent,
             reason: Some(reason),
             message: Some(message.into()),
             uuid: Some(Uuid(context.chance().uuid())),
-            timestamp: context.wall(),
             agent_id: self.state.agent_id().cloned(),
             executor_id: Some(entry.task.executor_id.clone()),
-            data: None,
-            healthy: None,
-            check: None,
-            labels: Vec::new(),
             container: container.map(|container| container.status(&self.config.info.ip)),
-            unreachable_time: None,
-            limitation: None,
-            rest: Vec::new(),
+            ..TaskStatus::bare(entry.task.info.task_id.clone(), state, Source::Agent, context.wall())
         }
     }
 

@@ -5,9 +5,7 @@ use crate::executor::run::{Cause, Phase, RUNS_MAX, Run};
 use crate::executor::{Executor, IGNORED, Timer, Waiting};
 use kaon_kernel::actor::Context;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, Program, VolumeLink};
-use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::{ContainerId, Uuid};
-use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{CommandInfo, Reason, TaskInfo, TaskState};
 
 impl Executor {
@@ -121,20 +119,12 @@ impl Executor {
         // A command executor runs as the user of its task already.
         let user = over.into_iter().chain(command).find_map(|command| command.user.clone());
         LaunchSpec {
-            program,
             environment,
-            sandbox,
             join: true,
             user: user.or_else(|| self.user.clone()).filter(|_| self.is_for_groups()),
-            resources: Resources::new(),
-            limits: Limits::default(),
             // The walls stand around this executor already; an image is the task's alone.
             container: run.task.container.clone().filter(|container| container.has_image()),
-            placement: None,
-            volumes: Vec::new(),
-            rlimits: Vec::new(),
-            uris: Vec::new(),
-            terminal: None,
+            ..LaunchSpec::bare(program, sandbox)
         }
     }
 

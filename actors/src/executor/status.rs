@@ -97,19 +97,13 @@ impl Executor {
         let Some(run) = self.run_mut(number) else { return };
         let found = run.found.as_deref().copied().unwrap_or_default();
         let status = TaskStatus {
-            task_id: run.task.task_id.clone(),
-            state,
-            source: Source::Executor,
             reason,
             message,
             uuid: Some(Uuid(context.chance().uuid())),
-            timestamp: context.wall(),
             agent_id: Some(agent_id),
             executor_id: Some(executor_id),
-            data: None,
             healthy: found.healthy,
             check: found.check,
-            labels: Vec::new(),
             // A command runs in its executor's container, which the agent names.
             container: parent.map(|parent| ContainerStatus {
                 container_id: run.container.clone(),
@@ -117,9 +111,7 @@ impl Executor {
                 executor_pid: None,
                 ip_addresses: Vec::new(),
             }),
-            unreachable_time: None,
-            limitation: None,
-            rest: Vec::new(),
+            ..TaskStatus::bare(run.task.task_id.clone(), state, Source::Executor, context.wall())
         };
         run.outbox.push(status);
     }

@@ -241,22 +241,8 @@ pub(super) fn own_status(
     context: &MasterContext<'_>,
 ) -> TaskStatus {
     TaskStatus {
-        task_id,
-        state,
-        source: Source::Master,
         reason: Some(reason),
         message: Some(message),
-        uuid: None,
-        timestamp: context.wall(),
-        agent_id: None,
-        executor_id: None,
-        data: None,
-        healthy: None,
-        check: None,
-        labels: Vec::new(),
-        container: None,
-        unreachable_time: None,
-        limitation: None,
-        rest: Vec::new(),
+        ..TaskStatus::bare(task_id, state, Source::Master, context.wall())
     }
 }

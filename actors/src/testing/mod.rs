@@ -3,7 +3,8 @@
 //! Where two machines or much time matter, use `sim/`. Here a test hands in one event at a time and reads what came out.
 
 use kaon_kernel::actor::{
-    Actor, ActorCell, Address, Cell, Effect, Event, ExitReason, Link, Moment, Operation, Outcome, Record, Term, Ticket,
+    Actor, ActorCell, Address, Batch, Cell, Effect, Event, ExitReason, Link, Moment, Operation, Outcome, Record, Term,
+    Ticket,
 };
 use kaon_kernel::frame::{Frame, Root, Route};
 use kaon_kernel::time::{Duration, Instant, WallTime};
@@ -11,6 +12,19 @@ use std::collections::BTreeMap;
 
 /// The wall time at which every rig starts, in seconds since the epoch.
 pub const WALL_START_SECONDS: u64 = 1_700_000_000;
+
+/// What an actor has on disk, by key.
+pub type Disk = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Writes a batch to a disk.
+pub fn write(disk: &mut Disk, batch: Batch) {
+    for operation in batch.0 {
+        match operation {
+            Operation::Put(record) => drop(disk.insert(record.key, record.value)),
+            Operation::Delete(key) => drop(disk.remove(&key)),
+        }
+    }
+}
 
 /// One actor on a bench.
 pub struct Rig<A> {
@@ -20,7 +34,7 @@ pub struct Rig<A> {
     sequence: u64,
     timers: BTreeMap<u64, Instant>,
     /// What the actor has on disk. Batches are written at once; their outcomes wait in [`Rig::unflushed`].
-    pub journal: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub journal: Disk,
     /// Tickets of batches whose outcome the test has not let come back yet.
     pub unflushed: Vec<Ticket>,
 }
@@ -118,16 +132,7 @@ impl<A: Actor> Rig<A> {
                     self.timers.remove(timer);
                 }
                 Effect::Persist { ticket, batch } => {
-                    for operation in &batch.0 {
-                        match operation {
-                            Operation::Put(record) => {
-                                self.journal.insert(record.key.clone(), record.value.clone());
-                            }
-                            Operation::Delete(key) => {
-                                self.journal.remove(key);
-                            }
-                        }
-                    }
+                    write(&mut self.journal, batch.clone());
                     self.unflushed.push(*ticket);
                 }
                 _ => {}

@@ -182,27 +182,15 @@ impl Agents {
         let container_id = ContainerId::trusted(task_id.as_str());
         let status = TaskStatus {
             executor_id: Some(ExecutorId::trusted(task_id.as_str())),
-            task_id,
-            state: STATES[stage],
-            source: Source::Executor,
-            reason: None,
-            message: None,
             uuid: Some(Uuid(uuid)),
-            timestamp: WallTime(1_000_000_000),
             agent_id: self.names.lock().expect("nobody panics with it")[number].clone(),
-            data: None,
-            healthy: None,
-            check: None,
-            labels: Vec::new(),
             container: Some(ContainerStatus {
                 parent: None,
                 container_id,
                 executor_pid: Some(1),
                 ip_addresses: vec!["127.0.0.1".to_owned()],
             }),
-            unreachable_time: None,
-            limitation: None,
-            rest: Vec::new(),
+            ..TaskStatus::bare(task_id, STATES[stage], Source::Executor, WallTime(1_000_000_000))
         };
         self.say(number, ToMaster::Update { framework_id, status: Box::new(status), latest: STATES[stage] }, master);
     }

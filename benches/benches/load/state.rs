@@ -16,7 +16,7 @@ use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, FrameworkId, MasterId, R
 use kaon_kernel::message::view::{AgentView, FrameworkView, ViewEvent};
 use kaon_kernel::port::Streams;
 use kaon_kernel::resource::parse::resources;
-use kaon_kernel::task::{ContainerStatus, Reason, Source, Task, TaskState, TaskStatus};
+use kaon_kernel::task::{ContainerStatus, Source, Task, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -94,28 +94,16 @@ fn framework(number: usize) -> ViewEvent {
 fn status(number: usize, state: TaskState) -> TaskStatus {
     let task_id = kaon_kernel::id::TaskId::trusted(format!("service-{number}"));
     TaskStatus {
-        state,
-        source: Source::Executor,
-        reason: None::<Reason>,
-        message: None,
         uuid: Some(Uuid([7; 16])),
-        timestamp: WallTime(1_700_000_000_123_000_000),
         agent_id: Some(agent_id(number % AGENTS)),
         executor_id: Some(ExecutorId::trusted(task_id.as_str())),
-        data: None,
-        healthy: None,
-        check: None,
-        labels: Vec::new(),
         container: Some(ContainerStatus {
             container_id: ContainerId::trusted("01234567-89ab-cdef-0123-456789abcdef"),
             parent: None,
             executor_pid: Some(4242),
             ip_addresses: vec!["10.0.0.1".to_owned()],
         }),
-        unreachable_time: None,
-        limitation: None,
-        rest: Vec::new(),
-        task_id,
+        ..TaskStatus::bare(task_id, state, Source::Executor, WallTime(1_700_000_000_123_000_000))
     }
 }
 

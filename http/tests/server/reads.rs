@@ -38,28 +38,15 @@ fn task(id: &str) -> ViewEvent {
 
 fn update(id: &str, state: TaskState) -> ViewEvent {
     let status = TaskStatus {
-        task_id: kaon_kernel::id::TaskId::trusted(id),
-        state,
-        source: Source::Executor,
-        reason: None,
-        message: None,
         uuid: Some(Uuid([1; 16])),
-        timestamp: WallTime(2_000_000_000),
         agent_id: Some(AgentId::trusted("m-S1")),
-        executor_id: None,
-        data: None,
-        healthy: None,
-        check: None,
-        labels: Vec::new(),
         container: Some(kaon_kernel::task::ContainerStatus {
             parent: None,
             container_id: kaon_kernel::id::ContainerId::trusted("c"),
             executor_pid: Some(9),
             ip_addresses: vec!["10.0.0.2".to_owned()],
         }),
-        unreachable_time: None,
-        limitation: None,
-        rest: Vec::new(),
+        ..TaskStatus::bare(kaon_kernel::id::TaskId::trusted(id), state, Source::Executor, WallTime(2_000_000_000))
     };
     ViewEvent::TaskUpdated { framework_id: framework(), agent_id: AgentId::trusted("m-S1"), status, latest: state }
 }

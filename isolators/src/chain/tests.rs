@@ -3,7 +3,6 @@
 use super::*;
 use crate::isolator::{HostAction, Rlimit};
 use kaon_kernel::container::Program;
-use kaon_kernel::container_info::Limits;
 use proptest::prelude::*;
 use std::sync::Mutex;
 
@@ -52,21 +51,7 @@ fn chain(refusals: [Option<&'static str>; 3]) -> (Chain, Log) {
 }
 
 fn spec() -> LaunchSpec {
-    LaunchSpec {
-        program: Program::Shell("true".into()),
-        environment: Vec::new(),
-        sandbox: "s".into(),
-        join: false,
-        user: None,
-        resources: Resources::new(),
-        limits: Limits::default(),
-        container: None,
-        placement: None,
-        volumes: Vec::new(),
-        rlimits: Vec::new(),
-        uris: Vec::new(),
-        terminal: None,
-    }
+    LaunchSpec::bare(Program::Shell("true".into()), "s".into())
 }
 
 #[test]

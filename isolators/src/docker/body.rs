@@ -279,19 +279,11 @@ mod tests {
 
     fn spec(program: Program) -> LaunchSpec {
         LaunchSpec {
-            program,
             environment: vec![("A".to_owned(), "b".to_owned()), ("MESOS_SANDBOX".to_owned(), "/w/s".to_owned())],
-            sandbox: "s".to_owned(),
             resources: parse::resources("cpus:0.5;mem:64").unwrap(),
             limits: Limits { cpus: None, mem: Some(Limit::Amount(Quantity::units(128))) },
             join: true,
-            user: None,
-            container: None,
-            placement: None,
-            volumes: Vec::new(),
-            rlimits: Vec::new(),
-            uris: Vec::new(),
-            terminal: None,
+            ..LaunchSpec::bare(program, "s".to_owned())
         }
     }
 

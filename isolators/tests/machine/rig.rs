@@ -4,10 +4,8 @@ use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::fetcher::{Fetcher, FetcherConfig};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Program};
-use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::port::Containers;
-use kaon_kernel::resource::Resources;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -192,21 +190,7 @@ pub(crate) fn exec(name: &str, arguments: &[&str]) -> LaunchSpec {
 }
 
 pub(crate) fn spec(name: &str, program: Program) -> LaunchSpec {
-    LaunchSpec {
-        program,
-        environment: Vec::new(),
-        sandbox: sandbox(name),
-        join: false,
-        user: None,
-        resources: Resources::new(),
-        limits: Limits::default(),
-        container: None,
-        placement: None,
-        volumes: Vec::new(),
-        rlimits: Vec::new(),
-        uris: Vec::new(),
-        terminal: None,
-    }
+    LaunchSpec::bare(program, sandbox(name))
 }
 
 /// Waits for something to be true, looking often.

@@ -121,25 +121,14 @@ impl Client {
         let value = Some(job.plan.command());
         TaskInfo {
             name: format!("{}-{number}", self.config.name),
-            task_id: task_id(number, job.attempt),
-            agent_id: agent.clone(),
             resources: Resources::cpus_and_mem(job.plan.cpus, job.plan.mem),
             command: Some(CommandInfo { shell: true, value, ..CommandInfo::default() }),
-            role: self.config.role.clone(),
-            executor: None,
-            limits: None,
-            container: None,
-            kill_grace: None,
-            max_completion_time: None,
             checks: job.plan.checks(),
-            data: None,
-            labels: Vec::new(),
             placement: self
                 .config
                 .placed
                 .then(|| Box::new(PlacementRequest { policy: Policy::Packed, ..PlacementRequest::default() })),
-            defect: None,
-            rest: Vec::new(),
+            ..TaskInfo::bare(task_id(number, job.attempt), agent.clone(), self.config.role.clone())
         }
     }
 }

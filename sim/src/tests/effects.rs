@@ -5,7 +5,6 @@ use crate::happening::Happening;
 use kaon_kernel::actor::{ActorKind, Address, Batch, ChildSpec, Effect, Event, LinkState, Measure, StreamId, Ticket};
 use kaon_kernel::check::TcpTarget;
 use kaon_kernel::container::{ContainerRequest, LaunchSpec, Probe, Program};
-use kaon_kernel::container_info::Limits;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{ContainerId, FrameworkId, MasterId};
 use kaon_kernel::message::event::FrameworkEvent;
@@ -62,19 +61,8 @@ fn subscribe(me: Address, master: Address) -> Effect {
 
 fn launch(container: &ContainerId, program: Program) -> ContainerRequest {
     let spec = LaunchSpec {
-        program,
-        environment: Vec::new(),
-        sandbox: "sandbox".into(),
-        join: false,
-        user: None,
         resources: Resources::cpus_and_mem(Quantity::units(1), Quantity::units(32)),
-        limits: Limits::default(),
-        container: None,
-        placement: None,
-        volumes: Vec::new(),
-        rlimits: Vec::new(),
-        uris: Vec::new(),
-        terminal: None,
+        ..LaunchSpec::bare(program, "sandbox".into())
     };
     ContainerRequest::Launch { container: container.clone(), spec: Box::new(spec) }
 }

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::agent::checkpoint::{Entry, read};
-use kaon_kernel::actor::Record;
+use kaon_kernel::actor::{Operation, Record};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -228,12 +228,7 @@ impl World {
         let batches: Vec<Batch> = self.bench.unwritten.iter().take(lucky).map(|(_, batch)| batch.clone()).collect();
         for batch in batches {
             self.note(&batch);
-            for operation in batch.0 {
-                match operation {
-                    Operation::Put(record) => journal.insert(record.key, record.value),
-                    Operation::Delete(key) => journal.remove(&key),
-                };
-            }
+            write(&mut journal, batch);
         }
         // A launch that was under way is done or not; here it is not.
         self.bench.restart(journal);

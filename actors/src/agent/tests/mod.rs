@@ -10,10 +10,8 @@ mod scripts;
 mod sweep;
 
 use crate::agent::{Agent, AgentConfig, checkpoint};
-use crate::testing::{Rig, sent};
-use kaon_kernel::actor::{
-    ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Operation, Outcome, StreamId, Term, Ticket,
-};
+use crate::testing::{Disk, Rig, sent, write};
+use kaon_kernel::actor::{ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Outcome, StreamId, Term, Ticket};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Usage};
 use kaon_kernel::frame::copy;
@@ -68,45 +66,18 @@ pub(super) fn framework() -> FrameworkInfo {
 pub(super) fn task(id: &str) -> TaskInfo {
     TaskInfo {
         name: id.to_owned(),
-        task_id: TaskId::trusted(id),
-        agent_id: AgentId::trusted("m-S0"),
         resources: Resources::cpus_and_mem(Quantity::units(1), Quantity::units(128)),
-        role: RoleName::trusted("eng"),
         command: Some(CommandInfo { shell: true, value: Some("sleep 1".to_owned()), ..CommandInfo::default() }),
-        executor: None,
-        limits: None,
-        container: None,
-        kill_grace: None,
-        max_completion_time: None,
-        checks: None,
         data: Some(vec![1, 2, 3]),
-        labels: Vec::new(),
-        placement: None,
-        defect: None,
-        rest: Vec::new(),
+        ..TaskInfo::bare(TaskId::trusted(id), AgentId::trusted("m-S0"), RoleName::trusted("eng"))
     }
 }
 
 /// A status as an executor sends it; the uuid is made of the number.
 pub(super) fn status(task_id: &str, state: TaskState, number: u128) -> TaskStatus {
     TaskStatus {
-        task_id: TaskId::trusted(task_id),
-        state,
-        source: Source::Executor,
-        reason: None,
-        message: None,
         uuid: Some(Uuid(number.to_le_bytes())),
-        timestamp: WallTime(5),
-        agent_id: None,
-        executor_id: None,
-        data: None,
-        healthy: None,
-        check: None,
-        labels: Vec::new(),
-        container: None,
-        unreachable_time: None,
-        limitation: None,
-        rest: Vec::new(),
+        ..TaskStatus::bare(TaskId::trusted(task_id), state, Source::Executor, WallTime(5))
     }
 }
 
@@ -124,7 +95,7 @@ pub(super) struct Bench {
     /// Batches that were asked for and are not on disk yet.
     pub(super) unwritten: VecDeque<(Ticket, Batch)>,
     /// What a crash now would leave, if no batch that waits made it.
-    pub(super) durable: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(super) durable: Disk,
     pub(super) asked: Vec<(Ticket, ContainerRequest)>,
     pub(super) to_master: Vec<ToMaster>,
     pub(super) to_executors: Vec<(HostId, ToExecutor)>,
@@ -142,16 +113,16 @@ pub(super) struct Bench {
 impl Bench {
     /// An agent that has begun on an empty machine.
     pub(super) fn new(config: AgentConfig) -> Self {
-        Self::with_journal(config, BTreeMap::new())
+        Self::with_journal(config, Disk::new())
     }
 
     /// An agent that has begun with a journal.
-    pub(super) fn with_journal(config: AgentConfig, journal: BTreeMap<Vec<u8>, Vec<u8>>) -> Self {
+    pub(super) fn with_journal(config: AgentConfig, journal: Disk) -> Self {
         let rig = Rig::new(Agent::new(config.clone()), Address::only(AGENT, ActorKind::Agent));
         let mut bench = Self {
             rig,
             unwritten: VecDeque::new(),
-            durable: BTreeMap::new(),
+            durable: Disk::new(),
             asked: Vec::new(),
             to_master: Vec::new(),
             to_executors: Vec::new(),
@@ -168,7 +139,7 @@ impl Bench {
     }
 
     /// Another life of the agent on what is left of its journal. Nothing that was under way comes back.
-    pub(super) fn restart(&mut self, journal: BTreeMap<Vec<u8>, Vec<u8>>) {
+    pub(super) fn restart(&mut self, journal: Disk) {
         self.incarnations += 1;
         // A host gives each incarnation its own seed; the rig has one, so the address tells the lives apart.
         let me = Address::nth(AGENT, ActorKind::Agent, self.incarnations as u32);
@@ -176,7 +147,7 @@ impl Bench {
         self.begin(journal);
     }
 
-    fn begin(&mut self, journal: BTreeMap<Vec<u8>, Vec<u8>>) {
+    fn begin(&mut self, journal: Disk) {
         self.unwritten.clear();
         self.asked.clear();
         self.to_master.clear();
@@ -223,12 +194,7 @@ impl Bench {
     /// Lets the oldest batch reach the disk and come back; false when none waits.
     pub(super) fn flush_one(&mut self) -> bool {
         let Some((ticket, batch)) = self.unwritten.pop_front() else { return false };
-        for operation in batch.0 {
-            match operation {
-                Operation::Put(record) => self.durable.insert(record.key, record.value),
-                Operation::Delete(key) => self.durable.remove(&key),
-            };
-        }
+        write(&mut self.durable, batch);
         let effects = self.rig.done(ticket, Outcome::Persisted(Ok(())));
         self.absorb(effects);
         true

@@ -3,6 +3,8 @@
 use super::*;
 use kaon_kernel::check::{Check, CheckStatus, CheckTarget, Checks, HealthCheck, HttpTarget, TcpTarget};
 use kaon_kernel::container::{Probe, ProbeResult};
+use kaon_kernel::quantity::Quantity;
+use kaon_kernel::resource::Resources;
 
 const AT: TcpTarget = TcpTarget { is_ipv6: false, port: 80 };
 
@@ -221,8 +223,7 @@ fn after_a_panic_checks_begin_anew_with_what_they_had_found() {
 #[test]
 fn a_limit_that_ends_a_task_is_named_with_its_resources() {
     let mut bench = Bench::running(task());
-    let resources =
-        Resources::cpus_and_mem(kaon_kernel::quantity::Quantity(0), kaon_kernel::quantity::Quantity(64_000));
+    let resources = Resources::cpus_and_mem(Quantity(0), Quantity(64_000));
     let limitation =
         Limitation { kind: kaon_kernel::container::LimitKind::Memory, message: "64 MB".to_owned(), resources };
     let exit = Exit { status: None, limitation: Some(Box::new(limitation.clone())), usage: Usage::default() };

@@ -5,10 +5,8 @@ mod groups;
 mod panics;
 
 use crate::executor::{EXIT_ABANDONED, EXIT_STORAGE, Error, Executor, ExecutorConfig, Inherited};
-use crate::testing::{Rig, sent};
-use kaon_kernel::actor::{
-    ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Operation, Outcome, StorageError, Ticket,
-};
+use crate::testing::{Disk, Rig, sent, write};
+use kaon_kernel::actor::{ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Outcome, StorageError, Ticket};
 use kaon_kernel::container::{
     ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Limitation, Program, Usage,
 };
@@ -16,10 +14,9 @@ use kaon_kernel::id::{AgentId, ContainerId, RoleName, TaskId, Uuid};
 use kaon_kernel::message::executor_agent::{ToAgent, ToExecutor};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::{AgentMessage, ExecutorMessage};
-use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{CommandInfo, Reason, TaskInfo, TaskState, TaskStatus};
 use kaon_kernel::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 const AGENT: HostId = HostId(2);
 const HERE: HostId = HostId(9);
@@ -53,22 +50,8 @@ fn task() -> TaskInfo {
     let command = CommandInfo { shell: true, value: Some("true".to_owned()), environment, ..CommandInfo::default() };
     TaskInfo {
         name: "t".to_owned(),
-        task_id: TaskId::trusted("t"),
-        agent_id: AgentId::trusted("m-S0"),
-        resources: Resources::new(),
-        role: RoleName::trusted("eng"),
         command: Some(command),
-        executor: None,
-        limits: None,
-        container: None,
-        kill_grace: None,
-        max_completion_time: None,
-        checks: None,
-        data: None,
-        labels: Vec::new(),
-        placement: None,
-        defect: None,
-        rest: Vec::new(),
+        ..TaskInfo::bare(TaskId::trusted("t"), AgentId::trusted("m-S0"), RoleName::trusted("eng"))
     }
 }
 
@@ -81,7 +64,7 @@ struct Bench {
     /// Tasks by that variable, with their containers, as they were launched.
     named: Vec<(String, ContainerId)>,
     unwritten: VecDeque<(Ticket, Batch)>,
-    durable: BTreeMap<Vec<u8>, Vec<u8>>,
+    durable: Disk,
     asked: Vec<(Ticket, ContainerRequest)>,
     said: Vec<ToAgent>,
     finished: Option<i32>,
@@ -99,7 +82,7 @@ impl Bench {
             config,
             named: Vec::new(),
             unwritten: VecDeque::new(),
-            durable: BTreeMap::new(),
+            durable: Disk::new(),
             asked: Vec::new(),
             said: Vec::new(),
             finished: None,
@@ -129,7 +112,7 @@ impl Bench {
         bench
     }
 
-    fn restart(&mut self, journal: BTreeMap<Vec<u8>, Vec<u8>>) {
+    fn restart(&mut self, journal: Disk) {
         self.lives += 1;
         self.rig = Rig::new(Executor::new(self.config.clone()), Address::nth(HERE, ActorKind::Executor, self.lives));
         self.unwritten.clear();
@@ -170,12 +153,7 @@ impl Bench {
 
     fn flush_one(&mut self) -> bool {
         let Some((ticket, batch)) = self.unwritten.pop_front() else { return false };
-        for operation in batch.0 {
-            match operation {
-                Operation::Put(record) => self.durable.insert(record.key, record.value),
-                Operation::Delete(key) => self.durable.remove(&key),
-            };
-        }
+        write(&mut self.durable, batch);
         let effects = self.rig.done(ticket, Outcome::Persisted(Ok(())));
         self.absorb(effects);
         true

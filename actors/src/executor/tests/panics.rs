@@ -83,11 +83,7 @@ impl Witness {
                 // The batch was written, but the panic came before the outcome.
                 let written = bench.unwritten.front().map(|(_, batch)| batch.clone());
                 let mut journal = bench.durable.clone();
-                for operation in written.into_iter().flat_map(|batch| batch.0) {
-                    if let Operation::Put(record) = operation {
-                        journal.insert(record.key, record.value);
-                    }
-                }
+                written.into_iter().for_each(|batch| write(&mut journal, batch));
                 bench.restart(journal);
             }
             _ => {}

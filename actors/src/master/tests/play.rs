@@ -104,44 +104,16 @@ pub(super) fn framework_info(failover_timeout: Duration) -> FrameworkInfo {
 pub(super) fn task(name: &str, agent_id: &AgentId, resources: Resources) -> TaskInfo {
     TaskInfo {
         name: name.to_owned(),
-        task_id: TaskId::trusted(name),
-        agent_id: agent_id.clone(),
         resources,
-        role: RoleName::trusted("*"),
         command: Some(CommandInfo { shell: true, value: Some("true".to_owned()), ..CommandInfo::default() }),
-        executor: None,
-        limits: None,
-        container: None,
-        kill_grace: None,
-        max_completion_time: None,
-        checks: None,
-        data: None,
-        labels: Vec::new(),
-        placement: None,
-        defect: None,
-        rest: Vec::new(),
+        ..TaskInfo::bare(TaskId::trusted(name), agent_id.clone(), RoleName::trusted("*"))
     }
 }
 
 pub(super) fn status(name: &str, state: TaskState, uuid: u8) -> TaskStatus {
     TaskStatus {
-        task_id: TaskId::trusted(name),
-        state,
-        source: Source::Executor,
-        reason: None,
-        message: None,
         uuid: Some(Uuid([uuid; 16])),
-        timestamp: WallTime(1),
-        agent_id: None,
-        executor_id: None,
-        data: None,
-        healthy: None,
-        check: None,
-        labels: Vec::new(),
-        container: None,
-        unreachable_time: None,
-        limitation: None,
-        rest: Vec::new(),
+        ..TaskStatus::bare(TaskId::trusted(name), state, Source::Executor, WallTime(1))
     }
 }
 

@@ -1,8 +1,9 @@
 //! A crash at every step of one registrar's life, with every number of batches that may have reached the disk.
 
 use super::*;
-use kaon_kernel::actor::{Batch, Operation, Outcome, Ticket};
-use std::collections::{BTreeMap, VecDeque};
+use crate::testing::{Disk, write};
+use kaon_kernel::actor::{Batch, Outcome, Ticket};
+use std::collections::VecDeque;
 
 const HOST: HostId = HostId(9);
 const OPERATIONS: u64 = 24;
@@ -10,23 +11,14 @@ const OPERATIONS: u64 = 24;
 /// A registrar whose disk is kept apart from what it has asked to be written.
 struct Life {
     rig: Rig<Registrar>,
-    disk: BTreeMap<Vec<u8>, Vec<u8>>,
+    disk: Disk,
     under_way: VecDeque<(Ticket, Batch)>,
     term: u64,
     acknowledged: Vec<u64>,
 }
 
-fn write(disk: &mut BTreeMap<Vec<u8>, Vec<u8>>, batch: Batch) {
-    for operation in batch.0 {
-        match operation {
-            Operation::Put(record) => drop(disk.insert(record.key, record.value)),
-            Operation::Delete(key) => drop(disk.remove(&key)),
-        }
-    }
-}
-
 impl Life {
-    fn begin(disk: BTreeMap<Vec<u8>, Vec<u8>>) -> Self {
+    fn begin(disk: Disk) -> Self {
         let config = RegistrarConfig { snapshot_every: 5, ..RegistrarConfig::single() };
         let mut rig = bench(config, HOST);
         rig.journal = disk.clone();
@@ -85,7 +77,7 @@ fn nothing_acknowledged_is_lost_wherever_it_crashes() {
     let steps = OPERATIONS * 3 / 2;
     for crash in 0..=steps {
         for reached in 0.. {
-            let mut life = Life::begin(BTreeMap::new());
+            let mut life = Life::begin(Disk::new());
             while life.flush_one() {}
             for step in 0..crash {
                 life.step(step);

@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::registrar::Peer;
+use crate::testing::{Disk, write};
 use kaon_kernel::actor::{Batch, Event, Link, LinkState, Operation, Outcome, Ticket};
 use kaon_kernel::chance::Chance;
 use kaon_kernel::frame::Frame;
@@ -13,8 +14,6 @@ use kaon_kernel::message::session::PeerRole;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(super) const TICK: Duration = Duration::millis(100);
-
-type Disk = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub(super) struct Node {
     /// `None` while it is down.
@@ -259,15 +258,6 @@ pub(super) fn names(rig: &Rig<Registrar>) -> Vec<String> {
 /// A snapshot of another registrar leaves nothing of the log, one of its own leaves some: see `journal` for the layout.
 fn is_install(operation: &Operation) -> bool {
     matches!(operation, Operation::Put(record) if record.key == b"s" && record.value[1..9] == record.value[17..25])
-}
-
-fn write(disk: &mut Disk, batch: Batch) {
-    for operation in batch.0 {
-        match operation {
-            Operation::Put(record) => drop(disk.insert(record.key, record.value)),
-            Operation::Delete(key) => drop(disk.remove(&key)),
-        }
-    }
 }
 
 /// One run of random steps with loss, delay, disorder, partitions and crashes; then all heals and must come together.
