@@ -246,6 +246,21 @@ impl Agent {
         if !starts_executor {
             return Err(Refusal::ExecutorEnding);
         }
+        let (container, placements) = self.plan_executor(framework_id, &agent_id, executor, tasks, context)?;
+        Ok(Plan::Start(Box::new(container), placements))
+    }
+
+    /// The container for the executor that the tasks name and their places on the machine, or why there can be none. The
+    /// places are booked.
+    fn plan_executor(
+        &mut self,
+        framework_id: &FrameworkId,
+        agent_id: &AgentId,
+        executor: &ExecutorInfo,
+        tasks: &[TaskInfo],
+        context: &mut Context<'_, Self>,
+    ) -> Result<(Container, Vec<Option<Placement>>), Refusal> {
+        let role = &tasks.first().ok_or(Refusal::Empty)?.role;
         let (resources, limits) =
             queue::needs(executor, tasks.iter()).map_err(|error| Refusal::Resources(error.to_string()))?;
         let (program, own) = match (executor.kind, &executor.command) {
@@ -261,9 +276,9 @@ impl Agent {
         let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
         let container_id = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
         let executor_id = &executor.executor_id;
-        let names = Names { agent_id: &agent_id, framework_id, executor_id, container_id: &container_id };
+        let names = Names { agent_id, framework_id, executor_id, container_id: &container_id };
         let grace = executor.shutdown_grace.unwrap_or(self.config.executor_shutdown_grace);
-        let mut environment = environment::executor_environment(&self.config, &names, framework, grace, &task.role);
+        let mut environment = environment::executor_environment(&self.config, &names, framework, grace, role);
         // The default executor starts tasks of several users, and has its own.
         let user = own.map(|command| command.user.clone().unwrap_or_else(|| framework.user.clone()));
         match own {
@@ -287,9 +302,9 @@ impl Agent {
             // The default executor's tasks have theirs.
             terminal: own.and(executor.container.as_ref()).and_then(|container| container.terminal),
         };
-        let (info, role) = (executor.clone(), task.role.clone());
-        let container = Container::planned(framework_id.clone(), container_id, info, role, Box::new(spec));
-        Ok(Plan::Start(Box::new(container), placements))
+        let info = executor.clone();
+        let container = Container::planned(framework_id.clone(), container_id, info, role.clone(), Box::new(spec));
+        Ok((container, placements))
     }
 
     /// The container for a task with a command and its place on the machine, or why there can be none. The place is booked.
@@ -413,25 +428,7 @@ fn executor_id(task: &TaskInfo) -> ExecutorId {
 
 /// All that is known of a task that never arrived: its name.
 fn never_seen(task_id: TaskId, agent_id: AgentId) -> TaskInfo {
-    TaskInfo {
-        name: task_id.to_string(),
-        task_id,
-        agent_id,
-        resources: Resources::new(),
-        role: RoleName::trusted(role::DEFAULT),
-        command: None,
-        executor: None,
-        limits: None,
-        container: None,
-        kill_grace: None,
-        max_completion_time: None,
-        checks: None,
-        data: None,
-        labels: Vec::new(),
-        placement: None,
-        defect: None,
-        rest: Vec::new(),
-    }
+    TaskInfo { name: task_id.to_string(), ..TaskInfo::bare(task_id, agent_id, RoleName::trusted(role::DEFAULT)) }
 }
 
 /// The executor that Mesos makes up for a task with a command.
