@@ -270,7 +270,7 @@ impl Cluster {
         let agents = self.members.iter().filter(|member| member.plan.needs_master);
         let ends = agents.map(|agent| async {
             let home = self.dir.join(&agent.plan.name);
-            match tokio::time::timeout(END_WITHIN, crate::host::agent::end_containers(&home)).await {
+            match tokio::time::timeout(END_WITHIN, crate::host::remains::end_containers(&home)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => eprintln!("kaon up: the tasks of {} may go on: {error:#}", agent.plan.name),
                 Err(_) => eprintln!("kaon up: the tasks of {} do not end", agent.plan.name),

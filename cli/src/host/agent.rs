@@ -1,34 +1,32 @@
 //! `kaon agent`: this machine joins the pool.
 
 use super::calls::Calls;
-use super::{credentials, executor, fresh_host_id, journal, plants, seconds};
+use super::provision::{self, Provision};
+use super::{credentials, fresh_host_id, journal, plants, remains, seconds};
 use crate::arguments::Agent as Options;
-use crate::arguments::isolation::{ISOLATION_DEFAULT, Isolation};
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
 use kaon_http::agent::token::Tokens;
 use kaon_http::convert::resource_flag;
 use kaon_http::{AgentEdge, ContainerFigures, ContainerSource, ImagePruner, Kind, Limits, Sample};
-use kaon_isolators::build::Settings;
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::docker::{DockerConfig, DockerContainers};
 use kaon_isolators::fetcher::{Fetcher, FetcherConfig, Statistics};
-use kaon_isolators::images::ImagesConfig;
+use kaon_isolators::images::{Images, ImagesConfig};
 use kaon_isolators::resources;
 use kaon_isolators::topology::{self, apart};
 use kaon_kernel::actor::supervision::AGENT_TREE;
-use kaon_kernel::actor::{ActorCell, ActorKind};
+use kaon_kernel::actor::{ActorCell, ActorKind, Cell, HostId};
 use kaon_kernel::agent::AgentInfo;
-use kaon_kernel::container::{ContainerRequest, LaunchSpec, Program};
-use kaon_kernel::id::{ContainerId, ExecutorId, FrameworkId};
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::placement::Machine;
 use kaon_kernel::port::Containers;
 use kaon_kernel::resource::{parse, role};
-use kaon_runtime::{Host, HostConfig, Ports};
-use kaon_transport::{Authority, Endpoint, EndpointConfig, Request, Target, Trust};
+use kaon_runtime::{Birth, Host, HostConfig, Ports};
+use kaon_transport::{Endpoint, EndpointConfig, Target, Trust};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::DirBuilderExt;
@@ -47,36 +45,14 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let (info, machine, memory_bytes) = describe(&options, &dir, http_address)?;
 
     let id = fresh_host_id();
-    let mut config = AgentConfig::new(info.clone(), http_address.to_string(), dir.display().to_string());
-    config.registration_backoff = seconds("registration-backoff-factor", options.registration_backoff_factor)?;
-    config.executor_reregistration_timeout =
-        seconds("executor-reregistration-timeout", options.executor_reregistration_timeout)?;
-    config.executor_registration_timeout =
-        seconds("executor-registration-timeout", options.executor_registration_timeout)?;
-    config.executor_shutdown_grace = seconds("executor-shutdown-grace-period", options.executor_shutdown_grace_period)?;
-    config.recovery_timeout = seconds("recovery-timeout", options.recovery_timeout)?;
-    config.sweep = options.sandboxes.policy()?;
-    config.disk_watch_interval = seconds("disk-watch-interval", options.sandboxes.disk_watch_interval)?;
-    config.executor_environment = executor_variables(options.executor_environment_variables.as_deref())?;
-    config.machine = Some(machine);
-    config.switch_user = nix::unistd::geteuid().is_root();
-    let switch_user = config.switch_user;
-    let factory = move |birth: kaon_runtime::Birth| {
-        let cell: Box<dyn kaon_kernel::actor::Cell> =
-            Box::new(ActorCell::new(Agent::new(config.clone()), birth.address, birth.seed));
-        cell
-    };
-    let mut setup = HostConfig::new(id, super::random(), AGENT_TREE, journal(&dir.join("journal"))?);
-    setup.arbiters = 1;
-    let (for_executors, own_plants): (Vec<_>, Vec<_>) =
+    let (of_executors, plants): (Vec<_>, Vec<_>) =
         plants(&options.plant_panic)?.into_iter().partition(|(kind, _)| *kind == ActorKind::Executor);
-    setup.plants = own_plants;
-    let for_executors: Vec<String> = for_executors.iter().map(|(_, nth)| format!("executor:{nth}")).collect();
-    let host = Host::prepare(setup, Arc::new(factory))?;
+    let config = config(&options, &info, machine, http_address, &dir)?;
+    let switch_user = config.switch_user;
+    let host = prepare(id, config, plants, &dir)?;
 
-    // Executors are vouched for by the agent itself: the cluster's key never leaves its place.
-    let own_authority = own_authority(&dir, &own.identity().cluster)?;
-    let executors = Trust { authority: own_authority.certificate().clone(), roles: vec![PeerRole::Executor] };
+    let authority = provision::authority(&dir, &own.identity().cluster)?;
+    let executors = Trust { authority: authority.certificate().clone(), roles: vec![PeerRole::Executor] };
     let name = own.identity().name.clone();
     let authority_pem = cluster.authority.pem().to_owned();
     let bind = remembered(&dir, options.listen);
@@ -86,102 +62,49 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     std::fs::write(dir.join(LISTEN_FILE), listen.to_string())?;
 
     let fetching = options.fetcher.config(&dir)?;
-    let for_pods = serde_json::to_string(&FetcherConfig { cache_directory: None, ..fetching.clone() })?;
-    let fetcher = Fetcher::new(fetching, Executable::current()?).context("can't set up the fetcher's cache")?;
+    let fetcher = Fetcher::new(fetching.clone(), Executable::current()?).context("can't set up the fetcher's cache")?;
     let tokens = tokens(&options)?;
-    let for_edge = tokens.clone();
-    let runtime_directory = dir.join(RUNTIME_DIRECTORY);
-    let mut settings = options.isolation.settings(&dir, &runtime_directory, memory_bytes)?;
-    settings.images = options.images.config(&dir, options.fetcher.fetcher_authorities.as_ref())?;
-    let images = super::images::open(&options.images, &settings)?;
-    let images_for_pods = settings.images.clone();
-    let credentials = settings.images.credentials.clone();
-    let docker = options.docker.config(&runtime_directory, credentials, settings.caps_cpus)?;
-    let isolators = settings.chain();
-    let mut isolators = isolators.with_context(|| format!("--isolation {}", options.isolation.isolation))?;
-    if let Some(docker) = &docker {
-        isolators = isolators.and(Arc::new(DockerContainers::new(docker.clone(), &runtime_directory)))?;
-    }
-    let docker_for_tasks = docker.clone();
-    remember_isolation(&dir, &options.isolation, &images_for_pods, docker.as_ref())?;
+    let Walls { isolators, images, images_config, docker } = walls(&options, &dir, memory_bytes)?;
+    remains::remember(&dir, &options.isolation, &images_config, docker.as_ref())?;
     let rotation = options.isolation.rotation();
-    let has_images = images.is_some();
+    let provision = Provision {
+        authority,
+        authority_pem,
+        agent: (listen, name),
+        fetcher: FetcherConfig { cache_directory: None, ..fetching },
+        images: images.is_some().then_some(images_config),
+        docker: docker.clone(),
+        rotation,
+        plants: of_executors.iter().map(|(_, nth)| format!("executor:{nth}")).collect(),
+        tokens: tokens.clone(),
+    };
     let containers = ContainersConfig {
         work_directory: dir.clone(),
-        runtime_directory,
+        runtime_directory: dir.join(RUNTIME_DIRECTORY),
         executable: Executable::current()?,
-        executor_environment: Arc::new(move |container: &ContainerId, spec: &LaunchSpec| {
-            if spec.program != Program::BuiltinExecutor {
-                return Ok(tokens.as_ref().map(|tokens| token(tokens, container, spec)).into_iter().collect());
-            }
-            let request = Request { role: PeerRole::Executor, name: container.to_string(), names: Vec::new() };
-            let credentials = own_authority.issue(&request).map_err(std::io::Error::other)?;
-            let mut pairs = vec![
-                (executor::AGENT_ADDRESS, listen.to_string()),
-                (executor::AGENT_NAME, name.clone()),
-                (executor::CERTIFICATE, credentials.certificate_pem().to_owned()),
-                (executor::KEY, credentials.key_pem().to_owned()),
-                (executor::AUTHORITY, authority_pem.clone()),
-                (executor::FETCHER, for_pods.clone()),
-            ];
-            if has_images {
-                let config = ImagesConfig { owner: Some(container.to_string()), ..images_for_pods.clone() };
-                pairs.push((executor::IMAGES, serde_json::to_string(&config).map_err(std::io::Error::other)?));
-            }
-            if let Some(docker) = &docker_for_tasks {
-                let config = DockerConfig { owner: Some(container.to_string()), ..docker.clone() };
-                pairs.push((executor::DOCKER, serde_json::to_string(&config).map_err(std::io::Error::other)?));
-            }
-            if let Some(rotation) = rotation {
-                pairs.push((executor::ROTATION, format!("{},{}", rotation.bytes_max, rotation.files_max)));
-            }
-            if !for_executors.is_empty() {
-                pairs.push((executor::PLANTS, for_executors.join(",")));
-            }
-            Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
-        }),
+        executor_environment: Arc::new(move |container, spec| provision.environment(container, spec)),
         isolators,
         switch_user,
         fetcher: Some(fetcher.clone()),
         images: images.clone(),
-        docker: docker.clone(),
+        docker,
         inside: None,
         rotation,
         parent: None,
     };
     let containers = Arc::new(ProcessContainers::new(containers, tokio::runtime::Handle::current())?);
-    let figures = containers_source(Arc::clone(&containers));
-    let calls: Arc<dyn kaon_http::ContainerCalls> = Arc::new(Calls(Arc::clone(&containers)));
-    let metrics = host.clone();
-    let pruner = images.clone().map(|images| {
-        let pruner: ImagePruner = Arc::new(move |kept: &[String]| images.prune(kept).map(drop));
-        pruner
-    });
     let edge = AgentEdge::new(kaon_http::AgentConfig {
-        pruner,
-        flags: super::flags([
-            ("hostname", info.hostname.clone()),
-            ("ip", http_address.ip().to_string()),
-            ("port", http_address.port().to_string()),
-            ("work_dir", dir.display().to_string()),
-            ("isolation", options.isolation.isolation.clone()),
-            ("cgroups_root", options.isolation.cgroups_root.clone()),
-            ("master", options.master.join(",")),
-        ]),
+        flags: flags(&options, &info, &dir),
         work_dir: dir.clone(),
         info,
-        metrics: Arc::new(move || {
-            let mut samples = super::samples(&metrics);
-            samples.extend(fetched(&fetcher.statistics()));
-            samples.extend(images.iter().flat_map(super::images::samples));
-            samples
-        }),
+        metrics: numbers(host.clone(), fetcher, images.clone()),
         host: id,
-        tokens: for_edge,
-        containers: figures,
+        tokens,
+        containers: containers_source(Arc::clone(&containers)),
         verbosity: crate::log::verbosity(),
         log: options.logging.external_log_file.clone(),
-        calls: Some(calls),
+        calls: Some(Arc::new(Calls(Arc::clone(&containers)))),
+        pruner: images.map(|images| Arc::new(move |kept: &[String]| images.prune(kept).map(drop)) as ImagePruner),
     });
     let containers = Some(containers as Arc<dyn Containers>);
     host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers })?;
@@ -207,6 +130,81 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     endpoint.close().await;
     serving.await??;
     Ok(code)
+}
+
+/// What the agent is told.
+fn config(options: &Options, info: &AgentInfo, machine: Machine, http: SocketAddr, dir: &Path) -> Result<AgentConfig> {
+    let mut config = AgentConfig::new(info.clone(), http.to_string(), dir.display().to_string());
+    config.registration_backoff = seconds("registration-backoff-factor", options.registration_backoff_factor)?;
+    config.executor_reregistration_timeout =
+        seconds("executor-reregistration-timeout", options.executor_reregistration_timeout)?;
+    config.executor_registration_timeout =
+        seconds("executor-registration-timeout", options.executor_registration_timeout)?;
+    config.executor_shutdown_grace = seconds("executor-shutdown-grace-period", options.executor_shutdown_grace_period)?;
+    config.recovery_timeout = seconds("recovery-timeout", options.recovery_timeout)?;
+    config.sweep = options.sandboxes.policy()?;
+    config.disk_watch_interval = seconds("disk-watch-interval", options.sandboxes.disk_watch_interval)?;
+    config.executor_environment = executor_variables(options.executor_environment_variables.as_deref())?;
+    config.machine = Some(machine);
+    config.switch_user = nix::unistd::geteuid().is_root();
+    Ok(config)
+}
+
+/// The host of an agent, with its journal below the work directory.
+fn prepare(id: HostId, config: AgentConfig, plants: Vec<(ActorKind, u64)>, dir: &Path) -> Result<Host> {
+    let factory = move |birth: Birth| -> Box<dyn Cell> {
+        Box::new(ActorCell::new(Agent::new(config.clone()), birth.address, birth.seed))
+    };
+    let mut setup = HostConfig::new(id, super::random(), AGENT_TREE, journal(&dir.join("journal"))?);
+    setup.arbiters = 1;
+    setup.plants = plants;
+    Ok(Host::prepare(setup, Arc::new(factory))?)
+}
+
+/// What stands around the containers of an agent.
+struct Walls {
+    isolators: Chain,
+    images: Option<Images>,
+    images_config: ImagesConfig,
+    docker: Option<DockerConfig>,
+}
+
+fn walls(options: &Options, dir: &Path, memory_bytes: u64) -> Result<Walls> {
+    let runtime_directory = dir.join(RUNTIME_DIRECTORY);
+    let mut settings = options.isolation.settings(dir, &runtime_directory, memory_bytes)?;
+    settings.images = options.images.config(dir, options.fetcher.fetcher_authorities.as_ref())?;
+    let images = super::images::open(&options.images, &settings)?;
+    let credentials = settings.images.credentials.clone();
+    let docker = options.docker.config(&runtime_directory, credentials, settings.caps_cpus)?;
+    let isolators = settings.chain();
+    let mut isolators = isolators.with_context(|| format!("--isolation {}", options.isolation.isolation))?;
+    if let Some(docker) = &docker {
+        isolators = isolators.and(Arc::new(DockerContainers::new(docker.clone(), &runtime_directory)))?;
+    }
+    Ok(Walls { isolators, images, images_config: settings.images, docker })
+}
+
+/// What `/flags` shows.
+fn flags(options: &Options, info: &AgentInfo, dir: &Path) -> BTreeMap<String, String> {
+    super::flags([
+        ("hostname", info.hostname.clone()),
+        ("ip", info.ip.clone()),
+        ("port", info.port.to_string()),
+        ("work_dir", dir.display().to_string()),
+        ("isolation", options.isolation.isolation.clone()),
+        ("cgroups_root", options.isolation.cgroups_root.clone()),
+        ("master", options.master.join(",")),
+    ])
+}
+
+/// The numbers of the host, of what it fetched and of its images.
+fn numbers(host: Host, fetcher: Fetcher, images: Option<Images>) -> kaon_http::metric::Source {
+    Arc::new(move || {
+        let mut samples = super::samples(&host);
+        samples.extend(fetched(&fetcher.statistics()));
+        samples.extend(images.iter().flat_map(super::images::samples));
+        samples
+    })
 }
 
 /// What was fetched, under Mesos's names.
@@ -243,55 +241,6 @@ fn tokens(options: &Options) -> Result<Option<Tokens>> {
 /// The largest key that is read; more would not make it better.
 const KEY_BYTES_MAX: u64 = 4_096;
 
-/// The credential of a framework's own executor, which it shows with each of its calls.
-fn token(tokens: &Tokens, container: &ContainerId, spec: &LaunchSpec) -> (String, String) {
-    let find = |name: &str| spec.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let framework = FrameworkId::trusted(find("MESOS_FRAMEWORK_ID").unwrap_or_default());
-    let executor = ExecutorId::trusted(find("MESOS_EXECUTOR_ID").unwrap_or_default());
-    ("MESOS_EXECUTOR_AUTHENTICATION_TOKEN".to_owned(), tokens.issue(&framework, &executor, container))
-}
-
-/// The file that remembers which isolators an agent had: whoever ends its containers later must take down the same walls.
-const ISOLATION_FILE: &str = "isolation";
-
-fn remember_isolation(
-    dir: &Path,
-    isolation: &Isolation,
-    images: &ImagesConfig,
-    docker: Option<&DockerConfig>,
-) -> Result<()> {
-    let docker = docker.map(serde_json::to_string).transpose()?.unwrap_or_default();
-    let (names, root, store) = (&isolation.isolation, &isolation.cgroups_root, images.store.display());
-    let text = format!("{names}\n{root}\n{store}\n{docker}\n");
-    std::fs::write(dir.join(ISOLATION_FILE), text).with_context(|| format!("can't write to {}", dir.display()))
-}
-
-/// The isolators that the agent of a directory had.
-fn remembered_isolation(dir: &Path) -> Result<Chain> {
-    let text = std::fs::read_to_string(dir.join(ISOLATION_FILE)).unwrap_or_default();
-    let mut lines = text.lines();
-    let isolation = lines.next().unwrap_or(ISOLATION_DEFAULT);
-    let usual = Settings::usual(isolation);
-    let settings = Settings {
-        work_directory: dir.to_owned(),
-        runtime_directory: dir.join(RUNTIME_DIRECTORY),
-        cgroups_root: lines.next().unwrap_or(&usual.cgroups_root).to_owned(),
-        images: match (ImagesConfig::usual(dir), lines.next().filter(|store| !store.is_empty())) {
-            (usual, Some(store)) => ImagesConfig { store: store.into(), ..usual },
-            (usual, None) => usual,
-        },
-        ..usual
-    };
-    let chain = settings.chain()?;
-    match lines.next().filter(|docker| !docker.is_empty()) {
-        Some(docker) => {
-            let docker = serde_json::from_str(docker).context("the remembered Docker engine")?;
-            Ok(chain.and(Arc::new(DockerContainers::new(docker, &settings.runtime_directory)))?)
-        }
-        None => Ok(chain),
-    }
-}
-
 /// What the containers use, for the HTTP side; called on threads that may block.
 fn containers_source(containers: Arc<ProcessContainers>) -> ContainerSource {
     let runtime = tokio::runtime::Handle::current();
@@ -307,38 +256,7 @@ fn containers_source(containers: Arc<ProcessContainers>) -> ContainerSource {
 }
 
 /// Where the records of containers are, below the work directory.
-const RUNTIME_DIRECTORY: &str = "run";
-
-/// Ends every container of an agent that has ended itself, with KILL. Containers outlive their agent so that the next
-/// one finds them; this is for when there is to be no next one.
-///
-/// # Errors
-/// When an agent still serves the directory, or it can't be read.
-pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
-    let config = ContainersConfig {
-        work_directory: dir.to_owned(),
-        runtime_directory: dir.join(RUNTIME_DIRECTORY),
-        executable: Executable::current()?,
-        executor_environment: Arc::new(|_, _| Ok(Vec::new())),
-        isolators: remembered_isolation(dir)?,
-        switch_user: false,
-        fetcher: None,
-        images: None,
-        docker: None,
-        inside: None,
-        rotation: None,
-        parent: None,
-    };
-    let containers = ProcessContainers::new(config, tokio::runtime::Handle::current())?;
-    let (done, is_done) = tokio::sync::oneshot::channel();
-    let answer = move |_| {
-        // Whoever waits may have run out of time.
-        let _ = done.send(());
-    };
-    // What nobody knows is destroyed.
-    containers.request(ContainerRequest::Recover { known: Vec::new() }, Box::new(answer));
-    Ok(is_done.await?)
-}
+pub(super) const RUNTIME_DIRECTORY: &str = "run";
 
 /// The file that remembers where executors reach this agent: they must find it again after a restart.
 const LISTEN_FILE: &str = "listen";
@@ -399,7 +317,7 @@ fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInf
 fn executor_variables(value: Option<&str>) -> Result<Vec<(String, String)>> {
     let flag = "--executor-environment-variables";
     let text = flag_text(value.unwrap_or("{}")).context(flag)?;
-    let variables: std::collections::BTreeMap<String, String> =
+    let variables: BTreeMap<String, String> =
         serde_json::from_str(&text).with_context(|| format!("{flag}: expected a JSON object of texts"))?;
     Ok(variables.into_iter().collect())
 }
@@ -425,17 +343,6 @@ fn flag_text(value: &str) -> Result<Cow<'_, str>> {
 fn private_directory(dir: &Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(dir);
     made.with_context(|| format!("can't make {}", dir.display()))
-}
-
-fn own_authority(dir: &Path, cluster: &str) -> Result<Authority> {
-    let home = dir.join("executors");
-    if home.exists() {
-        return Authority::load(&home).with_context(|| format!("the authority in {} can't be read", home.display()));
-    }
-    std::fs::DirBuilder::new().mode(0o700).create(&home)?;
-    let authority = Authority::create(cluster, "executors")?;
-    authority.save(&home)?;
-    Ok(authority)
 }
 
 #[cfg(test)]

@@ -15,12 +15,13 @@ use kaon_isolators::images::{ImageVolumes, Images, ImagesConfig, Runtime};
 use kaon_isolators::isolator::Isolator;
 use kaon_isolators::launcher::{Rotation, inherited_socket};
 use kaon_isolators::posix;
-use kaon_kernel::actor::ActorCell;
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
+use kaon_kernel::actor::{ActorCell, Cell, HostId};
 use kaon_kernel::message::session::PeerRole;
+use kaon_kernel::port::Containers;
 use kaon_kernel::task::ExecutorKind;
 use kaon_runtime::journal::MemoryJournal;
-use kaon_runtime::{Host, HostConfig, Ports};
+use kaon_runtime::{Birth, Host, HostConfig, Ports};
 use kaon_transport::{AuthorityCertificate, Credentials, Endpoint, EndpointConfig, Target, Trust};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,21 +73,13 @@ fn rotation(text: &str) -> Option<Rotation> {
     Some(Rotation { bytes_max: bytes.parse().ok().filter(|&bytes| bytes > 0)?, files_max: files.parse().ok()? })
 }
 
-/// Runs until the task has ended and the agent knows.
-pub(crate) async fn run() -> Result<i32> {
-    let environment = Inherited::fold(&std::env::vars().collect::<Vec<_>>());
-    let text = |name: &str| {
-        std::env::var(name).with_context(|| format!("{name} is not set: an executor is started by its agent"))
-    };
-    let config = ExecutorConfig::from_environment(environment).context("an executor is started by its agent")?;
-    let credentials = Credentials::from_pem(&text(CERTIFICATE)?, &text(KEY)?)?;
-    let authority = AuthorityCertificate::from_pem(&text(AUTHORITY)?)?;
-    let agent = Target {
-        address: text(AGENT_ADDRESS)?.parse().context("the agent's address")?,
-        server_name: None,
-        role: Some(PeerRole::Agent),
-        name: Some(text(AGENT_NAME)?),
-    };
+/// A variable that every agent sets.
+fn text(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set: an executor is started by its agent"))
+}
+
+/// The containers of its tasks, as the agent that started it said.
+fn containers(config: &ExecutorConfig) -> Result<ProcessContainers> {
     let sandbox = PathBuf::from(text("MESOS_DIRECTORY")?);
     let work_directory = sandbox.ancestors().nth(PathBuf::from(&config.sandbox).components().count());
     let work_directory = work_directory.context("the sandbox lies below the work directory")?.to_owned();
@@ -102,14 +95,14 @@ pub(crate) async fn run() -> Result<i32> {
         }
         _ => None,
     };
+    let mut isolators = isolators(images.as_ref(), &work_directory)?;
+    if let Some(docker) = &docker {
+        isolators = isolators.and(Arc::new(DockerContainers::new(docker.clone(), &runtime_directory)))?;
+    }
     let containers = ContainersConfig {
         executable: Executable::current()?,
         executor_environment: Arc::new(|_, _| Ok(Vec::new())),
-        isolators: match &docker {
-            Some(docker) => isolators(images.as_ref(), &work_directory)?
-                .and(Arc::new(DockerContainers::new(docker.clone(), &runtime_directory)))?,
-            None => isolators(images.as_ref(), &work_directory)?,
-        },
+        isolators,
         docker,
         runtime_directory,
         work_directory,
@@ -124,26 +117,42 @@ pub(crate) async fn run() -> Result<i32> {
         // Its end must be its task's, even when both launchers are killed at once.
         parent: Some(text(kaon_isolators::launcher::MARK_VARIABLE)?),
     };
-    let containers = ProcessContainers::new(containers, tokio::runtime::Handle::current())?;
+    Ok(ProcessContainers::new(containers, tokio::runtime::Handle::current())?)
+}
 
-    let id = fresh_host_id();
-    let factory = move |birth: kaon_runtime::Birth| {
-        let cell: Box<dyn kaon_kernel::actor::Cell> =
-            Box::new(ActorCell::new(Executor::new(config.clone()), birth.address, birth.seed));
-        cell
+/// The host of an executor. Its journal lives as long as its process.
+fn prepare(id: HostId, config: ExecutorConfig) -> Result<Host> {
+    let factory = move |birth: Birth| -> Box<dyn Cell> {
+        Box::new(ActorCell::new(Executor::new(config.clone()), birth.address, birth.seed))
     };
     let mut setup = HostConfig::new(id, super::random(), EXECUTOR_TREE, Box::new(MemoryJournal::fresh()));
     setup.arbiters = 1;
     let plants: Vec<String> =
         std::env::var(PLANTS).iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
     setup.plants = super::plants(&plants)?;
-    let host = Host::prepare(setup, Arc::new(factory))?;
+    Ok(Host::prepare(setup, Arc::new(factory))?)
+}
+
+/// Runs until the task has ended and the agent knows.
+pub(crate) async fn run() -> Result<i32> {
+    let environment = Inherited::fold(&std::env::vars().collect::<Vec<_>>());
+    let config = ExecutorConfig::from_environment(environment).context("an executor is started by its agent")?;
+    let credentials = Credentials::from_pem(&text(CERTIFICATE)?, &text(KEY)?)?;
+    let authority = AuthorityCertificate::from_pem(&text(AUTHORITY)?)?;
+    let agent = Target {
+        address: text(AGENT_ADDRESS)?.parse().context("the agent's address")?,
+        server_name: None,
+        role: Some(PeerRole::Agent),
+        name: Some(text(AGENT_NAME)?),
+    };
+    let containers: Arc<dyn Containers> = Arc::new(containers(&config)?);
+    let id = fresh_host_id();
+    let host = prepare(id, config)?;
     let bind = if agent.address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let trust = Trust { authority, roles: vec![PeerRole::Agent] };
     let mut endpoint = EndpointConfig::new(id, credentials, vec![trust], bind.parse()?);
     endpoint.inherited = inherited_socket().context("the socket of the launcher")?.map(Arc::new);
     let endpoint = Endpoint::bind(endpoint, Arc::new(host.clone()))?;
-    let containers = Arc::new(containers);
     host.plug(Ports { network: Some(endpoint.clone()), streams: None, containers: Some(containers) })?;
     let signals = super::StopSignals::hear(false)?;
     host.begin()?;

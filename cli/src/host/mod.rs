@@ -6,6 +6,8 @@ mod calls;
 pub(crate) mod executor;
 mod images;
 pub(crate) mod master;
+mod provision;
+pub(crate) mod remains;
 mod system;
 
 use anyhow::{Context, Result, bail};
