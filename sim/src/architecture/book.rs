@@ -1,7 +1,7 @@
 //! What every architecture keeps of its jobs and schedulers, and the records it ends with.
 
 use super::{ATTEMPTS_MAX, Cell, FRUITLESS_ATTEMPTS_MAX, Job, Scheduler};
-use crate::record::{Capacity, JobRecord, Records, SchedulerRecord, TaskRecord};
+use crate::record::{Capacity, JobRecord, Records, SchedulerRecord};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -61,19 +61,7 @@ impl<'a> Book<'a> {
         let mut progress = Vec::with_capacity(jobs.len());
         for job in jobs {
             progress.push(Progress { placed: 0, first_task: records.tasks.len() });
-            records.tasks.extend((0..job.tasks).map(|task| TaskRecord {
-                job: job.id,
-                task,
-                tenant: job.scheduler,
-                submit_us: job.submit_us,
-                start_us: None,
-                end_us: None,
-                run_us: job.length_us(task),
-                cpus_milli: job.cpus_milli,
-                mem_mib: job.mem_mib,
-                gpus_milli: 0,
-                node: None,
-            }));
+            records.tasks.extend(job.records());
             records.jobs.push(JobRecord {
                 job: job.id,
                 scheduler: job.scheduler,

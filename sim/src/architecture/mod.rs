@@ -18,7 +18,7 @@ mod tests;
 
 pub use cell::{Cell, Claim, Commit, Conflict, Machine};
 
-use crate::record::Records;
+use crate::record::{Records, TaskRecord};
 
 /// The most machines of a cell, workers of a sampled cluster, nodes of a flow.
 pub const MACHINES_MAX: usize = 1_000_000;
@@ -68,6 +68,23 @@ impl Job {
             Lengths::Same(length) => *length,
             Lengths::Each(lengths) => lengths[task as usize],
         }
+    }
+
+    /// Its tasks, as they are recorded before anything has happened to them.
+    fn records(&self) -> impl Iterator<Item = TaskRecord> {
+        (0..self.tasks).map(|task| TaskRecord {
+            job: self.id,
+            task,
+            tenant: self.scheduler,
+            submit_us: self.submit_us,
+            start_us: None,
+            end_us: None,
+            run_us: self.length_us(task),
+            cpus_milli: self.cpus_milli,
+            mem_mib: self.mem_mib,
+            gpus_milli: 0,
+            node: None,
+        })
     }
 }
 

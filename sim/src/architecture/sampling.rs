@@ -128,19 +128,8 @@ pub fn run(cluster: Cluster, jobs: &[Job], allowed: Allowed<'_>, seed: u64) -> R
     let mut first_task = Vec::with_capacity(jobs.len());
     for job in jobs {
         first_task.push(records.tasks.len());
-        records.tasks.extend((0..job.tasks).map(|task| TaskRecord {
-            job: job.id,
-            task,
-            tenant: job.scheduler,
-            submit_us: job.submit_us,
-            start_us: None,
-            end_us: None,
-            run_us: job.length_us(task),
-            cpus_milli: 1000,
-            mem_mib: 0,
-            gpus_milli: 0,
-            node: None,
-        }));
+        // A task takes a place of its worker, whatever it asks for.
+        records.tasks.extend(job.records().map(|task| TaskRecord { cpus_milli: 1000, mem_mib: 0, ..task }));
     }
     records.capacity =
         Capacity { nodes: workers as u64, cpus_milli: workers as u64 * slots * 1000, ..Capacity::default() };
