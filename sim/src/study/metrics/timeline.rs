@@ -140,6 +140,85 @@ enum Step {
     Pass,
 }
 
+/// What has been summed up on the way from the first step to the last.
+struct Sweep {
+    window: Window,
+    capacity: Capacity,
+    /// By number of the tenant, as `shares`.
+    held: Vec<Held>,
+    all: [i128; 3],
+    waiting: i32,
+    active: i32,
+    shares: Vec<Integral>,
+    queue: Integral,
+    running: Integral,
+    used: [Integral; 3],
+    /// Of the middles of the intervals that lie behind.
+    deviations: Vec<f64>,
+    /// How many those are.
+    sampled: usize,
+}
+
+impl Sweep {
+    fn new(window: Window, tenants: usize, capacity: Capacity) -> Self {
+        let integral = || Integral::new(window);
+        Self {
+            window,
+            capacity,
+            held: vec![Held::default(); tenants],
+            all: [0; 3],
+            waiting: 0,
+            active: 0,
+            shares: (0..tenants).map(|_| integral()).collect(),
+            queue: integral(),
+            running: integral(),
+            used: core::array::from_fn(|_| integral()),
+            deviations: Vec::new(),
+            sampled: 0,
+        }
+    }
+
+    /// A step of a task of a tenant.
+    fn step(&mut self, at: i64, step: Step, tenant: usize, amounts: [i128; 3]) {
+        let window = self.window;
+        while self.sampled < window.count && at > middle(window, self.sampled) {
+            self.deviations.extend(deviation(&self.held, &self.capacity));
+            self.sampled += 1;
+        }
+        // How waiting and holding change.
+        let (waits, holds) = match step {
+            Step::Submit => (1, 0),
+            Step::Start => (-1, 1),
+            Step::Pass => (-1, 0),
+            Step::End => (0, -1),
+        };
+        self.waiting += waits;
+        self.active += holds;
+        let own = &mut self.held[tenant];
+        for (one, amount) in amounts.into_iter().enumerate() {
+            own.waiting[one] += i128::from(waits) * amount;
+            own.held[one] += i128::from(holds) * amount;
+            self.all[one] += i128::from(holds) * amount;
+        }
+        self.queue.change(window, at, self.waiting.into());
+        if holds != 0 {
+            self.running.change(window, at, self.active.into());
+            self.shares[tenant].change(window, at, dominant(&parts(&own.held, &self.capacity)));
+            for (integral, part) in self.used.iter_mut().zip(parts(&self.all, &self.capacity)) {
+                integral.change(window, at, part);
+            }
+        }
+    }
+
+    /// Nothing is held after the window.
+    fn end(mut self) -> Self {
+        for share in &mut self.shares {
+            share.change(self.window, self.window.end, 0.0);
+        }
+        self
+    }
+}
+
 impl Timeline {
     pub(crate) fn of(records: &Records, count: usize) -> Self {
         let begin = records.tasks.iter().map(|task| task.submit_us).min();
@@ -154,48 +233,12 @@ impl Timeline {
             let next = numbers.len();
             numbers.entry(task.tenant).or_insert(next);
         }
-        let steps = steps(records, end);
-        let mut held = vec![Held::default(); numbers.len()];
-        let mut shares: Vec<Integral> = (0..numbers.len()).map(|_| Integral::new(window)).collect();
-        let (mut queue, mut running) = (Integral::new(window), Integral::new(window));
-        let mut used: [Integral; 3] = core::array::from_fn(|_| Integral::new(window));
-        let mut all = [0_i128; 3];
-        let (mut waiting, mut active) = (0_i32, 0_i32);
-        let mut deviations = Vec::new();
-        let mut sample = 0;
-        for (at, step, index) in steps {
-            while sample < window.count && at > middle(window, sample) {
-                deviations.extend(deviation(&held, &capacity));
-                sample += 1;
-            }
+        let mut sweep = Sweep::new(window, numbers.len(), capacity);
+        for (at, step, index) in steps(records, end) {
             let task = &records.tasks[index as usize];
-            let (tenant, amounts) = (numbers[&task.tenant], amounts(task));
-            // How waiting and holding change.
-            let (waits, holds) = match step {
-                Step::Submit => (1, 0),
-                Step::Start => (-1, 1),
-                Step::Pass => (-1, 0),
-                Step::End => (0, -1),
-            };
-            (waiting, active) = (waiting + waits, active + holds);
-            let own = &mut held[tenant];
-            for one in 0..3 {
-                own.waiting[one] += i128::from(waits) * amounts[one];
-                own.held[one] += i128::from(holds) * amounts[one];
-                all[one] += i128::from(holds) * amounts[one];
-            }
-            queue.change(window, at, waiting.into());
-            if holds != 0 {
-                running.change(window, at, active.into());
-                shares[tenant].change(window, at, dominant(&parts(&own.held, &capacity)));
-                for (integral, part) in used.iter_mut().zip(parts(&all, &capacity)) {
-                    integral.change(window, at, part);
-                }
-            }
+            sweep.step(at, step, numbers[&task.tenant], amounts(task));
         }
-        for integral in &mut shares {
-            integral.change(window, end, 0.0);
-        }
+        let Sweep { shares, queue, running, used, deviations, .. } = sweep.end();
         let length = (end - begin) as f64;
         let averages: Vec<f64> = shares.iter().map(|share| share.total() / length).collect();
         let names: BTreeMap<usize, u32> = numbers.iter().map(|(&tenant, &number)| (number, tenant)).collect();
