@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use kaon_kernel::id::AgentId;
+use kaon_kernel::id::{AgentId, FrameworkId, TaskId};
 use kaon_kernel::message::view::ViewEvent;
-use kaon_kernel::task::{Source, Task};
+use kaon_kernel::task::{Reason, Source, Task, TaskState, TaskStatus};
+use kaon_kernel::time::WallTime;
 
 use super::snapshot::{
     COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, InverseOffered, Leadership, Offered,
@@ -30,22 +31,7 @@ impl Snapshot {
                 }
                 self.agents.insert(id, view);
             }
-            ViewEvent::AgentRemoved { agent_id, unreachable } => {
-                self.agents.remove(&agent_id);
-                if self.operations.keys().any(|(on, _)| *on == agent_id) {
-                    Arc::make_mut(&mut self.operations).retain(|(on, _), _| *on != agent_id);
-                }
-                self.drop_answers(&agent_id);
-                if unreachable {
-                    let all = Arc::make_mut(&mut self.unreachable);
-                    all.insert(agent_id);
-                    if all.len() > UNREACHABLE_AGENTS_MAX {
-                        all.pop_first();
-                    }
-                } else if self.unreachable.contains(&agent_id) {
-                    Arc::make_mut(&mut self.unreachable).remove(&agent_id);
-                }
-            }
+            ViewEvent::AgentRemoved { agent_id, unreachable } => self.agent_is_removed(agent_id, unreachable),
             ViewEvent::AgentConverted { agent_id, converted } => {
                 if let Some(view) = self.agents.get_mut(&agent_id) {
                     view.converted = converted;
@@ -64,17 +50,7 @@ impl Snapshot {
                     None => self.frameworks.insert(id, Framework::of(view)),
                 }
             }
-            ViewEvent::FrameworkRemoved { framework_id, at } => {
-                let Some(framework) = self.frameworks.remove(&framework_id) else { return };
-                let mut framework = Arc::unwrap_or_clone(framework);
-                framework.view.connected = false;
-                framework.view.active = false;
-                let all = Arc::make_mut(&mut self.completed);
-                all.push_back(Arc::new(Completed { framework, at }));
-                if all.len() > COMPLETED_FRAMEWORKS_MAX {
-                    all.pop_front();
-                }
-            }
+            ViewEvent::FrameworkRemoved { framework_id, at } => self.framework_is_removed(&framework_id, at),
             ViewEvent::Executor { agent_id, executor } => {
                 let Some(framework) = self.frameworks.get_mut(&executor.framework_id) else { return };
                 let key = (agent_id, executor.info.executor_id.clone());
@@ -89,35 +65,10 @@ impl Snapshot {
                 framework.tasks.insert(task.info.task_id.clone(), Held { role, task });
             }
             ViewEvent::TaskUpdated { framework_id, status, latest, .. } => {
-                let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
-                let Some(Held { task, .. }) = framework.tasks.get_mut(&status.task_id) else { return };
-                if latest.is_terminal() && !task.state.is_terminal() {
-                    self.ended[latest as usize] += 1;
-                    if let Some(reason) = status.reason {
-                        let key = (latest as u8, status.source as u8, reason as u8);
-                        *Arc::make_mut(&mut self.reasons).entry(key).or_default() += 1;
-                    }
-                }
-                task.remember(&status);
-                task.unacknowledged = status.uuid.map(|uuid| (status.state, uuid));
-                task.state = latest;
+                self.task_is_updated(&framework_id, &status, latest);
             }
-            ViewEvent::TaskRefused { state, reason } => {
-                self.ended[state as usize] += 1;
-                let key = (state as u8, Source::Master as u8, reason as u8);
-                *Arc::make_mut(&mut self.reasons).entry(key).or_default() += 1;
-            }
-            ViewEvent::TaskCompleted { framework_id, task_id } => {
-                let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
-                let Some(held) = framework.tasks.remove(&task_id) else { return };
-                let held = Arc::unwrap_or_clone(held);
-                let task = Task { unacknowledged: None, ..held.task };
-                let all = Arc::make_mut(&mut framework.completed);
-                all.push_back(Arc::new(Held { task, ..held }));
-                if all.len() > COMPLETED_TASKS_MAX {
-                    all.pop_front();
-                }
-            }
+            ViewEvent::TaskRefused { state, reason } => self.task_ended(state, Source::Master, Some(reason)),
+            ViewEvent::TaskCompleted { framework_id, task_id } => self.task_is_completed(&framework_id, &task_id),
             ViewEvent::Offered { offer_id, framework_id, agent_id, role, resources } => {
                 self.offers.insert(offer_id, Offered { framework_id, agent_id, role, resources });
             }
@@ -138,6 +89,68 @@ impl Snapshot {
             ViewEvent::OfferRemoved { offer_id } => {
                 self.offers.remove(&offer_id);
             }
+        }
+    }
+
+    fn agent_is_removed(&mut self, agent_id: AgentId, unreachable: bool) {
+        self.agents.remove(&agent_id);
+        if self.operations.keys().any(|(on, _)| *on == agent_id) {
+            Arc::make_mut(&mut self.operations).retain(|(on, _), _| *on != agent_id);
+        }
+        self.drop_answers(&agent_id);
+        if unreachable {
+            let all = Arc::make_mut(&mut self.unreachable);
+            all.insert(agent_id);
+            if all.len() > UNREACHABLE_AGENTS_MAX {
+                all.pop_first();
+            }
+        } else if self.unreachable.contains(&agent_id) {
+            Arc::make_mut(&mut self.unreachable).remove(&agent_id);
+        }
+    }
+
+    fn framework_is_removed(&mut self, framework_id: &FrameworkId, at: WallTime) {
+        let Some(framework) = self.frameworks.remove(framework_id) else { return };
+        let mut framework = Arc::unwrap_or_clone(framework);
+        framework.view.connected = false;
+        framework.view.active = false;
+        let all = Arc::make_mut(&mut self.completed);
+        all.push_back(Arc::new(Completed { framework, at }));
+        if all.len() > COMPLETED_FRAMEWORKS_MAX {
+            all.pop_front();
+        }
+    }
+
+    fn task_is_updated(&mut self, framework_id: &FrameworkId, status: &TaskStatus, latest: TaskState) {
+        let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
+        let Some(Held { task, .. }) = framework.tasks.get_mut(&status.task_id) else { return };
+        let has_ended = latest.is_terminal() && !task.state.is_terminal();
+        task.remember(status);
+        task.unacknowledged = status.uuid.map(|uuid| (status.state, uuid));
+        task.state = latest;
+        if has_ended {
+            self.task_ended(latest, status.source, status.reason);
+        }
+    }
+
+    fn task_is_completed(&mut self, framework_id: &FrameworkId, task_id: &TaskId) {
+        let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
+        let Some(held) = framework.tasks.remove(task_id) else { return };
+        let held = Arc::unwrap_or_clone(held);
+        let task = Task { unacknowledged: None, ..held.task };
+        let all = Arc::make_mut(&mut framework.completed);
+        all.push_back(Arc::new(Held { task, ..held }));
+        if all.len() > COMPLETED_TASKS_MAX {
+            all.pop_front();
+        }
+    }
+
+    /// Counts an end.
+    fn task_ended(&mut self, state: TaskState, source: Source, reason: Option<Reason>) {
+        self.ended[state as usize] += 1;
+        if let Some(reason) = reason {
+            let key = (state as u8, source as u8, reason as u8);
+            *Arc::make_mut(&mut self.reasons).entry(key).or_default() += 1;
         }
     }
 
