@@ -4,10 +4,11 @@ use super::Violation;
 use super::ledger::state_of;
 use kaon_kernel::frame::copy;
 use kaon_kernel::id::{AgentId, FrameworkId, TaskId};
-use kaon_kernel::message::view::{ArchivedViewEvent, ViewEvent};
+use kaon_kernel::message::view::{AgentView, ArchivedViewEvent, ViewEvent};
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::table::Table;
-use kaon_kernel::task::TaskState;
+use kaon_kernel::task::{ArchivedTask, TaskState};
+use rkyv::string::ArchivedString;
 
 /// The claims of the master's view:
 /// what is offered and what runs on an agent fits into it, at every step; an offer is in one place; and at the end no
@@ -70,59 +71,13 @@ impl View {
             ArchivedViewEvent::TaskCompleted { framework_id, task_id } => {
                 return self.task_over(framework_id.as_str(), task_id.as_str());
             }
-            ArchivedViewEvent::Task { framework_id, task, .. } => {
-                let task_id = task.info.task_id.as_str();
-                self.task_over(framework_id.as_str(), task_id)?;
-                let (agent, resources): (AgentId, Resources) = (copy(&task.info.agent_id), copy(&task.info.resources));
-                let state = state_of(task.state);
-                let counted = counts(state) && self.agents.contains_key(&agent);
-                let away = state == TaskState::Unreachable;
-                let held = Held { agent, resources, counted, away };
-                if counted {
-                    take(self.agents.get_mut(&held.agent), &held.agent, &held.resources)?;
-                }
-                if !self.tasks.contains_key(framework_id.as_str()) {
-                    self.tasks.insert(copy(framework_id), Table::default());
-                }
-                self.tasks[framework_id.as_str()].insert(TaskId::trusted(task_id), held);
-                return Ok(());
-            }
+            ArchivedViewEvent::Task { framework_id, task, .. } => return self.task_begins(framework_id, task),
             _ => {}
         }
         match copy::<ViewEvent, _>(event) {
-            ViewEvent::Reset { .. } | ViewEvent::Following => {
-                let Self { frameworks_removed, leaders, awaited, connected, .. } = *self;
-                let awaited = awaited.max((connected > 0).then_some(connected));
-                *self = Self { frameworks_removed, leaders, awaited, ..Self::default() };
-                self.leaders.0 += u32::from(awaited.is_some());
-            }
-            ViewEvent::Agent(agent) => {
-                let Some(id) = agent.info.id.clone() else {
-                    return Err(Violation::new("an agent in the view has an id", agent.info.hostname));
-                };
-                let held = Resources::new();
-                let started = agent.info.resources;
-                let is_connected = agent.registered && agent.connected;
-                let book = Book { started: Resources::new(), converted: None, held, is_connected: false };
-                let book = self.agents.entry(id).or_insert(book);
-                (book.started, book.converted) = (started, agent.converted);
-                let was_connected = core::mem::replace(&mut book.is_connected, is_connected);
-                self.connected = self.connected + usize::from(is_connected) - usize::from(was_connected);
-                if self.awaited.is_some_and(|awaited| self.connected >= awaited) {
-                    self.awaited = None;
-                    self.leaders.1 += 1;
-                }
-            }
-            ViewEvent::AgentRemoved { agent_id, .. } => {
-                let gone = self.agents.swap_remove(&agent_id);
-                self.connected -= usize::from(gone.is_some_and(|book| book.is_connected));
-                let held = self.tasks.values_mut().flat_map(|tasks| tasks.values_mut());
-                held.filter(|held| held.agent == agent_id).for_each(|held| held.counted = false);
-                self.executors.retain(|(agent, _, _), _| *agent != agent_id);
-                if let Some((number, _)) = self.offers.iter().find(|(_, (agent, _))| *agent == agent_id) {
-                    return Err(Violation::new(ONE_PLACE, format!("offer {number} outlives {agent_id}")));
-                }
-            }
+            ViewEvent::Reset { .. } | ViewEvent::Following => self.begin_anew(),
+            ViewEvent::Agent(agent) => self.agent_is(agent)?,
+            ViewEvent::AgentRemoved { agent_id, .. } => self.agent_is_gone(&agent_id)?,
             ViewEvent::Offered { offer_id, agent_id, resources, .. } => {
                 if self.offers.contains_key(&offer_id.0) {
                     return Err(Violation::new(ONE_PLACE, format!("offer {} is made twice", offer_id.0)));
@@ -174,6 +129,63 @@ impl View {
                     give(self.agents.get_mut(&held.agent), &held.agent, &held.resources)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn task_begins(&mut self, framework_id: &ArchivedString, task: &ArchivedTask) -> Result<(), Violation> {
+        let task_id = task.info.task_id.as_str();
+        self.task_over(framework_id.as_str(), task_id)?;
+        let (agent, resources): (AgentId, Resources) = (copy(&task.info.agent_id), copy(&task.info.resources));
+        let state = state_of(task.state);
+        let counted = counts(state) && self.agents.contains_key(&agent);
+        let away = state == TaskState::Unreachable;
+        let held = Held { agent, resources, counted, away };
+        if counted {
+            take(self.agents.get_mut(&held.agent), &held.agent, &held.resources)?;
+        }
+        if !self.tasks.contains_key(framework_id.as_str()) {
+            self.tasks.insert(copy(framework_id), Table::default());
+        }
+        self.tasks[framework_id.as_str()].insert(TaskId::trusted(task_id), held);
+        Ok(())
+    }
+
+    /// Another master shows what it has, from nothing on.
+    fn begin_anew(&mut self) {
+        let Self { frameworks_removed, leaders, awaited, connected, .. } = *self;
+        let awaited = awaited.max((connected > 0).then_some(connected));
+        *self = Self { frameworks_removed, leaders, awaited, ..Self::default() };
+        self.leaders.0 += u32::from(awaited.is_some());
+    }
+
+    fn agent_is(&mut self, agent: AgentView) -> Result<(), Violation> {
+        let Some(id) = agent.info.id.clone() else {
+            return Err(Violation::new("an agent in the view has an id", agent.info.hostname));
+        };
+        let held = Resources::new();
+        let started = agent.info.resources;
+        let is_connected = agent.registered && agent.connected;
+        let book = Book { started: Resources::new(), converted: None, held, is_connected: false };
+        let book = self.agents.entry(id).or_insert(book);
+        (book.started, book.converted) = (started, agent.converted);
+        let was_connected = core::mem::replace(&mut book.is_connected, is_connected);
+        self.connected = self.connected + usize::from(is_connected) - usize::from(was_connected);
+        if self.awaited.is_some_and(|awaited| self.connected >= awaited) {
+            self.awaited = None;
+            self.leaders.1 += 1;
+        }
+        Ok(())
+    }
+
+    fn agent_is_gone(&mut self, agent_id: &AgentId) -> Result<(), Violation> {
+        let gone = self.agents.swap_remove(agent_id);
+        self.connected -= usize::from(gone.is_some_and(|book| book.is_connected));
+        let held = self.tasks.values_mut().flat_map(|tasks| tasks.values_mut());
+        held.filter(|held| held.agent == *agent_id).for_each(|held| held.counted = false);
+        self.executors.retain(|(agent, _, _), _| *agent != *agent_id);
+        if let Some((number, _)) = self.offers.iter().find(|(_, (agent, _))| *agent == *agent_id) {
+            return Err(Violation::new(ONE_PLACE, format!("offer {number} outlives {agent_id}")));
         }
         Ok(())
     }
