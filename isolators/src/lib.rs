@@ -6,8 +6,8 @@
 //! hardware and [`resources`] turns it into what the machine shares out.
 //!
 //! What is not: any decision. The agent and the executor decide, this crate does. The shape is an agent that never works
-//! between fork and exec, a re-executed helper, and contributions merged into one launch description (dependencies
-//! reference 7); the behaviour follows Mesos's containerizer (reference 9 and 12).
+//! between fork and exec, a launcher that is this binary again, and contributions merged into one launch description
+//! (dependencies reference 7); the behaviour follows Mesos's containerizer (reference 9 and 12).
 //!
 //! All unsafe code is in two files, `syscall.rs` and `topology/hwloc.rs`.
 #![deny(unsafe_code)]

@@ -6,8 +6,7 @@
 use crate::mailbox::{Item, Mailbox, fits};
 use crate::seat::Seat;
 use crate::supervise::Report;
-use kaon_kernel::actor::Ticket;
-use kaon_kernel::actor::{Address, ChildSpec, Effect, Measure, Outcome};
+use kaon_kernel::actor::{Address, ChildSpec, Effect, Measure, Outcome, Ticket};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest};
 use kaon_kernel::frame::Frame;
 use std::sync::Arc;

@@ -42,7 +42,7 @@ pub struct Birth {
     pub address: Address,
     /// What it is.
     pub origin: Origin,
-    /// Its how-manieth life in this process at this place, from 1.
+    /// Which of its lives in this process at this place, from 1.
     pub incarnation: u64,
     /// The seed of this incarnation, for [`kaon_kernel::actor::ActorCell::new`].
     pub seed: u64,
