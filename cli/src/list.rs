@@ -129,11 +129,16 @@ fn amounts(object: &Value) -> String {
     shown.map(|(name, value)| format!("{name}:{}", plain(value))).collect::<Vec<_>>().join("; ")
 }
 
-/// From the first status of a task to its last, once it has two.
+/// How long a task has run: from its first status to its last, or until now.
 fn seconds(task: &Value) -> String {
     let times: Vec<f64> = items(&task["statuses"]).iter().filter_map(|status| status["timestamp"].as_f64()).collect();
-    match (times.first(), times.last()) {
-        (Some(first), Some(last)) if times.len() > 1 => format!("{:.2}", last - first),
+    let now = || std::time::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
+    let end = match crate::locate::is_over(task["state"].as_str().unwrap_or_default()) {
+        true => times.last().copied().filter(|_| times.len() > 1),
+        false => Some(now()),
+    };
+    match (times.first(), end) {
+        (Some(first), Some(end)) => format!("{:.2}", (end - first).max(0.0)),
         _ => "-".to_owned(),
     }
 }

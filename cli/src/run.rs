@@ -91,6 +91,7 @@ impl Interrupts {
 
 /// Where our task is.
 struct Placed {
+    task_id: String,
     agent_id: String,
     files: Client,
 }
@@ -149,7 +150,13 @@ struct Session {
     events: Events,
 }
 
-const TASK_ID: &str = "run";
+/// The id of the task: its name, where that is one, so that `kaon logs NAME` finds it; else `run-` and the number that the
+/// master gave the framework, which nobody else has.
+fn task_id(options: &Run, framework_id: &str) -> String {
+    let number = framework_id.rsplit('-').next().unwrap_or_default();
+    let named = options.name.clone().filter(|name| kaon_kernel::id::check(name).is_ok());
+    named.unwrap_or_else(|| format!("run-{number}"))
+}
 
 impl Session {
     async fn call(&self, mut call: Value) -> Result<()> {
@@ -225,8 +232,9 @@ impl Session {
         if options.gpus > 0 {
             resources.push(scalar("gpus", options.gpus.into()));
         }
+        let task_id = task_id(options, &self.framework_id);
         let task = json!({
-            "name": name, "task_id": {"value": TASK_ID}, "agent_id": offer["agent_id"],
+            "name": name, "task_id": {"value": task_id}, "agent_id": offer["agent_id"],
             "resources": resources,
             "command": {"shell": false, "value": options.command[0], "arguments": options.command,
                 "environment": {"variables": wish.environment}},
@@ -238,12 +246,12 @@ impl Session {
         self.call(json!({"type": "SUPPRESS"})).await?;
         let address = &offer["url"]["address"];
         let files = Client::new(&format!("{}:{}", text(&address["ip"]), address["port"]));
-        Ok(Placed { agent_id: text(&offer["agent_id"]["value"]), files })
+        Ok(Placed { task_id, agent_id: text(&offer["agent_id"]["value"]), files })
     }
 
     /// Shows the task's output until it has ended. An interrupt kills the task; a second one leaves at once.
     async fn follow(&mut self, placed: &Placed, interrupts: &mut Interrupts) -> Result<Ended> {
-        let directory = format!("/frameworks/{}/executors/{TASK_ID}/runs/latest", self.framework_id);
+        let directory = format!("/frameworks/{}/executors/{}/runs/latest", self.framework_id, placed.task_id);
         let mut tails = [
             Tail::new(format!("{directory}/stdout"), Box::new(std::io::stdout())),
             Tail::new(format!("{directory}/stderr"), Box::new(std::io::stderr())),
@@ -271,7 +279,7 @@ impl Session {
                         return Ok(Ended { state, message, agent_id: placed.agent_id.clone() });
                     }
                     killed = true;
-                    let kill = json!({"task_id": {"value": TASK_ID}, "agent_id": {"value": placed.agent_id}});
+                    let kill = json!({"task_id": {"value": placed.task_id}, "agent_id": {"value": placed.agent_id}});
                     self.call(json!({"type": "KILL", "kill": kill})).await?;
                 }
             }

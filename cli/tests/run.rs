@@ -71,6 +71,16 @@ fn a_run_hands_its_environment_and_arguments_over_unchanged() {
     assert_eq!(lines[1], sandbox, "it runs in its sandbox");
     let names = output(kaon().args(["tasks", "--json", "--api", &cluster.api])).1;
     assert!(names.contains("greeting"), "{names}");
+    for command in [&["--name", "greeting/2"][..], &[]] {
+        assert_eq!(output(cluster.command("run").args(command).args(["--", "true"])).0, Some(0));
+    }
+    let rows: Value = serde_json::from_str(&output(cluster.command("tasks").arg("--json")).1).expect("JSON");
+    let ids: Vec<&str> =
+        rows.as_array().expect("rows").iter().filter_map(|row| row["task_id"]["value"].as_str()).collect();
+    let numbered = |id: &&&str| id.strip_prefix("run-").is_some_and(|number| number.parse::<u64>().is_ok());
+    assert_eq!((ids.contains(&"greeting"), ids.iter().filter(numbered).count(), ids.len()), (true, 2, 3), "{ids:?}");
+    let (code, out, _) = output(cluster.command("logs").arg("greeting"));
+    assert_eq!((code, out.lines().next()), (Some(0), lines.first().copied()));
 }
 
 #[test]
