@@ -7,6 +7,7 @@ mod fetcher;
 mod host;
 pub(crate) mod images;
 pub(crate) mod isolation;
+mod journal;
 mod logging;
 mod operator;
 mod sandboxes;
@@ -16,6 +17,7 @@ mod sim;
 pub(crate) use allocation::Allocation;
 pub(crate) use fetcher::Fetcher;
 pub(crate) use host::{Agent, Credentials, Master, Up};
+pub(crate) use journal::{Journal, JournalFile};
 pub(crate) use operator::{AgentOrder, Contest, Drain, Explain, Machines, Maintenance, Quota, SetQuota, Weight};
 pub(crate) use session::{Attach, Exec, Logs, Output, Top, Which};
 pub(crate) use sim::{Check, Compare, Convert, Explore, Replay, Scenario, Sim, SimList, SimRun};
@@ -97,6 +99,9 @@ pub(crate) enum Command {
     /// The cluster's certificate authority.
     #[command(subcommand)]
     Ca(Ca),
+    /// Back up what a stopped master or agent keeps, and bring it back.
+    #[command(subcommand)]
+    Journal(Journal),
     /// Simulate clusters.
     #[command(subcommand)]
     Sim(Sim),

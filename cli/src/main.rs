@@ -9,6 +9,7 @@ mod contest;
 mod exec;
 mod explain;
 mod host;
+mod journal;
 mod list;
 mod locate;
 mod log;
@@ -76,6 +77,9 @@ fn start() -> Result<i32> {
     if let Command::Ca(command) = arguments.command {
         return ca::run(command).map(|()| 0);
     }
+    if let Command::Journal(command) = arguments.command {
+        return journal::run(&command).map(|()| 0);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers(&arguments)).enable_all().build()?;
     let code = runtime.block_on(dispatch(arguments.command));
@@ -116,6 +120,8 @@ async fn dispatch(command: Command) -> Result<i32> {
         Command::Reactivate(options) => maintenance::order("REACTIVATE_AGENT", options).await.map(|()| 0),
         Command::Gone(options) => maintenance::order("MARK_AGENT_GONE", options).await.map(|()| 0),
         Command::Maintenance(command) => maintenance::maintenance(command).await.map(|()| 0),
-        Command::Ca(_) | Command::Sim(_) | Command::Topology(_) => unreachable!("these run without a runtime"),
+        Command::Ca(_) | Command::Journal(_) | Command::Sim(_) | Command::Topology(_) => {
+            unreachable!("these run without a runtime")
+        }
     }
 }

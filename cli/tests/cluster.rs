@@ -208,7 +208,13 @@ impl Cluster {
 
     /// Ctrl-C, and then `kaon up` again in the same directory.
     pub(crate) fn restart(&mut self, agents: u16) {
+        self.restart_after(agents, || {});
+    }
+
+    /// The same with something done in between.
+    pub(crate) fn restart_after(&mut self, agents: u16, between: impl FnOnce()) {
         self.end(Signal::SIGINT);
+        between();
         let (up, members) = start(&self.ground.path, agents, "127.0.0.1:0", &[]);
         self.api.clone_from(&members[0].http);
         (self.up, self.members) = (Some(up), members);

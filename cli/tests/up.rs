@@ -7,6 +7,7 @@ use crate::framework::{Framework, info, task};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 fn agent_ids(api: &str) -> BTreeSet<String> {
     let state = get(api, "/state").json();
@@ -67,6 +68,32 @@ fn a_cluster_comes_back_in_its_directory_with_the_same_agents() {
     let mut framework = Framework::subscribe(&cluster.api, info("after"));
     framework.launch_until(vec![task("one", "true")], "TASK_FINISHED");
     framework.teardown();
+}
+
+#[test]
+fn a_journal_is_backed_up_in_a_file_and_comes_back_from_it() {
+    let mut cluster = Cluster::start(1);
+    let before = wait_for("an agent", SOON, || Some(agent_ids(&cluster.api)).filter(|ids| ids.len() == 1));
+    let (home, file) = (cluster.directory().join("master-1"), cluster.directory().join("backup"));
+    let journal = |command: &str, dir: &Path| {
+        let out = kaon().args(["journal", command]).arg(dir).arg(&file).output().expect("kaon starts");
+        (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let (is_done, said) = journal("export", &home);
+    assert!(!is_done && !file.exists(), "who runs holds it: {said}");
+    let (is_done, said) = journal("export", &cluster.directory());
+    assert!(!is_done && said.contains("--dir"), "{said}");
+    cluster.restart_after(1, || {
+        let (is_done, said) = journal("export", &home);
+        assert!(is_done, "{said}");
+        let (is_done, said) = journal("import", &home);
+        assert!(!is_done && said.contains("not empty"), "{said}");
+        std::fs::remove_dir_all(home.join("journal")).expect("it is there");
+        let (is_done, said) = journal("import", &home);
+        assert!(is_done, "{said}");
+    });
+    let after = wait_for("an agent", SOON, || Some(agent_ids(&cluster.api)).filter(|ids| ids.len() == 1));
+    assert_eq!(before, after, "the registry knows it");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 
 use crate::clock::HostClock;
 use crate::directory::{Directory, Links};
-use crate::journal::{self, Command, Journal, JournalQueue};
+use crate::journal::{Command, Journal, JournalQueue};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, Series, flatten};
 use crate::seat::{Factory, Plants};
@@ -25,7 +25,6 @@ use kaon_kernel::frame::Frame;
 use kaon_kernel::port::{Containers, Ingress, Network, Refused, Streams};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -311,14 +310,6 @@ impl Host {
         let mut flat = flatten(&self.series());
         flat.sort_by(|left, right| left.0.cmp(&right.0));
         flat
-    }
-
-    /// Writes a snapshot of the journal to a file, durably, and returns how many entries it has. Blocks, and the
-    /// actors' writes wait for it.
-    pub fn export_journal(&self, path: &Path) -> Result<u64, journal::Error> {
-        let (answer, is_answered) = crossbeam::channel::bounded(1);
-        self.shared.journal.ask(Command::Export(path.to_owned(), answer));
-        is_answered.recv().unwrap_or_else(|_| Err(journal::Error::Broken("the host has stopped".to_owned())))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::calls::Calls;
 use super::provision::{self, Provision};
-use super::{credentials, fresh_host_id, journal, plants, remains, seconds};
+use super::{JOURNAL_DIRECTORY, credentials, fresh_host_id, journal, plants, remains, seconds};
 use crate::arguments::Agent as Options;
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
@@ -155,7 +155,7 @@ fn prepare(id: HostId, config: AgentConfig, plants: Vec<(ActorKind, u64)>, dir: 
     let factory = move |birth: Birth| -> Box<dyn Cell> {
         Box::new(ActorCell::new(Agent::new(config.clone()), birth.address, birth.seed))
     };
-    let mut setup = HostConfig::new(id, super::random(), AGENT_TREE, journal(&dir.join("journal"))?);
+    let mut setup = HostConfig::new(id, super::random(), AGENT_TREE, journal(&dir.join(JOURNAL_DIRECTORY))?);
     setup.arbiters = 1;
     setup.plants = plants;
     Ok(Host::prepare(setup, Arc::new(factory))?)

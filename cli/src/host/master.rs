@@ -1,7 +1,7 @@
 //! `kaon master`.
 
 use super::allocation;
-use super::{credentials, fresh_host_id, journal, plants, seconds};
+use super::{JOURNAL_DIRECTORY, credentials, fresh_host_id, journal, plants, seconds};
 use crate::arguments::Master as Options;
 use anyhow::{Context, Result, bail};
 use kaon_actors::allocator::{Allocator, AllocatorConfig};
@@ -37,7 +37,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let domain = config.domain.clone();
     let region = domain.as_ref().map(|domain| domain.region.clone());
     let factory = factory(config, allocation::config(&options.allocation, region)?, registrar);
-    let mut setup = HostConfig::new(id, super::random(), MASTER_TREE, journal(&options.dir.join("journal"))?);
+    let mut setup = HostConfig::new(id, super::random(), MASTER_TREE, journal(&options.dir.join(JOURNAL_DIRECTORY))?);
     setup.plants = plants(&options.plant_panic)?;
     let host = Host::prepare(setup, factory)?;
     let endpoint = EndpointConfig::new(id, own, vec![cluster], options.listen);

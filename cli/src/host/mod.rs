@@ -67,8 +67,11 @@ pub(crate) fn seconds(flag: &str, value: f64) -> Result<kaon_kernel::time::Durat
     kaon_kernel::time::Duration::from_seconds(value).with_context(|| format!("--{flag} {value}: not a length of time"))
 }
 
+/// Where a host's journal is in its directory.
+pub(crate) const JOURNAL_DIRECTORY: &str = "journal";
+
 /// Opens the journal of a host, with what to do when it can't be.
-fn journal(directory: &Path) -> Result<Box<dyn kaon_runtime::journal::Journal>> {
+pub(crate) fn journal(directory: &Path) -> Result<Box<dyn kaon_runtime::journal::Journal>> {
     match kaon_runtime::journal::SledJournal::open(directory) {
         Ok(journal) => Ok(Box::new(journal)),
         Err(error) => bail!("{}\n{}", error.chain(), error.advice()),

@@ -14,7 +14,6 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use kaon_kernel::actor::{Batch, Operation, Outcome, Record, StorageError, Ticket};
 use kaon_kernel::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -39,8 +38,6 @@ pub(crate) enum Command {
     Replay(JournalName, Replayed),
     /// Empty a table.
     Forget(JournalName),
-    /// Write a snapshot to a file.
-    Export(PathBuf, Sender<Result<u64, Error>>),
     /// Finish.
     Close,
 }
@@ -133,9 +130,6 @@ impl Writer {
                         tracing::error!(%name, error = %error.chain(), "a journal could not be emptied");
                         self.failed.insert(name);
                     }
-                }
-                Some(Command::Export(path, answer)) => {
-                    let _ = answer.send(super::export_file(&mut *self.journal, &path));
                 }
                 Some(Command::Close) => return,
             }
