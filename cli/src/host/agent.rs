@@ -2,7 +2,7 @@
 
 use super::calls::Calls;
 use super::provision::{self, Provision};
-use super::{JOURNAL_DIRECTORY, credentials, fresh_host_id, journal, plants, remains, seconds};
+use super::{JOURNAL_DIRECTORY, address, credentials, fresh_host_id, journal, plants, remains, seconds};
 use crate::arguments::Agent as Options;
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
@@ -39,9 +39,10 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let (own, cluster) = credentials(&options.credentials, PeerRole::Agent)?;
     private_directory(&options.dir)?;
     let dir = options.dir.canonicalize()?;
-    let http = kaon_http::listen(options.http)
+    let http = kaon_http::listen(address::HTTP.choose(&dir, options.http))
         .with_context(|| format!("can't listen on {} for HTTP; --http ADDR chooses another", options.http))?;
     let http_address = http.local_addr()?;
+    address::HTTP.keep(&dir, http_address)?;
     let (info, machine, memory_bytes) = describe(&options, &dir, http_address)?;
 
     let id = fresh_host_id();
@@ -55,11 +56,10 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let executors = Trust { authority: authority.certificate().clone(), roles: vec![PeerRole::Executor] };
     let name = own.identity().name.clone();
     let authority_pem = cluster.authority.pem().to_owned();
-    let bind = remembered(&dir, options.listen);
-    let endpoint = EndpointConfig::new(id, own, vec![cluster, executors], bind);
+    let endpoint = EndpointConfig::new(id, own, vec![cluster, executors], address::QUIC.choose(&dir, options.listen));
     let endpoint = Endpoint::bind(endpoint, Arc::new(host.clone()))?;
     let listen = endpoint.address()?;
-    std::fs::write(dir.join(LISTEN_FILE), listen.to_string())?;
+    address::QUIC.keep(&dir, listen)?;
 
     let fetching = options.fetcher.config(&dir)?;
     let fetcher = Fetcher::new(fetching.clone(), Executable::current()?).context("can't set up the fetcher's cache")?;
@@ -257,22 +257,6 @@ fn containers_source(containers: Arc<ProcessContainers>) -> ContainerSource {
 
 /// Where the records of containers are, below the work directory.
 pub(super) const RUNTIME_DIRECTORY: &str = "run";
-
-/// The file that remembers where executors reach this agent: they must find it again after a restart.
-const LISTEN_FILE: &str = "listen";
-
-/// The QUIC address of the life before, when the operator leaves the port open.
-fn remembered(dir: &Path, wanted: SocketAddr) -> SocketAddr {
-    let before = std::fs::read_to_string(dir.join(LISTEN_FILE)).ok().and_then(|text| text.parse::<SocketAddr>().ok());
-    match before {
-        Some(before) if wanted.port() == 0 && before.ip() == wanted.ip() && is_free(before) => before,
-        _ => wanted,
-    }
-}
-
-fn is_free(address: SocketAddr) -> bool {
-    std::net::UdpSocket::bind(address).is_ok()
-}
 
 fn target(master: &str) -> Result<Target> {
     let mut addresses = master.to_socket_addrs().with_context(|| format!("--master {master}: expected HOST:PORT"))?;

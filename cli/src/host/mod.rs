@@ -1,5 +1,6 @@
 //! The composition roots: here, and nowhere else, actors meet the runtime, the transport, the isolators and http.
 
+mod address;
 pub(crate) mod agent;
 mod allocation;
 mod calls;
