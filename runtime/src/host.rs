@@ -20,8 +20,8 @@ use crate::supervise::{EXIT_ESCALATED, Report, Supervisor, panic_text};
 use actix::{Actor, Addr, Arbiter, System};
 use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::actor::supervision::Tree;
-use kaon_kernel::actor::{ActorKind, Address, HostId, Link};
-use kaon_kernel::frame::Frame;
+use kaon_kernel::actor::{ActorKind, Address, Class, HostId, Link};
+use kaon_kernel::frame::{Envelope, Frame};
 use kaon_kernel::port::{Containers, Ingress, Network, Refused, Streams};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -315,7 +315,16 @@ impl Host {
 
 impl Ingress for Host {
     fn deliver(&self, frame: Frame) -> Result<(), Refused> {
-        let to = frame.envelope().to;
+        let Envelope { to, class, .. } = *frame.envelope();
+        if class == Class::Outside
+            && to.kind == ActorKind::Framework
+            && let Some(master) = self.shared.directory.find(Address::only(to.host, ActorKind::Master))
+            && !self.shared.bounds.admits_to_hand_on(master.depth())
+        {
+            // What a proxy has taken it hands on, and who called hears nothing of a refusal there.
+            master.meter.refused(class);
+            return Err(Refused::Full(ActorKind::Master.word()));
+        }
         self.shared.directory.find(to).ok_or(Refused::NoActor(to))?.offer(frame)
     }
 

@@ -1,5 +1,6 @@
 //! Who plays: the real actors of the cluster, made for the place where they live, and the simulated frameworks.
 
+use crate::busy::Returned;
 use crate::client::volumes::AGENT_DISK;
 use crate::client::{Client, ClientConfig, ClientFaults};
 use crate::faults::Plan;
@@ -63,7 +64,10 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
                 let config = ExecutorConfig::from_environment(environment);
                 cell(Executor::new(config.map_err(|error| error.to_string())?), birth)
             }
-            ActorKind::Client => cell(Client::new(client(&options, machine, swarm)), birth),
+            ActorKind::Client => {
+                let returned = birth.returned.cloned().unwrap_or_default();
+                cell(Client::new(ClientConfig { returned, ..client(&options, machine, swarm) }), birth)
+            }
             ActorKind::Outside => return Err("the outside is no actor".to_owned()),
         })
     })
@@ -142,6 +146,7 @@ fn client(options: &Options, machine: u32, swarm: ClientFaults) -> ClientConfig 
         teardown: options.teardown,
         courses: options.courses,
         swarm,
+        returned: Returned::default(),
     };
     let stage = options.stage.as_ref();
     if let Some((stage, (group, index))) = stage.and_then(|stage| Some((stage, stage.group(number)?))) {

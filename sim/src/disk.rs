@@ -2,9 +2,10 @@
 //!
 //! A batch becomes part of the table as a whole or not at all (the contract of `Effect::Persist`). A crash loses what
 //! was not flushed; of the batches on their way a prefix may have made it to the disk without anybody having been told,
-//! as on a real disk, and how long that prefix is, is drawn.
+//! as on a real disk, and how long that prefix is, is drawn in batches and, of the next one, in bytes ([`crate::torn`]).
 
 use crate::place::At;
+use crate::torn;
 use kaon_kernel::actor::{ActorKind, Batch, Operation, Record, Ticket};
 use kaon_kernel::chance::Chance;
 use kaon_kernel::table::Table;
@@ -113,6 +114,8 @@ struct Journal {
     waiting: VecDeque<Waiting>,
     /// Flushes end in the order of the writes: none is due before this.
     last_due: Instant,
+    /// What a crash left of a batch.
+    torn: Option<Box<[u8]>>,
     /// Raised when the queue is cut, so that flushes that were under way then are not taken for later ones.
     epoch: u32,
 }
@@ -196,20 +199,25 @@ impl Disk {
     }
 
     /// What an actor finds when it begins. Batches of its earlier incarnation that are still on their way end first:
-    /// the process lives, so nothing keeps them.
-    pub(crate) fn replay(&mut self, slot: u16, kind: ActorKind, index: u32) -> Vec<Record> {
+    /// the process lives, so nothing keeps them. A journal that is trusting takes what is left of a torn batch, which none may.
+    pub(crate) fn replay(&mut self, slot: u16, kind: ActorKind, index: u32, trusting: bool) -> Vec<Record> {
         let Some(&number) = self.owners.get(&(slot, kind as u16, index)) else { return Vec::new() };
         let journal = &mut self.journals[number as usize];
         journal.epoch += 1;
+        if let Some(bytes) = journal.torn.take()
+            && let Some(batch) = if trusting { Some(torn::read_blindly(&bytes)) } else { torn::read(&bytes) }
+        {
+            journal.apply(batch);
+        }
         while let Some(waiting) = journal.waiting.pop_front() {
             journal.apply(waiting.batch);
         }
         journal.table.all()
     }
 
-    /// A process ends without warning: of its batches on their way only a prefix, as long as chance wants, is kept. A torn
-    /// disk keeps half of the next one too, which no journal may.
-    pub(crate) fn crash(&mut self, slot: u16, torn: bool, chance: &mut Chance) {
+    /// A process ends without warning: of its batches on their way only a prefix, as long as chance wants, is kept, and of the
+    /// next one some bytes.
+    pub(crate) fn crash(&mut self, slot: u16, chance: &mut Chance) {
         for (&(owner, _, _), &number) in &self.owners {
             let journal = &mut self.journals[number as usize];
             if owner != slot || journal.waiting.is_empty() {
@@ -221,9 +229,10 @@ impl Disk {
                     journal.apply(waiting.batch);
                 }
             }
-            if let Some(mut waiting) = journal.waiting.pop_front().filter(|_| torn) {
-                waiting.batch.0.truncate(waiting.batch.0.len() / 2);
-                journal.apply(waiting.batch);
+            if let Some(waiting) = journal.waiting.pop_front() {
+                let mut bytes = torn::written(&waiting.batch);
+                bytes.truncate(chance.below(bytes.len() as u64 + 1) as usize);
+                journal.torn = Some(bytes.into_boxed_slice());
             }
             journal.waiting.clear();
         }
@@ -237,6 +246,7 @@ impl Disk {
                 journal.epoch += 1;
                 journal.table = Rows::default();
                 journal.waiting = VecDeque::new();
+                journal.torn = None;
             }
         }
     }
@@ -271,8 +281,8 @@ mod tests {
                     flushed += 1;
                 }
             }
-            disk.crash(0, false, &mut Chance::new(seed));
-            let records = disk.replay(0, ActorKind::Agent, 0);
+            disk.crash(0, &mut Chance::new(seed));
+            let records = disk.replay(0, ActorKind::Agent, 0, false);
             assert_eq!(records.len() % 2, 0, "half a batch is visible");
             let kept = records.len() / 2;
             assert!(kept >= flushed);
@@ -292,7 +302,7 @@ mod tests {
         last.put([7], [99]);
         last.delete([9, 1]);
         disk.write(ActorKind::Agent, 0, at(), Ticket(999), last, Instant(0));
-        let records = disk.replay(0, ActorKind::Agent, 0);
+        let records = disk.replay(0, ActorKind::Agent, 0, false);
         assert!(records.is_sorted_by(|one, two| one.key < two.key));
         assert_eq!(records.len(), 399);
         assert!(records.contains(&Record { key: vec![7], value: vec![99] }));
@@ -302,7 +312,7 @@ mod tests {
     fn flushes_of_an_older_queue_change_nothing() {
         let mut disk = Disk::default();
         let (journal, epoch, _) = disk.write(ActorKind::Agent, 0, at(), Ticket(1), batch(1), Instant(5));
-        disk.crash(0, false, &mut Chance::new(1));
+        disk.crash(0, &mut Chance::new(1));
         disk.write(ActorKind::Agent, 0, at(), Ticket(2), batch(2), Instant(6));
         assert_eq!(disk.flush(journal, epoch), None);
         assert_eq!(disk.flush(journal, epoch + 1), Some((at(), Ticket(2))));

@@ -32,7 +32,13 @@ impl Machine {
         let (address, spec, standing) = (seat.address, seat.spec.clone(), seat.parent.is_none());
         let seed = lane.setup.seed ^ u64::from(at.incarnation) << 48 ^ life << 32;
         let environment = process.environment.clone();
-        let birth = Birth { address, seed, spec: spec.as_ref(), environment: environment.as_ref() };
+        let birth = Birth {
+            address,
+            seed,
+            spec: spec.as_ref(),
+            environment: environment.as_ref(),
+            returned: self.returned.as_ref(),
+        };
         let cell = match (lane.setup.cast)(&birth) {
             Ok(cell) => cell,
             Err(reason) => {
@@ -40,7 +46,8 @@ impl Machine {
                 return self.end_process(at.slot, Manner::Exit(1), lane);
             }
         };
-        let records = self.disk.replay(at.slot, kind, index);
+        let trusting = lane.setup.plant == Some(Plant::TornBatch);
+        let records = self.disk.replay(at.slot, kind, index, trusting);
         let process = &mut self.processes[at.slot as usize];
         if let Some(seat) = process.seat(at) {
             seat.cell = Some(cell);
@@ -152,6 +159,9 @@ impl Machine {
         {
             return;
         }
+        if self.is_crowded(slot, &envelope, lane) {
+            return self.turn_away(slot, frame, lane);
+        }
         let process = &mut self.processes[slot as usize];
         let Some(actor) = process.find(envelope.to.kind, envelope.to.index) else {
             lane.counts.misdirected += 1;
@@ -163,7 +173,7 @@ impl Machine {
         if idle {
             return self.drive(at, Event::Message(frame), lane);
         }
-        match lane.setup.bounds.admit(envelope.class, seat.mailbox.len()) {
+        match lane.setup.laws.bounds.admit(envelope.class, seat.mailbox.len()) {
             Admission::Accepted => {
                 seat.mailbox.push_back(frame);
                 if seat.cell.is_some() && seat.mailbox.len() == 1 {
@@ -171,7 +181,7 @@ impl Machine {
                     lane.push(&mut self.stamp, self.index, due, Happening::Wake { at });
                 }
             }
-            Admission::Refused => lane.counts.refused += 1,
+            Admission::Refused => self.turn_away(slot, frame, lane),
         }
     }
 

@@ -78,6 +78,15 @@ pub(crate) enum Happening {
         /// The stream.
         stream: StreamId,
     },
+    /// A client hears that the master had no room for a call.
+    Busy {
+        /// The client's process.
+        to: HostId,
+        /// The session that it comes on.
+        session: u64,
+        /// The call.
+        frame: Frame,
+    },
     /// An actor that was busy looks into its mailbox.
     Wake {
         /// Which.

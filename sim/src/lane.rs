@@ -6,7 +6,6 @@ use crate::plant::Plant;
 use crate::process::Cast;
 use crate::queue::{Key, Queue, Stamp};
 use crate::story::{Note, Ring};
-use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::actor::{Effect, Moment};
 use kaon_kernel::table::Table;
 use kaon_kernel::time::{Duration, Instant, WallTime};
@@ -25,8 +24,6 @@ pub(crate) struct Setup {
     pub(crate) calm: Instant,
     /// Over how many workers the machines are spread.
     pub(crate) shards: usize,
-    /// Bounds of every mailbox.
-    pub(crate) bounds: Bounds,
     /// An actor's invariants are asserted after each of so many events of its machine.
     pub(crate) invariants_every: u64,
     /// A panic that no fault planted ends the run.
@@ -86,6 +83,8 @@ pub(crate) struct Counts {
     pub(crate) dropped: u64,
     /// Frames that a full mailbox refused.
     pub(crate) refused: u64,
+    /// Frames that came twice.
+    pub(crate) twice: u64,
     /// Frames for an actor that is not there.
     pub(crate) misdirected: u64,
     /// Sessions that a lost frame broke.
@@ -103,6 +102,7 @@ impl Counts {
         self.frames += other.frames;
         self.dropped += other.dropped;
         self.refused += other.refused;
+        self.twice += other.twice;
         self.misdirected += other.misdirected;
         self.broken += other.broken;
         self.panics += other.panics;

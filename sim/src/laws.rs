@@ -1,5 +1,6 @@
 //! The physics of the simulated world: how long things take. Numbers with their units, drawn from seeded chance.
 
+use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::time::Duration;
 
@@ -75,6 +76,10 @@ pub(crate) struct Laws {
     pub(crate) loss_parts: u32,
     /// So many of a million launches fail, until calm.
     pub(crate) launch_failure_parts: u32,
+    /// Bounds of every mailbox.
+    pub(crate) bounds: Bounds,
+    /// So many of a million frames that may come twice do, until calm.
+    pub(crate) twice_parts: u32,
     /// Bytes that leave a machine in a second; zero for no bound.
     pub(crate) bytes_per_second: u64,
 }
@@ -88,6 +93,8 @@ impl Laws {
         handling: Duration::ZERO,
         loss_parts: 0,
         launch_failure_parts: 0,
+        bounds: Bounds::DEFAULT,
+        twice_parts: 0,
         bytes_per_second: 0,
     };
 }

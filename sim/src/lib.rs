@@ -18,6 +18,7 @@
 
 pub mod architecture;
 pub mod batch;
+mod busy;
 mod cast;
 mod check;
 mod client;
@@ -52,6 +53,8 @@ mod table;
 mod tests;
 pub mod theory;
 mod timers;
+mod torn;
+mod twice;
 mod wheel;
 pub mod workload;
 mod world;

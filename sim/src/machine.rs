@@ -1,6 +1,7 @@
 //! One simulated machine: power, processes, and what happens to them. How actors are driven is in [`crate::drive`], what
 //! travels in [`crate::network`], what they run in [`crate::containers`].
 
+use crate::busy::Returned;
 use crate::check::{Ledger, View};
 use crate::containers::Containers;
 use crate::disk::Disk;
@@ -75,6 +76,8 @@ pub(crate) struct Machine {
     pub(crate) view: Option<Box<View>>,
     /// The checker of what a framework is told, on a client's machine.
     pub(crate) ledger: Option<Box<Ledger>>,
+    /// Calls that were turned away, on a client's machine.
+    pub(crate) returned: Option<Returned>,
 }
 
 impl Machine {
@@ -101,6 +104,7 @@ impl Machine {
             gauges: Table::default(),
             view: None,
             ledger: None,
+            returned: None,
         }
     }
 
@@ -124,6 +128,7 @@ impl Machine {
             }
             Happening::Event { to, session, stream, frame } => self.hear(to, session, stream, Some(frame), lane),
             Happening::StreamEnd { to, session, stream } => self.hear(to, session, stream, None, lane),
+            Happening::Busy { to, session, frame } => self.hear_busy(to, session, &frame, lane),
             Happening::Flush { journal, epoch } => self.flush(journal, epoch, lane),
             Happening::Begin { at } => self.begin(at, lane),
             Happening::Wake { at } => self.drain_mailbox(at, lane),
@@ -267,8 +272,7 @@ impl Machine {
             }
         }
         process.forget_crowd();
-        let torn = lane.setup.plant == Some(Plant::TornBatch);
-        self.disk.crash(slot, torn, &mut self.chance);
+        self.disk.crash(slot, &mut self.chance);
         match (process.role, manner) {
             (Role::Executor, _) => {
                 self.disk.erase(slot);

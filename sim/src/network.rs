@@ -76,7 +76,7 @@ impl Machine {
     }
 
     /// Puts something on a session. By chance, or where a line is cut, it is lost, and the session with it.
-    fn transmit(
+    pub(crate) fn transmit(
         &mut self,
         slot: u16,
         place: Place,
@@ -126,8 +126,18 @@ impl Machine {
         if lane.setup.plant != Some(Plant::Overtaking) {
             due = due.max(*floor);
         }
+        let happening = make(session);
+        let comes_twice = laws.twice_parts > 0
+            && !lane.is_calm()
+            && happening.may_come_twice()
+            && self.chance.parts_per_million(laws.twice_parts);
+        if comes_twice {
+            lane.counts.twice += 1;
+            lane.push(&mut self.stamp, place.machine, due, happening.clone());
+            due = due + LOOPBACK.draw(&mut self.chance);
+        }
         *floor = due;
-        lane.push(&mut self.stamp, place.machine, due, make(session));
+        lane.push(&mut self.stamp, place.machine, due, happening);
     }
 
     /// A frame arrives. It counts only on the session that it was sent on, in the life that it was sent to.

@@ -28,7 +28,7 @@ pub enum Plant {
     DropStatus,
     /// Disks say that they have written before they have.
     HastyDisk,
-    /// A crash leaves half a batch on the disk.
+    /// What a crash left of a write is read as if it were whole, its last record cut.
     TornBatch,
     /// The allocator never hears of some resources that come back.
     ForgottenRecover,

@@ -1,5 +1,6 @@
 //! A simulated process: its actors, its sessions, its streams.
 
+use crate::busy::Returned;
 use crate::happening::Badge;
 use crate::place::{At, Place};
 use crate::timers::Timers;
@@ -59,6 +60,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) spec: Option<&'a ChildSpec>,
     /// The environment of its process: what an executor is told.
     pub(crate) environment: Option<&'a Inherited>,
+    /// Where the calls of a client lie that were turned away.
+    pub(crate) returned: Option<&'a Returned>,
 }
 
 /// A cell that a worker may carry to another thread.

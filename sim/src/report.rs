@@ -30,6 +30,8 @@ pub struct Report {
     pub offers_accepted: u64,
     /// Offers declined.
     pub offers_declined: u64,
+    /// Calls that the master had no room for; their frameworks said them again.
+    pub calls_turned_away: u64,
     /// Statuses told to frameworks.
     pub statuses: u64,
     /// Events delivered.
@@ -83,6 +85,8 @@ pub struct Mishaps {
     pub frames_dropped: u64,
     /// Messages that a full mailbox refused.
     pub messages_refused: u64,
+    /// Frames that their senders repeated.
+    pub frames_twice: u64,
     /// Messages for an actor that was not there.
     pub messages_misdirected: u64,
     /// Sessions that a lost frame broke.
@@ -143,6 +147,7 @@ impl fmt::Display for Report {
         row("subscribed anew", self.resubscribed.to_string())?;
         row("offers accepted", self.offers_accepted.to_string())?;
         row("offers declined", self.offers_declined.to_string())?;
+        row("calls turned away", self.calls_turned_away.to_string())?;
         row("statuses", self.statuses.to_string())?;
         row("faults planned", self.faults.len().to_string())?;
         row("crashes", self.mishaps.crashes.to_string())?;

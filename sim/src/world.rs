@@ -1,7 +1,8 @@
 //! A whole simulated cluster: how it is built, how its time passes, when it is done, and what is claimed then.
 
+use crate::busy::Returned;
 use crate::cast;
-use crate::check::{Ledger, View, Violation};
+use crate::check::{View, Violation};
 use crate::client::{Client, Tally};
 use crate::clock::{Stopwatch, peak_memory_bytes};
 use crate::crew::{Crew, Shard};
@@ -18,7 +19,6 @@ use crate::report::{Failure, Mishaps, Report};
 use crate::stage::Work;
 use crate::story::{self, Ring};
 use kaon_actors::allocator::Allocator;
-use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::task::TaskState;
@@ -77,7 +77,6 @@ impl World {
             laws: plan.laws,
             calm: plan.calm,
             shards: options.workers,
-            bounds: Bounds::DEFAULT,
             invariants_every: options.invariants_interval(),
             strict,
             plant: options.plant,
@@ -94,7 +93,10 @@ impl World {
             };
             match machine.standing().role {
                 Role::Master => machine.view = Some(Box::new(View::default())),
-                Role::Client => machine.ledger = Some(Box::new(Ledger::default())),
+                Role::Client => {
+                    machine.ledger = Some(Box::default());
+                    machine.returned = Some(Returned::default());
+                }
                 Role::Agent | Role::Executor => {}
             }
             machine
@@ -234,6 +236,7 @@ impl World {
             frameworks_removed: shards[0].machines[0].view.as_ref().map_or(0, |view| view.frameworks_removed),
             offers_accepted: tally.accepted,
             offers_declined: tally.declined,
+            calls_turned_away: tally.turned_away,
             statuses: tally.statuses,
             events: counts.events,
             events_per_second: counts.events as f64 / wall_seconds.max(1e-9),
@@ -244,6 +247,7 @@ impl World {
                 frames: counts.frames,
                 frames_dropped: counts.dropped,
                 messages_refused: counts.refused,
+                frames_twice: counts.twice,
                 messages_misdirected: counts.misdirected,
                 sessions_broken: counts.broken,
                 panics: counts.panics,
@@ -413,6 +417,7 @@ fn add(sum: &mut Tally, other: &Tally) {
     sum.resubscribed += other.resubscribed;
     sum.accepted += other.accepted;
     sum.declined += other.declined;
+    sum.turned_away += other.turned_away;
     sum.statuses += other.statuses;
 }
 

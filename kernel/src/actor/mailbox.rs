@@ -52,6 +52,12 @@ impl Bounds {
     /// The bounds of a master-side or agent-side actor. At 10,000 agents one round of statuses still fits.
     pub const DEFAULT: Self = Self { open: 65_536, reserved: 65_536 };
 
+    /// Whether an edge takes a call for an actor that hands it on to another one, for which `queued` messages wait. Half of
+    /// the open part is kept for what was taken before and is still under way: it has been promised a hearing.
+    pub fn admits_to_hand_on(self, queued: usize) -> bool {
+        queued < self.open / 2
+    }
+
     /// Decides for a message of `class` when `queued` messages wait.
     pub fn admit(self, class: Class, queued: usize) -> Admission {
         let room = match class {

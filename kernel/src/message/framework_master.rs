@@ -1,7 +1,8 @@
 //! The proxy of a framework and the master. Both live on one host; each restarts with the other (see
 //! [`crate::actor::supervision::MASTER_TREE`]).
 
-use crate::actor::StreamId;
+use crate::actor::{Class, StreamId};
+use crate::frame::Classified;
 use crate::id::FrameworkId;
 use crate::message::event::FrameworkEvent;
 use crate::message::scheduler::Call;
@@ -24,6 +25,17 @@ pub enum ToMaster {
         /// Which; an older one changes nothing.
         stream: StreamId,
     },
+}
+
+impl Classified for ToMaster {
+    fn classify(&self) -> Class {
+        match self {
+            Self::Attached { .. }
+            | Self::Disconnected { .. }
+            | Self::Call(Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. }) => Class::Guaranteed,
+            Self::Call(_) => Class::Ordinary,
+        }
+    }
 }
 
 /// What the master says to a proxy.

@@ -84,8 +84,8 @@ impl Classified for MasterMessage {
     fn classify(&self) -> Class {
         match self {
             Self::Agent(message) => message.classify(),
-            Self::Outside(_) => Class::Outside,
-            Self::Framework(_) => Class::Ordinary,
+            Self::Outside(message) => message.classify(),
+            Self::Framework(message) => message.classify(),
             Self::Allocator(_) | Self::Registrar(_) => Class::Guaranteed,
         }
     }

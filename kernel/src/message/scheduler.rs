@@ -202,6 +202,12 @@ pub enum ClientOffer {
     Foreign(String),
 }
 
+impl Classified for ToMaster {
+    fn classify(&self) -> Class {
+        if matches!(self, Self::StreamClosed { .. }) { Class::Guaranteed } else { Class::Outside }
+    }
+}
+
 impl Classified for ToFramework {
     fn classify(&self) -> Class {
         match self {

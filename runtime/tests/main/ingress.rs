@@ -2,11 +2,11 @@
 
 use crate::stage::*;
 use kaon_kernel::actor::mailbox::Bounds;
-use kaon_kernel::actor::{ActorKind, Address, Event, HostId, Link, LinkState};
+use kaon_kernel::actor::{ActorKind, Address, Event, HostId, Link, LinkState, StreamId};
 use kaon_kernel::frame::Frame;
-use kaon_kernel::id::{ExecutorId, FrameworkId};
+use kaon_kernel::id::{AgentId, ExecutorId, FrameworkId, TaskId, Uuid};
 use kaon_kernel::message::session::PeerRole;
-use kaon_kernel::message::{MasterMessage, agent_master, registrar};
+use kaon_kernel::message::{FrameworkMessage, MasterMessage, agent_master, registrar, scheduler};
 use kaon_kernel::port::{Ingress, Refused};
 use kaon_runtime::journal::MemoryDisk;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,6 +74,37 @@ fn a_full_mailbox_sheds_by_class_and_keeps_what_it_took() {
     assert_eq!(of("runtime/refused/master/outside"), Some(2.0));
     assert_eq!(of("runtime/refused/master/guaranteed"), Some(1.0));
     stage.host.deliver(periodic()).expect("there is room again");
+    stage.finish();
+}
+
+#[test]
+fn a_call_is_taken_when_the_master_behind_the_proxy_has_room() {
+    let disk = MemoryDisk::default();
+    let mut config = config(tree(&[ActorKind::Master, ActorKind::Framework]), &disk);
+    config.bounds = Bounds { open: 4, reserved: 2 };
+    let stage = Stage::prepare(config, |_| idle());
+    let proxy = Address::only(HOST, ActorKind::Framework);
+    let call = |call| {
+        let message = scheduler::ToFramework::Call { stream: StreamId(2), call };
+        stage.host.deliver(encode(Address::outside(HOST), proxy, &FrameworkMessage::Outside(message)))
+    };
+    let seen = || scheduler::Call::Acknowledge {
+        agent_id: AgentId::trusted("a"),
+        task_id: TaskId::trusted("t"),
+        uuid: Uuid([0; 16]),
+    };
+    assert_eq!(call(scheduler::Call::Request), Ok(()));
+    for _ in 0..2 {
+        stage.host.deliver(ordinary()).expect("there is room");
+    }
+    assert_eq!(
+        call(scheduler::Call::Request),
+        Err(Refused::Full("master")),
+        "half of its room is for what is under way"
+    );
+    assert_eq!(call(seen()), Ok(()), "what ends a wait is taken always");
+    stage.host.begin().unwrap();
+    stage.until("what was taken", |note| matches!(note.event, Event::Message(_)));
     stage.finish();
 }
 

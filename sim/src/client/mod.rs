@@ -5,6 +5,7 @@
 //! when one is silent, and launches anew (under a new id, counted) what the cluster lost. It is an actor like any other;
 //! its streams are links to it (see `network`).
 
+mod again;
 mod group;
 mod held;
 mod offers;
@@ -13,10 +14,12 @@ mod statuses;
 mod task;
 pub(crate) mod volumes;
 
+use crate::busy::{BUSY_LINK, Returned};
 use crate::network::STREAM_LINK;
 use crate::report::Course;
 use crate::stage::Behaviour;
 use crate::workload::TaskPlan;
+use again::Unsaid;
 use held::Held;
 use kaon_kernel::actor::{
     Actor, ActorKind, Address, Context, HostId, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey,
@@ -83,6 +86,8 @@ pub(crate) struct ClientConfig {
     pub(crate) courses: bool,
     /// What goes wrong with it.
     pub(crate) swarm: ClientFaults,
+    /// Where its calls lie that were turned away.
+    pub(crate) returned: Returned,
 }
 
 /// What goes wrong with frameworks, until calm.
@@ -99,9 +104,8 @@ pub(crate) struct ClientFaults {
     pub(crate) calm: Instant,
 }
 
-/// Questions of a flood. Each is answered by a status of every task, and all of that has room in a mailbox: what one refuses
-/// is a 503 to a real client, who says it again, and lost here.
-const FLOOD_CALLS: u32 = 300;
+/// Questions of a flood; each is answered by a status of every task.
+const FLOOD_CALLS: u32 = 3000;
 
 /// What it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,6 +126,8 @@ pub(crate) struct Tally {
     pub(crate) local: u64,
     /// Launches anywhere else.
     pub(crate) remote: u64,
+    /// Calls that came back, since the master had no room for them.
+    pub(crate) turned_away: u64,
 }
 
 /// A simulated framework.
@@ -145,6 +151,8 @@ pub(crate) struct Client {
     waits_since: Option<Instant>,
     open: usize,
     suppressed: bool,
+    /// What it has to say again.
+    unsaid: Unsaid,
     /// Counts its operations and volumes; part of their names.
     operations: u64,
     pub(crate) tally: Tally,
@@ -184,6 +192,8 @@ pub(crate) enum Timer {
     Hold,
     /// When it floods the master.
     Flood,
+    /// When it says calls again that were turned away.
+    Again,
 }
 
 impl TimerKey for Timer {
@@ -196,6 +206,7 @@ impl TimerKey for Timer {
             Self::Submit => 4,
             Self::Hold => 5,
             Self::Flood => 6,
+            Self::Again => 7,
         }
     }
     fn unpack(number: u64) -> Self {
@@ -206,6 +217,7 @@ impl TimerKey for Timer {
             4 => Self::Submit,
             5 => Self::Hold,
             6 => Self::Flood,
+            7 => Self::Again,
             _ => Self::Kill((number >> 8) as u32),
         }
     }
@@ -230,6 +242,7 @@ impl Client {
             open: jobs.len(),
             jobs,
             suppressed: false,
+            unsaid: Unsaid::default(),
             operations: 0,
             tally: Tally::default(),
             courses: config.courses.then(Vec::new),
@@ -313,6 +326,7 @@ impl Client {
     fn stream_is_gone(&mut self, context: &mut ClientContext<'_>) {
         self.session = Session::Away;
         self.held.clear();
+        self.forget_unsaid(context);
         context.disarm(Timer::Hold);
         context.disarm(Timer::Silence);
         if self.leader.is_some() {
@@ -444,6 +458,7 @@ impl Actor for Client {
                 self.ask_for_offers(context);
             }
             Timer::Hold => self.stop_holding(context),
+            Timer::Again => self.say_again(context),
             Timer::Flood => {
                 for _ in 0..FLOOD_CALLS {
                     self.call(Call::Reconcile { tasks: Vec::new() }, context);
@@ -457,6 +472,9 @@ impl Actor for Client {
     }
 
     fn on_link(&mut self, link: &Link, context: &mut ClientContext<'_>) {
+        if link.identity == BUSY_LINK {
+            return self.turned_away(context);
+        }
         if let Some(number) = link.identity.strip_prefix(STREAM_LINK) {
             let stream = match self.session {
                 Session::Away => return,

@@ -19,6 +19,8 @@ use kaon_kernel::time::{Duration, Instant};
 const STREAM: u64 = 0x5707_2a11_c4a5_0001;
 /// The most faults of one kind in a run.
 const FAULTS_MAX: u64 = 6;
+/// The open part of a small mailbox, in messages: a flood of one framework fills it.
+const SMALL_MAILBOX: usize = 512;
 
 /// The plan of a run: its physics, its faults, and the patience of its actors.
 pub(crate) struct Plan {
@@ -120,9 +122,9 @@ impl Planner {
     }
 
     fn physics(&mut self) {
-        let toss = [(); 5].map(|()| self.toss());
+        let toss = [(); 7].map(|()| self.toss());
         type Change = fn(&mut Laws);
-        let all: [(&str, Change); 5] = [
+        let all: [(&str, Change); 7] = [
             ("long and uneven latencies", |laws| {
                 laws.network = Delay { spread: Duration::millis(20), tail_parts: 5_000, ..laws.network };
             }),
@@ -132,6 +134,8 @@ impl Planner {
             ("uneven disks", |laws| {
                 laws.disk = Delay { spread: Duration::millis(10), tail_parts: 10_000, ..laws.disk };
             }),
+            ("frames that come twice", |laws| laws.twice_parts = 20_000),
+            ("small mailboxes", |laws| laws.bounds.open = SMALL_MAILBOX),
         ];
         for ((words, change), _) in all.into_iter().zip(toss).filter(|(_, on)| *on) {
             if self.chooses() {
