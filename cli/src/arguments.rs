@@ -20,7 +20,7 @@ pub(crate) use host::{Agent, Credentials, Master, Up};
 pub(crate) use journal::{Journal, JournalFile};
 pub(crate) use operator::{AgentOrder, Contest, Drain, Explain, Machines, Maintenance, Quota, SetQuota, Weight};
 pub(crate) use session::{Attach, Exec, Logs, Output, Top, Which};
-pub(crate) use sim::{Check, Compare, Convert, Explore, Replay, Scenario, Sim, SimList, SimRun};
+pub(crate) use sim::{Check, Compare, Convert, Explore, Replay, Scenario, Serve, Sim, SimList, SimRun};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

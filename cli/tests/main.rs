@@ -31,6 +31,7 @@ mod run;
 mod security;
 mod sessions;
 mod settings;
+mod simulated;
 mod study;
 mod tidy;
 mod topology;

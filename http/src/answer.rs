@@ -60,12 +60,12 @@ pub(crate) fn refusal(status: StatusCode, reason: impl ToString) -> Answer {
 }
 
 /// 400.
-pub(crate) fn bad(reason: impl ToString) -> Answer {
+pub fn bad(reason: impl ToString) -> Answer {
     refusal(StatusCode::BAD_REQUEST, reason)
 }
 
 /// 405 with what is allowed.
-pub(crate) fn not_allowed(allow: &'static str) -> Answer {
+pub fn not_allowed(allow: &'static str) -> Answer {
     let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, format!("Expecting one of {{ '{allow}' }}"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     answer
@@ -89,7 +89,7 @@ pub(crate) fn message(media: MediaType, bytes: Vec<u8>) -> Answer {
 }
 
 /// JSON, or a call of the function that `jsonp` names.
-pub(crate) fn json(value: &impl Serialize, jsonp: Option<&str>) -> Answer {
+pub fn json(value: &impl Serialize, jsonp: Option<&str>) -> Answer {
     let name = jsonp.filter(|name| !name.is_empty());
     if name.is_some_and(|name| !is_function_name(name)) {
         return bad("'jsonp' must be a function's name");

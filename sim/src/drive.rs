@@ -134,7 +134,12 @@ impl Machine {
                 }
                 Effect::Persist { ticket, batch } => self.persist(at, ticket, batch, lane),
                 Effect::Contain { ticket, request } => self.contain(at, ticket, request, lane),
-                Effect::Emit { stream: StreamId::VIEW, event } => self.observe(&event, lane),
+                Effect::Emit { stream: StreamId::VIEW, event } => {
+                    self.observe(&event, lane);
+                    if let Some(edge) = &lane.setup.edge {
+                        edge.emit(StreamId::VIEW, event);
+                    }
+                }
                 Effect::Emit { stream, event } => self.emit(at.slot, stream, event, lane),
                 Effect::Close { stream } => self.close(at.slot, stream, lane),
                 Effect::Spawn { child, spec } => self.spawn(at, child, spec, lane),

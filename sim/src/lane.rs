@@ -7,12 +7,13 @@ use crate::process::Cast;
 use crate::queue::{Key, Queue, Stamp};
 use crate::story::{Note, Ring};
 use kaon_kernel::actor::{Effect, Moment};
+use kaon_kernel::port::Streams;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::{Duration, Instant, WallTime};
 use std::sync::Arc;
 
 /// The wall time at which every world begins: 2023-11-14T22:13:20Z, as data.
-const WALL_START: WallTime = WallTime(1_700_000_000 * 1_000_000_000);
+pub(crate) const WALL_START: WallTime = WallTime(1_700_000_000 * 1_000_000_000);
 
 /// What is fixed for a whole run.
 pub(crate) struct Setup {
@@ -30,6 +31,10 @@ pub(crate) struct Setup {
     pub(crate) strict: bool,
     /// A mistake of the host that the run was asked for.
     pub(crate) plant: Option<Plant>,
+    /// Who hears outside what the master emits, when somebody does.
+    pub(crate) edge: Option<Arc<dyn Streams>>,
+    /// The wall time at which the world begins.
+    pub(crate) wall_start: WallTime,
     /// Makes actors.
     pub(crate) cast: Cast,
 }
@@ -154,7 +159,7 @@ impl Lane {
 
     /// The present time on both clocks.
     pub(crate) fn moment(&self) -> Moment {
-        Moment { now: self.now(), wall: WALL_START + Duration(self.now().0) }
+        Moment { now: self.now(), wall: self.setup.wall_start + Duration(self.now().0) }
     }
 
     /// Whether faults by chance are over.

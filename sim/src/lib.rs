@@ -7,8 +7,8 @@
 //!
 //! Inside: `world` (build, time, end), `crew` (workers), `queue` with `wheel` (the order of events), `machine` with `drive`
 //! (actors and supervision), `network`, `disk`, `containers`, `program` (what simulated commands do), `client` (frameworks),
-//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). It leaves the
-//! v1 API in virtual time to later.
+//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). [`serve`] stands behind a real HTTP edge, so that
+//! real frameworks meet a cluster in virtual time.
 //!
 //! Beside it stand engines that simulate less and more of it: [`batch`] (queues on a pool, and on machines),
 //! [`architecture`] (who decides on what knowledge), both pure functions that fill a [`record::Records`]; [`workload`]
@@ -43,6 +43,7 @@ mod program;
 mod queue;
 pub mod record;
 mod report;
+pub mod serve;
 mod sharing;
 mod shrink;
 pub mod stage;

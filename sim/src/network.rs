@@ -169,7 +169,10 @@ impl Machine {
 
     /// Puts an event on a stream to a client.
     pub(crate) fn emit(&mut self, slot: u16, stream: StreamId, frame: Frame, lane: &mut Lane) {
-        let Some(open) = self.processes[slot as usize].stream(stream) else { return };
+        let Some(open) = self.processes[slot as usize].stream(stream) else {
+            // No simulated client reads there.
+            return lane.setup.edge.iter().for_each(|edge| edge.emit(stream, frame.clone()));
+        };
         open.proxy = Some(frame.envelope().from);
         let client = open.client;
         let Some(to) = self.client_host(slot, client) else { return };
@@ -180,7 +183,9 @@ impl Machine {
 
     /// Ends a stream, behind what it still holds.
     pub(crate) fn close(&mut self, slot: u16, stream: StreamId, lane: &mut Lane) {
-        let Some(open) = self.processes[slot as usize].close_stream(stream) else { return };
+        let Some(open) = self.processes[slot as usize].close_stream(stream) else {
+            return lane.setup.edge.iter().for_each(|edge| edge.close(stream));
+        };
         let Some(to) = self.client_host(slot, open.client) else { return };
         let make = |session| Happening::StreamEnd { to, session, stream };
         self.transmit(slot, open.client, ActorKind::Outside, 0, lane, make);

@@ -115,6 +115,8 @@ pub struct Records {
     pub tasks: Vec<TaskRecord>,
     /// What they ran on.
     pub capacity: Capacity,
+    /// The names of the tenants, by number; empty where they have none. No part of the trace hash.
+    pub tenants: Vec<String>,
     /// Schedulers, where the engine models them.
     pub schedulers: Vec<SchedulerRecord>,
     /// Jobs at their schedulers, where the engine models them; in the order of the workload.

@@ -9,20 +9,22 @@ use crate::crew::{Crew, Shard};
 use crate::faults::{self, Plan};
 use crate::guard;
 use crate::happening::Happening;
-use crate::lane::{Counts, Found, Setup};
+use crate::lane::{Counts, Found, Setup, WALL_START};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::place::{MACHINES_MAX, Place};
 use crate::process::{Cast, Role};
 use crate::record::{Capacity, Records};
 use crate::report::{Failure, Mishaps, Report};
+use crate::serve::Figure;
 use crate::stage::Work;
 use crate::story::{self, Ring};
 use kaon_actors::allocator::Allocator;
 use kaon_kernel::chance::Chance;
+use kaon_kernel::port::Streams;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::task::TaskState;
-use kaon_kernel::time::{Duration, Instant};
+use kaon_kernel::time::{Duration, Instant, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
@@ -69,6 +71,26 @@ impl World {
 
     /// The same with actors of the caller's choice. A strict world fails at a panic that nobody planted.
     pub(crate) fn with_cast(options: &Options, plan: Plan, cast: Cast, strict: bool) -> Self {
+        Self::build(options, plan, cast, strict, (None, WALL_START))
+    }
+
+    /// A world whose master is heard outside, and whose clocks begin at a time of the caller's choice.
+    pub(crate) fn behind(
+        options: &Options,
+        plan: Plan,
+        cast: Cast,
+        (edge, wall): (Arc<dyn Streams>, WallTime),
+    ) -> Self {
+        Self::build(options, plan, cast, true, (Some(edge), wall))
+    }
+
+    fn build(
+        options: &Options,
+        plan: Plan,
+        cast: Cast,
+        strict: bool,
+        (edge, wall_start): (Option<Arc<dyn Streams>>, WallTime),
+    ) -> Self {
         guard::install();
         let machines = 1 + options.agents + options.frameworks;
         assert!(machines <= MACHINES_MAX, "{machines} machines");
@@ -80,6 +102,8 @@ impl World {
             invariants_every: options.invariants_interval(),
             strict,
             plant: options.plant,
+            edge,
+            wall_start,
             cast,
         });
         let master = Place::standing(0);
@@ -121,7 +145,7 @@ impl World {
         }
     }
 
-    fn push(&self, machine: u32, due: Instant, happening: Happening) {
+    pub(crate) fn push(&self, machine: u32, due: Instant, happening: Happening) {
         let mut shard = self.crew.shard(self.setup.shard(machine));
         let local = self.setup.local(machine);
         let key = shard.machines[local].stamp.key(due);
@@ -145,10 +169,53 @@ impl World {
     #[cfg(test)]
     pub(crate) fn pass(&mut self, length: Duration) {
         let end = self.now + length;
-        while let Some(due) = self.crew.next_due().filter(|&due| due < end) {
-            self.crew.run_window(due + self.setup.laws.network.least);
+        while !self.pass_towards(end, u32::MAX) {}
+    }
+
+    /// Lets time pass until `goal`, at most so many windows, with one worker; whether it is there.
+    pub(crate) fn pass_towards(&mut self, goal: Instant, windows: u32) -> bool {
+        for _ in 0..windows {
+            let Some(due) = self.crew.next_due().filter(|&due| due < goal) else {
+                self.now = self.now.max(goal);
+                return true;
+            };
+            let end = (due + self.setup.laws.network.least).min(goal);
+            self.crew.run_window(end);
+            self.now = end;
         }
-        self.now = end;
+        false
+    }
+
+    /// Virtual time.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// When the next event is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.crew.next_due()
+    }
+
+    /// The first claim that did not hold; a master that has begun another life is nobody's any more.
+    pub(crate) fn broken(&self) -> Option<String> {
+        let shard = self.crew.shard(0);
+        let found = shard.lane.found.first().map(|found| format!("{}: {}", found.claim, found.words));
+        let life = shard.machines[0].standing().life;
+        found.or_else(|| (life > 1).then(|| "the master has begun another life".to_owned()))
+    }
+
+    /// What the actors count and set, with one worker.
+    pub(crate) fn figures(&self) -> Vec<(String, Figure)> {
+        let shard = self.crew.shard(0);
+        let mut figures: BTreeMap<String, Figure> =
+            shard.lane.counters.iter().map(|(&name, &count)| (name.to_owned(), Figure::Counter(count))).collect();
+        let set = shard.machines.iter().flat_map(|machine| &machine.gauges);
+        for (&name, &value) in set {
+            if let Figure::Gauge(sum) = figures.entry(name.to_owned()).or_insert(Figure::Gauge(0.0)) {
+                *sum += value;
+            }
+        }
+        figures.into_iter().collect()
     }
 
     fn report(&self, wall: Duration, unfinished: Option<Violation>) -> Report {
@@ -272,7 +339,9 @@ impl World {
         for number in 0..options.frameworks {
             let index = 1 + options.agents + number;
             let machine = &shards[self.setup.shard(index)].machines[self.setup.local(index)];
-            let Some(client) = client(machine) else { continue };
+            let client = client(machine);
+            records.tenants.push(client.map_or_else(|| name(options, index), |client| client.name().to_owned()));
+            let Some(client) = client else { continue };
             let jobs = stage.group(number).and_then(|(group, place)| match &group.work {
                 Work::Listed(lists) => lists.get(place as usize),
                 Work::Drawn { .. } => None,

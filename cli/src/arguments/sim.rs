@@ -1,6 +1,7 @@
 //! Arguments of the simulator's commands.
 
 use clap::{Args, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// `kaon sim`.
@@ -20,6 +21,8 @@ pub(crate) enum Sim {
     Check(Check),
     /// Convert a workload or a list of nodes to the native CSV.
     Convert(Convert),
+    /// Serve the master's HTTP API with a simulated cluster behind it, in virtual time.
+    Serve(Serve),
 }
 
 /// A scenario, and how it is run.
@@ -189,6 +192,38 @@ pub(crate) struct Convert {
     /// Count bad rows and go on, in place of stopping at the first.
     #[arg(long)]
     pub(crate) lenient: bool,
+}
+
+/// `kaon sim serve`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Serve {
+    /// Where the master's API is served; port 0 chooses one, which is printed.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5050")]
+    pub(crate) http: SocketAddr,
+    /// Virtual seconds that pass in a second.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) speed: f64,
+    /// How many simulated agents.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) agents: u32,
+    /// Processors of each agent.
+    #[arg(long, default_value_t = 8.0)]
+    pub(crate) agent_cpus: f64,
+    /// Memory of each agent in MiB.
+    #[arg(long, default_value_t = 16_384.0)]
+    pub(crate) agent_mem: f64,
+    /// How many simulated frameworks share the cluster with those that call.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) frameworks: u32,
+    /// How many tasks the simulated frameworks have, all together.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) tasks: u32,
+    /// The seed of all chance.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Who is next in the allocator: a policy of kind cluster (`kaon sim list`).
+    #[arg(long)]
+    pub(crate) policy: Option<String>,
 }
 
 /// `kaon sim list`.

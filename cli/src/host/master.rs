@@ -94,7 +94,7 @@ const LEADING_WITHIN: Duration = Duration::from_secs(5);
 const LEADING_LOOK: Duration = Duration::from_millis(2);
 
 /// Waits until calls are answered: whoever reads that we are ready may subscribe at once.
-async fn until_leading(edge: &MasterEdge) {
+pub(crate) async fn until_leading(edge: &MasterEdge) {
     let leads = async {
         while edge.view().snapshot().leadership.is_none() {
             tokio::time::sleep(LEADING_LOOK).await;

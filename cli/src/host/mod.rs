@@ -81,7 +81,7 @@ pub(crate) fn journal(directory: &Path) -> Result<Box<dyn kaon_runtime::journal:
 
 /// What stops a host from outside, heard from the moment that this is made on: whoever reads that we are ready may stop
 /// us at once.
-struct StopSignals {
+pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
     /// Whether the end of stdin stops us as well.
@@ -89,9 +89,18 @@ struct StopSignals {
 }
 
 impl StopSignals {
-    fn hear(leash: bool) -> Result<Self> {
+    pub(crate) fn hear(leash: bool) -> Result<Self> {
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         Ok(Self { interrupt, terminate, leash })
+    }
+
+    /// Waits for Ctrl-C, TERM or the end of a leash.
+    pub(crate) async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = stdin_ends(), if self.leash => {}
+        }
     }
 }
 
@@ -101,9 +110,7 @@ async fn until_over(host: kaon_runtime::Host, mut stop: StopSignals) -> Result<i
     let mut ended = tokio::task::spawn_blocking(move || waiting.wait());
     tokio::select! {
         code = &mut ended => return Ok(code?),
-        _ = stop.interrupt.recv() => {}
-        _ = stop.terminate.recv() => {}
-        () = stdin_ends(), if stop.leash => {}
+        () = stop.wanted() => {}
     }
     let stopped = tokio::task::spawn_blocking(move || host.stop(STOP_WITHIN)).await?;
     Ok(stopped?)

@@ -4,6 +4,7 @@ mod cluster;
 mod convert;
 mod judge;
 mod list;
+mod serve;
 mod show;
 mod study;
 
@@ -23,6 +24,7 @@ pub(crate) fn dispatch(command: Sim) -> Result<i32> {
         Sim::Compare(arguments) => judge::compare(&arguments),
         Sim::List(arguments) => list::list(&arguments).map(|()| 0),
         Sim::Check(arguments) => judge::check(&arguments),
+        Sim::Serve(arguments) => serve::serve(&arguments),
         Sim::Convert(arguments) => convert::run(&arguments).map(|()| 0),
     }
 }

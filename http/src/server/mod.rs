@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use self::connection::Hangup;
 use self::connection::{Connection, Progress};
-pub(crate) use self::request::Request;
+pub use self::request::Request;
 use crate::answer::Answer;
 
 /// What a server spends on strangers.

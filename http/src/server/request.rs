@@ -45,13 +45,16 @@ impl Request {
         None
     }
 
-    pub(crate) fn method(&self) -> &Method {
+    /// Its method.
+    pub fn method(&self) -> &Method {
         &self.head.method
     }
-    pub(crate) fn path(&self) -> &str {
+    /// Its path, as it came.
+    pub fn path(&self) -> &str {
         self.head.uri.path()
     }
-    pub(crate) fn query(&self) -> Option<&str> {
+    /// What follows the question mark.
+    pub fn query(&self) -> Option<&str> {
         self.head.uri.query()
     }
     /// Path and query as they came.

@@ -252,6 +252,11 @@ impl Client {
         }
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.config.name
+    }
+
     /// Whether all its tasks have ended for good.
     pub(crate) fn is_done(&self) -> bool {
         self.open == 0

@@ -1,6 +1,7 @@
 //! What is drawn of a run, small enough to be kept while others run: distributions at some quantiles, a stretch of the
 //! schedule, the per-interval table.
 
+use super::metrics::timeline::TENANTS_SHOWN;
 use super::metrics::{self, times};
 use crate::record::Records;
 use crate::table::Table;
@@ -34,9 +35,20 @@ pub(crate) struct Figures {
     pub(crate) slowdown: Curve,
     pub(crate) bars: Vec<Bar>,
     pub(crate) course: Option<Table>,
+    /// The names of the tenants, where they have any.
+    tenants: Vec<String>,
 }
 
 impl Figures {
+    /// What a tenant is called, and its colour: those whose shares are shown have one of their own, all others the last.
+    pub(crate) fn tenant(&self, number: u32) -> (String, usize) {
+        let name = self.tenants.get(number as usize).cloned().unwrap_or_else(|| format!("tenant {number}"));
+        let column = format!("share_{number}");
+        let shares = self.course.iter().flat_map(Table::columns).filter(|(name, _)| name.starts_with("share_"));
+        let at = shares.take(TENANTS_SHOWN).position(|(name, _)| *name == column);
+        (name, at.unwrap_or(TENANTS_SHOWN))
+    }
+
     pub(crate) fn of(policy: &str, seed: u64, records: Option<&Records>, course: Option<Table>) -> Self {
         let tasks = records.map_or(&[][..], |records| &records.tasks);
         let waiting = tasks.iter().filter_map(times::queueing_delay_us).map(metrics::seconds).collect();
@@ -48,6 +60,7 @@ impl Figures {
             slowdown: curve(slowdown),
             bars: records.map_or_else(Vec::new, bars),
             course,
+            tenants: records.map_or_else(Vec::new, |records| records.tenants.clone()),
         }
     }
 }

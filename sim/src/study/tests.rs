@@ -76,13 +76,14 @@ fn every_shipped_scenario_runs() {
     let log = format!("workload.log={}", log.display());
     // Smaller than they are shipped, so that a debug build is quick; every policy, two seeds where seeds matter.
     let few = "framework=[{name='few',count=2,tasks=15,lengths='1..5',gap='100 ms',replicas=2}]";
-    let small: [(&str, &[&str]); 16] = [
+    let small: [(&str, &[&str]); 17] = [
         ("backfilling", &["workload.jobs=200", "seeds=1-2"]),
         ("chaos", &["seeds=1-2", "workload.count=20"]),
         ("datacenter-day", &["cluster.agents=20", few, "duration=1 h"]),
         ("delay-scheduling", &["workload.jobs=50", "seeds=1-2"]),
         ("drf-example", &[]),
         ("gavel", &["workload.jobs=100"]),
+        ("hardware", &["seeds=1", few]),
         ("mesos-delay", &["seeds=1-2", "cluster.agents=8", few]),
         ("mesos-failover", &["seeds=1-2", "cluster.agents=8", few]),
         ("mesos-scale", &["cluster.agents=20", few]),

@@ -1,8 +1,21 @@
 //! Machines as hwloc exports them (`lstopo machine.xml`): how many processing units, how much memory. The rest of a topology is
 //! read where tasks ask for places, by the isolators.
 
+use std::io::{self, Read};
+use std::path::Path;
+
 /// The longest file in bytes.
 pub const FILE_BYTES_MAX: usize = 64 << 20;
+
+/// The text of a file, packed or not. Of one that is too long enough is read that [`size`] refuses it.
+///
+/// # Errors
+/// When it can't be read, or is no text.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    super::compressed::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
 
 /// Processing units and bytes of memory of a machine. Each object of type PU counts one; memory is what the NUMA nodes have,
 /// or the machine itself in files of hwloc 1.

@@ -23,6 +23,8 @@ traces!(
     "gavel/vc_11cb48.tsv.gz",
     "gavel/vc_7f04ca.tsv.gz",
     "gavel/vc_ee9e8c.tsv.gz",
+    "hwloc/40intel64-2g2n4c+pci.xml.gz",
+    "hwloc/96em64t-4n4d3ca2co-pci.xml.gz",
     "omega/csizes_cmb.log",
     "omega/init_cluster_state.log",
     "omega/interarrival_cmb.log",

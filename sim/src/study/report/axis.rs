@@ -30,9 +30,10 @@ pub(super) struct Axis {
 }
 
 /// Times that people know, in seconds.
-const TIMES: [(f64, &str); 16] = [
+const TIMES: [(f64, &str); 17] = [
     (0.0, "0"),
     (1.0, "1 s"),
+    (3.0, "3 s"),
     (10.0, "10 s"),
     (60.0, "1 min"),
     (600.0, "10 min"),
@@ -49,7 +50,12 @@ const TIMES: [(f64, &str); 16] = [
     (3_153_600_000.0, "100 y"),
 ];
 /// Steps between times that are evenly spaced, in seconds, with the unit they are named in.
-const STEPS: [(f64, f64, &str); 22] = [
+const STEPS: [(f64, f64, &str); 27] = [
+    (0.001, 0.001, "ms"),
+    (0.005, 0.001, "ms"),
+    (0.01, 0.001, "ms"),
+    (0.02, 0.001, "ms"),
+    (0.05, 0.001, "ms"),
     (0.1, 1.0, "s"),
     (0.5, 1.0, "s"),
     (1.0, 1.0, "s"),
@@ -75,6 +81,8 @@ const STEPS: [(f64, f64, &str); 22] = [
 ];
 /// About so many values are named on an axis.
 const TICKS: f64 = 6.0;
+/// Up to here, few magnitudes are named better by even steps.
+const MAGNITUDES_FROM: f64 = 10.0;
 
 impl Axis {
     /// Where a value stands, from the beginning of the axis.
@@ -91,6 +99,8 @@ impl Axis {
     /// The values that are named, with their names.
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
         let all = match (self.spacing, self.unit) {
+            (Spacing::Magnitudes, Unit::Seconds) if self.most <= MAGNITUDES_FROM => self.even_times(),
+            (Spacing::Magnitudes, unit) if self.most <= MAGNITUDES_FROM => self.even(unit),
             (Spacing::Magnitudes, Unit::Seconds) => {
                 TIMES.iter().map(|(value, name)| (*value, (*name).to_owned())).collect()
             }
@@ -116,12 +126,13 @@ impl Axis {
         let wanted = ((self.most - self.least) / TICKS).max(f64::MIN_POSITIVE);
         let magnitude = 10_f64.powf(wanted.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * magnitude).find(|step| *step >= wanted * 0.999);
+        let step = step.unwrap_or(wanted);
         let name = |value: f64| match unit {
-            Unit::Percent => format!("{} %", number(value)),
-            Unit::Part => format!("{} %", number(value * 100.0)),
-            Unit::Plain | Unit::Seconds => number(value),
+            Unit::Percent => format!("{} %", stepped(value, step)),
+            Unit::Part => format!("{} %", stepped(value * 100.0, step * 100.0)),
+            Unit::Plain | Unit::Seconds => stepped(value, step),
         };
-        multiples(self.least, self.most, step.unwrap_or(wanted)).map(|value| (value, name(value))).collect()
+        multiples(self.least, self.most, step).map(|value| (value, name(value))).collect()
     }
 }
 
@@ -132,13 +143,19 @@ fn multiples(least: f64, most: f64, step: f64) -> impl Iterator<Item = f64> {
 
 /// A number for people: three or four digits that count, thousands by their letter.
 pub(super) fn number(value: f64) -> String {
+    stepped(value, f64::INFINITY)
+}
+
+/// The same with as many digits as tell it from one that is `step` away.
+fn stepped(value: f64, step: f64) -> String {
     let size = value.abs();
-    let (scaled, letter) = match size {
-        _ if size >= 1e9 => (value / 1e9, " G"),
-        _ if size >= 1e6 => (value / 1e6, " M"),
-        _ if size >= 1e4 => (value / 1e3, " k"),
-        _ => (value, ""),
+    let (scale, letter) = match size {
+        _ if size >= 1e9 => (1e9, " G"),
+        _ if size >= 1e6 => (1e6, " M"),
+        _ if size >= 1e4 => (1e3, " k"),
+        _ => (1.0, ""),
     };
+    let scaled = value / scale;
     let digits = match scaled.abs() {
         size if size == 0.0 || size >= 1000.0 => 0,
         size if size >= 100.0 => 1,
@@ -146,6 +163,8 @@ pub(super) fn number(value: f64) -> String {
         size if size >= 0.001 => 4,
         _ => return format!("{value:.1e}"),
     };
+    let told_apart = (-(step / scale).log10()).ceil().clamp(0.0, 9.0) as usize;
+    let digits = digits.max(told_apart);
     let text = format!("{scaled:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{}{letter}", if text == "-0" { "0" } else { text })
@@ -164,6 +183,11 @@ mod tests {
         let axis = Axis { most: 90_000.0, spacing: Spacing::Magnitudes, unit: Unit::Seconds, ..axis };
         let last = axis.ticks().pop().map(|(_, name)| name);
         assert_eq!((last.as_deref(), axis.at(0.0), axis.at(1e9)), (Some("1 d"), 0.0, 100.0));
+        let axis = Axis { least: 29_360_000.0, most: 29_382_000.0, spacing: Spacing::Even, unit: Unit::Plain, ..axis };
+        let names: Vec<String> = axis.ticks().into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names[..2], ["29.36 M", "29.365 M"], "each has a name of its own");
+        let axis = Axis { least: 0.0, most: 0.09, spacing: Spacing::Magnitudes, unit: Unit::Seconds, ..axis };
+        assert_eq!(axis.ticks()[1], (0.02, "20 ms".to_owned()));
         let axis = Axis { most: 30_000.0, spacing: Spacing::Even, ..axis };
         assert_eq!(axis.ticks()[1], (7200.0, "2 h".to_owned()));
     }

@@ -192,12 +192,13 @@ fn shares(figures: &[Figures]) -> String {
             // One tenant and nobody else: the plot of use says it all.
             return String::new();
         }
-        let name = |tenant: &str| if tenant == "others" { "others".to_owned() } else { format!("tenant {tenant}") };
-        let drawn = columns.iter().enumerate().filter(|(_, (_, y))| y.iter().any(|share| *share > 0.0));
-        // The others come last, in the last colour.
-        let colour = |at: usize, tenant: &str| if tenant == "others" { TENANTS_SHOWN } else { at };
+        let drawn = columns.iter().filter(|(_, y)| y.iter().any(|share| *share > 0.0));
         let series: Vec<Series<'_>> = drawn
-            .map(|(at, (tenant, y))| Series { name: name(tenant), colour: colour(at, tenant), x: x.clone(), y })
+            .map(|(tenant, y)| {
+                let (name, colour) =
+                    tenant.parse().map_or_else(|_| ((*tenant).to_owned(), TENANTS_SHOWN), |number| one.tenant(number));
+                Series { name, colour, x: x.clone(), y }
+            })
             .collect();
         let title = format!("Dominant shares, {}", one.policy);
         let labels = Labels { title: &title, x: x_label, y: "", x_unit, y_unit: Unit::Part, x_spacing: Spacing::Even };
@@ -217,7 +218,7 @@ fn schedules(figures: &[Figures]) -> String {
             y_unit: Unit::Plain,
             x_spacing: Spacing::Even,
         };
-        gantt(&labels, &one.bars)
+        gantt(&labels, &one.bars, &|tenant| one.tenant(tenant))
     };
     figures.iter().map(plot).collect()
 }

@@ -8,12 +8,14 @@ use std::fmt::Write as _;
 pub(super) const COLOURS: usize = 8;
 
 /// The drawing's size, and the room around the plot for names.
-const WIDTH: f64 = 680.0;
-const HEIGHT: f64 = 250.0;
+const WIDTH: f64 = 470.0;
+const HEIGHT: f64 = 232.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 42.0;
+/// Names on the x axis are at least so far apart.
+const NAMES_APART: f64 = 44.0;
 
 /// One line of a plot.
 pub(super) struct Series<'a> {
@@ -81,7 +83,7 @@ impl Canvas {
         let mut last = f64::NEG_INFINITY;
         for (value, name) in self.x.ticks() {
             let x = LEFT + self.x.at(value);
-            if x - last < 44.0 {
+            if x - last < NAMES_APART {
                 continue;
             }
             last = x;
@@ -181,8 +183,8 @@ pub(super) fn areas(labels: &Labels<'_>, series: &[Series<'_>]) -> String {
     canvas.done(labels, &legend)
 }
 
-/// A stretch of a schedule: a bar for each task.
-pub(super) fn gantt(labels: &Labels<'_>, bars: &[Bar]) -> String {
+/// A stretch of a schedule: a bar for each task, in the colour of its tenant.
+pub(super) fn gantt(labels: &Labels<'_>, bars: &[Bar], tenant: &dyn Fn(u32) -> (String, usize)) -> String {
     let Some(x) = bounds(bars.iter().flat_map(|bar| [bar.begin, bar.end])) else { return String::new() };
     let lanes = bars.iter().map(|bar| bar.lane + 1).max().unwrap_or(1) as f64;
     let mut canvas = Canvas::new(labels, x, (0.0, lanes));
@@ -190,13 +192,13 @@ pub(super) fn gantt(labels: &Labels<'_>, bars: &[Bar]) -> String {
     for bar in bars {
         let (left, low) = canvas.point(bar.begin, bar.lane as f64);
         let (right, _) = canvas.point(bar.end, 0.0);
-        let colour = bar.tenant as usize % COLOURS;
+        let (name, colour) = tenant(bar.tenant);
+        let (name, colour) = (escape(&name), colour % COLOURS);
         canvas.put(format_args!(
-            "<rect class=\"bar f{colour}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"><title>tenant {}, {} s</title></rect>",
+            "<rect class=\"bar f{colour}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"><title>{name}, {} s</title></rect>",
             low - height * 0.9,
             (right - left).max(0.6),
             height * 0.8,
-            bar.tenant,
             number(bar.end - bar.begin)
         ));
     }
@@ -206,19 +208,23 @@ pub(super) fn gantt(labels: &Labels<'_>, bars: &[Bar]) -> String {
 /// One metric, a row for each policy: the mean as a dot, its interval of confidence as a bar.
 pub(super) fn dots(title: &str, rows: &[(String, usize, f64, Option<[f64; 2]>)]) -> String {
     const ROW: f64 = 22.0;
-    const NAMES: f64 = 150.0;
+    /// The width of a letter, and the room that names have at most.
+    const LETTER: f64 = 7.0;
+    const NAMES_MOST: f64 = 190.0;
+    let longest = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
+    let names = (longest as f64 * LETTER + 18.0).min(NAMES_MOST);
     let values = rows.iter().flat_map(|(_, _, mean, ci)| ci.iter().flatten().copied().chain([*mean]));
     let Some((least, most)) = bounds(values) else { return String::new() };
     let margin = if most > least { (most - least) * 0.08 } else { most.abs().max(1.0) * 0.1 };
     let (least, most) = (if least >= 0.0 { (least - margin).max(0.0) } else { least - margin }, most + margin);
-    let axis = Axis { least, most, length: WIDTH - NAMES - 90.0, spacing: Spacing::Even, unit: Unit::Plain };
+    let axis = Axis { least, most, length: WIDTH - names - 74.0, spacing: Spacing::Even, unit: Unit::Plain };
     let height = ROW * rows.len() as f64 + 26.0;
     let title = escape(title);
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">");
     let mut put = |arguments: std::fmt::Arguments<'_>| svg.write_fmt(arguments).expect("a text takes what is written");
     let bottom = ROW * rows.len() as f64 + 4.0;
     for (value, name) in axis.ticks() {
-        let x = NAMES + axis.at(value);
+        let x = names + axis.at(value);
         put(format_args!("<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"2\" y2=\"{bottom}\"/>"));
         put(format_args!(
             "<text class=\"tick\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>",
@@ -226,22 +232,22 @@ pub(super) fn dots(title: &str, rows: &[(String, usize, f64, Option<[f64; 2]>)])
         ));
     }
     for (row, (name, colour, mean, ci)) in rows.iter().enumerate() {
-        let (y, x) = (ROW * row as f64 + 14.0, NAMES + axis.at(*mean));
+        let (y, x) = (ROW * row as f64 + 14.0, names + axis.at(*mean));
         let colour = colour % COLOURS;
         put(format_args!(
             "<text class=\"name\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-            NAMES - 10.0,
+            names - 10.0,
             y + 4.0,
             escape(name)
         ));
         if let Some([low, high]) = ci {
-            let (low, high) = (NAMES + axis.at(*low), NAMES + axis.at(*high));
+            let (low, high) = (names + axis.at(*low), names + axis.at(*high));
             put(format_args!(
                 "<line class=\"line s{colour}\" x1=\"{low:.1}\" x2=\"{high:.1}\" y1=\"{y}\" y2=\"{y}\"/>"
             ));
         }
         put(format_args!("<circle class=\"f{colour}\" cx=\"{x:.1}\" cy=\"{y}\" r=\"4.5\"/>"));
-        put(format_args!("<text class=\"tick\" x=\"{}\" y=\"{}\">{}</text>", WIDTH - 82.0, y + 4.0, number(*mean)));
+        put(format_args!("<text class=\"tick\" x=\"{}\" y=\"{}\">{}</text>", WIDTH - 62.0, y + 4.0, number(*mean)));
     }
     svg.push_str("</svg>");
     format!("<figure><figcaption>{title}</figcaption>{svg}</figure>")

@@ -27,6 +27,7 @@ shipped!(
     "delay-scheduling",
     "drf-example",
     "gavel",
+    "hardware",
     "mesos-delay",
     "mesos-failover",
     "mesos-scale",

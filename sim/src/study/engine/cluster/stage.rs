@@ -5,6 +5,7 @@ use crate::stage::{Behaviour, Churn, Group, Incident, Listed, Network, Stage, Tr
 use crate::study::error::Error;
 use crate::study::scenario::Settings;
 use crate::workload::generate::Law;
+use crate::workload::hwloc;
 use crate::workload::model::Task;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::time::Duration;
@@ -62,9 +63,8 @@ fn topology(settings: &Settings) -> Result<Vec<(Quantity, Quantity)>, Error> {
     let mut sizes = Vec::new();
     for row in settings.rows("cluster.hwloc") {
         let Some(path) = row.path("file") else { continue };
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let (units, bytes) =
-            crate::workload::hwloc::size(&text).map_err(|why| Error::Input { path: path.to_owned(), why })?;
+        let text = hwloc::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let (units, bytes) = hwloc::size(&text).map_err(|why| Error::Input { path: path.to_owned(), why })?;
         let size = (Quantity::units(units), Quantity::units(bytes >> 20));
         sizes.extend((0..row.count("count")).map(|_| size));
     }

@@ -57,6 +57,30 @@ fn every_behaviour_brings_its_tasks_to_an_end() {
 }
 
 #[test]
+fn machines_are_as_large_as_hwloc_says() {
+    let folder = Folder::new("hwloc");
+    let machine = "<topology><object type='Machine'><object type=\"NUMANode\" local_memory=\"8589934592\"/>\
+                   <object type=\"PU\"/><object type=\"PU\"/><object type=\"PU\"/></object></topology>";
+    folder.file("three.xml", machine);
+    let small = machine.replace("<object type=\"PU\"/><object type=\"PU\"/>", "");
+    folder.file("one.xml", &small);
+    let text = "[[cluster.hwloc]]\nfile = 'three.xml'\ncount = 2\n[[cluster.hwloc]]\nfile = 'one.xml'\n\
+                [[framework]]\nname = 'wide'\ntasks = 6\ncpus = 3\nlengths = '2'\n\
+                [[framework]]\nname = 'narrow'\ntasks = 6\nlengths = '2'\n";
+    let outcome = run(&cluster(&folder, text), "drf");
+    let records = records(&outcome);
+    assert_eq!((records.capacity.cpus_milli, records.capacity.mem_mib), (7000, 3 * 8192));
+    let wide = records.tasks.iter().filter(|task| task.cpus_milli == 3000);
+    let places: std::collections::BTreeSet<_> = wide.filter_map(|task| task.node).collect();
+    assert_eq!(places, [1, 2].into(), "three processors are on the machines that have them alone");
+    let shipped = Scenario::open(std::path::Path::new("hardware"), &[]).unwrap_or_else(|error| panic!("{error}"));
+    let shipped = Cluster::open(&shipped).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(shipped.options.agents, 30);
+    let cores: u64 = shipped.stage.sizes.iter().map(|size| size.0.0).sum();
+    assert_eq!(cores, (24 * 40 + 6 * 96) * 1000);
+}
+
+#[test]
 fn a_trace_runs_on_listed_machines() {
     let folder = Folder::new("cluster-trace");
     let nodes = folder.file("nodes.csv", "name,cpus_milli,mem_mib\na,2000,4096\nb,4000,8192\n");
