@@ -29,8 +29,18 @@ pub enum ConvertError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// It begins as a file of no format does.
-    #[error("{0}: it is not told how this file is laid out; name its format")]
+    #[error("{0}: its first lines are those of no format; check its header, or name its format (`kaon sim list`)")]
     Unknown(PathBuf),
+    /// It is of another kind than is wanted.
+    #[error("{path}: this is in format {format:?}, and {wanted} are wanted here", path = path.display())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        format: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
     /// It is no log that can be run.
     #[error(transparent)]
     Log(#[from] swf::LogError),
@@ -96,7 +106,16 @@ pub fn tasks(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<T
             };
             Ok((log.jobs.iter().map(task).collect(), log.skipped))
         }
-        other => Err(ConvertError::Format(other.to_owned())),
+        other => Err(unfit(other, path, "tasks")),
+    }
+}
+
+/// Why a file in this format is not read where `wanted` are.
+fn unfit(format: &str, path: &Path, wanted: &'static str) -> ConvertError {
+    let format = format.to_owned();
+    match FORMATS.iter().any(|(name, _)| *name == format) {
+        true => ConvertError::Kind { path: path.to_owned(), format, wanted },
+        false => ConvertError::Format(format),
     }
 }
 
@@ -106,7 +125,7 @@ pub fn nodes(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<N
         "native-nodes" => Rows::open(path, native::Nodes, strictness)?.collect_all().map(|all| (all.0, all.2)),
         "openb-nodes" => Rows::open(path, openb::Nodes, strictness)?.collect_all().map(|all| (all.0, all.2)),
         "alibaba-spot-nodes" => Rows::open(path, alibaba::Fleet, strictness)?.collect_all().map(|all| (all.0, all.2)),
-        other => return Err(ConvertError::Format(other.to_owned())),
+        other => return Err(unfit(other, path, "machines")),
     };
     Ok(read?)
 }

@@ -180,4 +180,7 @@ fn every_shipped_format_is_converted() {
     }
     let unknown = convert::convert("csv", &shipped("x"), Strictness::Strict, convert::Written::Csv, &mut Vec::new());
     assert_eq!(unknown.expect_err("unknown").to_string(), "no workload format is called \"csv\"");
+    let nodes = shipped("openb/node_list_gpu_node.csv.gz");
+    let mistaken = convert::tasks("auto", &nodes, Strictness::Strict).expect_err("machines are no tasks").to_string();
+    assert!(mistaken.contains("\"openb-nodes\", and tasks are wanted"), "{mistaken}");
 }

@@ -121,7 +121,11 @@ fn load(path: &Path) -> Result<(String, String, PathBuf), Error> {
     let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     match std::fs::read_to_string(path) {
         Ok(text) => Ok((name, text, path.parent().unwrap_or(Path::new("")).to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.components().count() == 1 => {
+        // A folder of that name is what a study of it has left.
+        Err(error)
+            if path.components().count() == 1
+                && matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory) =>
+        {
             let shipped = SHIPPED.iter().find(|one| one.name == name).ok_or_else(|| Error::NoScenario {
                 path: path.to_owned(),
                 shipped: SHIPPED.map(|one| one.name).join(", "),
