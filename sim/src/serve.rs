@@ -25,6 +25,8 @@ use std::thread::JoinHandle;
 const CALLS_MAX: usize = 65_536;
 /// So many windows (of one network delay each) are gone through before calls are looked for.
 const WINDOWS: u32 = 64;
+/// An actor's invariants are asserted after each of so many events of its machine, unless the options say: somebody waits.
+const INVARIANTS_EVERY: u64 = 1000;
 /// The longest sleep of the thread, in real time: how late it sees that time has passed.
 const SLEEP_MAX: std::time::Duration = std::time::Duration::from_millis(20);
 /// How long a question for numbers may take, in real time.
@@ -92,7 +94,8 @@ pub fn serve(options: &Options, edge: Arc<dyn Streams>, wall: WallTime, speed: f
     if !SPEEDS.contains(&speed) {
         return Err(ServeError::Speed);
     }
-    let options = Options { workers: 1, ..options.clone() };
+    let invariants_every = options.invariants_every.or(Some(INVARIANTS_EVERY));
+    let options = Options { workers: 1, invariants_every, ..options.clone() };
     let (orders, inbox) = unbounded();
     let shared = Arc::new(Shared::default());
     let seen = Arc::clone(&shared);
@@ -310,7 +313,7 @@ mod tests {
         assert!(served.now() >= before + Duration::secs(3600));
         assert_eq!(served.broken(), None);
         assert!(!served.figures().is_empty());
-        let stray = Address::only(HostId(1), ActorKind::Master);
+        let stray = Address::only(HostId(99), ActorKind::Master);
         let ask = MasterMessage::Outside(ToMaster::StreamClosed { stream });
         let frame = Frame::encode(Route { to: stray, from, sequence: 2, term: Term(0) }, &ask);
         assert_eq!(served.deliver(frame), Err(Refused::NoActor(stray)));

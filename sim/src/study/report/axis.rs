@@ -98,6 +98,9 @@ impl Axis {
 
     /// The values that are named, with their names.
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
+        if self.most <= self.least {
+            return vec![(self.least, number(self.least))];
+        }
         let all = match (self.spacing, self.unit) {
             (Spacing::Magnitudes, Unit::Seconds) if self.most <= MAGNITUDES_FROM => self.even_times(),
             (Spacing::Magnitudes, unit) if self.most <= MAGNITUDES_FROM => self.even(unit),
@@ -186,6 +189,8 @@ mod tests {
         let axis = Axis { least: 29_360_000.0, most: 29_382_000.0, spacing: Spacing::Even, unit: Unit::Plain, ..axis };
         let names: Vec<String> = axis.ticks().into_iter().map(|(_, name)| name).collect();
         assert_eq!(names[..2], ["29.36 M", "29.365 M"], "each has a name of its own");
+        let one = Axis { least: 1.0, most: 1.0, spacing: Spacing::Magnitudes, ..axis };
+        assert_eq!(one.ticks(), [(1.0, "1".to_owned())], "a curve of one value");
         let axis = Axis { least: 0.0, most: 0.09, spacing: Spacing::Magnitudes, unit: Unit::Seconds, ..axis };
         assert_eq!(axis.ticks()[1], (0.02, "20 ms".to_owned()));
         let axis = Axis { most: 30_000.0, spacing: Spacing::Even, ..axis };
