@@ -24,7 +24,8 @@ fn ordinary() -> Frame {
 }
 
 fn outside() -> Frame {
-    message(Address::outside(HOST), MASTER, 1)
+    let order = scheduler::ToMaster::Teardown { framework_id: FrameworkId::trusted("f") };
+    encode(Address::outside(HOST), MASTER, &MasterMessage::Outside(order))
 }
 
 fn guaranteed() -> Frame {
