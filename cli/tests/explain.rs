@@ -84,8 +84,9 @@ fn the_command_prints_it_and_what_nobody_knows_is_said() {
     let (done, said) = run(&["framework", &framework.id, "--json"]);
     assert!(done && serde_json::from_str::<Value>(&said).is_ok(), "{said}");
     for (arguments, needle) in [
-        (&["framework", "nobody"][..], "does not know"),
-        (&["agent", "nowhere"][..], "does not know"),
+        (&["framework", "nobody"][..], "is not subscribed"),
+        (&["agent", "nowhere"][..], "is not registered"),
+        (&["role", "unused"][..], "no framework is subscribed under role 'unused'"),
         (&["task", "never"][..], "no task 'never'"),
         (&["role", "a//b"][..], "400"),
         (&["role", "*", "--wants", "cpus"][..], "character"),

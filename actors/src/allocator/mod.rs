@@ -24,7 +24,7 @@ use kaon_kernel::constraint::{OfferConstraints, OfferRules};
 use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope, copy};
 use kaon_kernel::id::{FrameworkIndex, RoleName};
 use kaon_kernel::message::allocator::{GRANTS_MAX, Grant, ToAllocator, ToMaster};
-use kaon_kernel::message::explain::Question;
+use kaon_kernel::message::explain::{Question, Subject};
 use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::{AllocatorMessage, MasterMessage};
 use kaon_kernel::resource::ResourceName;
@@ -278,7 +278,7 @@ impl Allocator {
         context.count("allocator/questions", 1);
         let answer = match self.engine.answer(question, context.now()) {
             Some(explanation) => Answer::Explained(Box::new(explanation)),
-            None => Answer::Refused { reason: "the allocator does not know it".to_owned() },
+            None => Answer::Refused { reason: unknown(&question.subject) },
         };
         context.emit(question.reply, &answer);
         context.close(question.reply);
@@ -341,6 +341,15 @@ fn messages(grants: Vec<Grant>) -> Vec<Vec<Grant>> {
         }
     }
     messages
+}
+
+/// Why there is nothing to explain.
+fn unknown(subject: &Subject) -> String {
+    match subject {
+        Subject::Framework(id) => format!("framework {id} is not subscribed: nothing can be offered to it"),
+        Subject::Role(role) => format!("no framework is subscribed under role '{role}': nothing can be offered to it"),
+        Subject::Agent(id) => format!("agent {id} is not registered: nothing of it can be offered"),
+    }
 }
 
 impl Actor for Allocator {
