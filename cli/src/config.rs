@@ -5,19 +5,23 @@ use anyhow::{Context, Result, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use kaon_kernel::nearest::nearest;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Reads the command line, the environment and the configuration file.
+/// The flags of a command as a process shows them: names as Mesos writes them, values as texts.
+pub(crate) type Flags = BTreeMap<String, String>;
+
+/// Reads the command line, the environment and the configuration file; tells also every flag that has a value.
 ///
 /// # Errors
 /// A file that can't be read, that is no TOML, or that has a key which no flag has. Errors of the command line itself
 /// end the process with clap's text.
-pub(crate) fn arguments() -> Result<Arguments> {
+pub(crate) fn arguments() -> Result<(Arguments, Flags)> {
     let given: Vec<OsString> = std::env::args_os().collect();
     let matches = Arguments::command().get_matches_from(&given);
     let parsed = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let Some(path) = &parsed.config else { return Ok(parsed) };
+    let Some(path) = &parsed.config else { return Ok((parsed, shown(&matches))) };
     let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
     let extra = from_file(&text, path, &matches)?;
     // What the file adds stands before a `--`, which ends the flags.
@@ -25,7 +29,34 @@ pub(crate) fn arguments() -> Result<Arguments> {
     let mut full = given[..end].to_vec();
     full.extend(extra);
     full.extend_from_slice(&given[end..]);
-    Ok(Arguments::from_arg_matches(&Arguments::command().get_matches_from(full)).unwrap_or_else(|error| error.exit()))
+    let matches = Arguments::command().get_matches_from(full);
+    Ok((Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), shown(&matches)))
+}
+
+/// Flags whose values hold what only their owner may know.
+const SECRET: [&str; 1] = ["docker-config"];
+
+/// Every flag of the chosen command that has a value, given or by default. Lengths of time have Mesos's unit.
+fn shown(matches: &ArgMatches) -> Flags {
+    let root = Arguments::command();
+    let (mut command, mut chosen) = (&root, matches);
+    while let Some((name, sub)) = chosen.subcommand() {
+        let Some(known) = command.find_subcommand(name) else { break };
+        (command, chosen) = (known, sub);
+    }
+    let mut flags = Flags::new();
+    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+        let values = chosen.try_get_raw(argument.get_id().as_str()).ok().flatten();
+        let (Some(long), Some(values)) = (argument.get_long(), values) else { continue };
+        let unit = match argument.get_value_names() {
+            Some([name]) if name == "SECONDS" => "secs",
+            _ => "",
+        };
+        let texts: Vec<String> = values.map(|value| format!("{}{unit}", value.to_string_lossy())).collect();
+        let text = if SECRET.contains(&long) { "(not shown)".to_owned() } else { texts.join(",") };
+        flags.insert(long.replace('-', "_"), text);
+    }
+    flags
 }
 
 /// The flags that a file adds to the chosen command.
@@ -117,6 +148,20 @@ mod tests {
         let file = "agents = 5\nlog = 'info'\n[up]\ndir = '/tmp/x'\n[agent]\nattributes = 'a:b'\n";
         let line = ["kaon", "up", "--agents", "2"];
         assert_eq!(flags(file, &line).expect("a good file"), ["--log=info", "--dir=/tmp/x"]);
+    }
+
+    #[test]
+    fn flags_are_shown_with_their_values() {
+        let line = ["kaon", "agent", "--master", "a:1,b:2", "--dir", "d", "--docker-config", "{}", "--leash"];
+        let given =
+            line.into_iter().chain(["--certificate", "c", "--key", "k", "--authority", "e", "--attributes", "x:y"]);
+        let flags = shown(&Arguments::command().get_matches_from(given));
+        let show = |name: &str| flags.get(name).map(String::as_str);
+        assert_eq!((show("master"), show("attributes")), (Some("a:1,b:2"), Some("x:y")));
+        assert_eq!(show("recovery_timeout"), Some("900secs"), "by default, with its unit");
+        assert_eq!(show("authenticate_http_executors"), Some("false"));
+        assert_eq!(show("docker_config"), Some("(not shown)"));
+        assert_eq!((show("leash"), show("domain")), (None, None), "hidden, or without a value");
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<i32> {
-    let arguments = config::arguments()?;
+    let (arguments, flags) = config::arguments()?;
     log::begin(&arguments.log)?;
     if let Command::Sim(command) = arguments.command {
         return sim::dispatch(command);
@@ -82,7 +82,7 @@ fn start() -> Result<i32> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers(&arguments)).enable_all().build()?;
-    let code = runtime.block_on(dispatch(arguments.command));
+    let code = runtime.block_on(dispatch(arguments.command, flags));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code
 }
@@ -95,11 +95,11 @@ fn workers(arguments: &Arguments) -> usize {
     }
 }
 
-async fn dispatch(command: Command) -> Result<i32> {
+async fn dispatch(command: Command, flags: config::Flags) -> Result<i32> {
     match command {
         Command::Up(options) => up::up(options).await,
-        Command::Master(options) => host::master::run(options).await,
-        Command::Agent(options) => host::agent::run(options).await,
+        Command::Master(options) => host::master::run(options, flags).await,
+        Command::Agent(options) => host::agent::run(options, flags).await,
         Command::Executor => host::executor::run().await,
         Command::Run(options) => run::run(options).await,
         Command::Exec(options) => exec::exec(options).await,

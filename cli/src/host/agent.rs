@@ -4,6 +4,7 @@ use super::calls::Calls;
 use super::provision::{self, Provision};
 use super::{JOURNAL_DIRECTORY, address, credentials, fresh_host_id, journal, plants, remains, seconds};
 use crate::arguments::Agent as Options;
+use crate::config::Flags;
 use anyhow::{Context, Result, bail};
 use kaon_actors::agent::{Agent, AgentConfig};
 use kaon_http::agent::token::Tokens;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the agent until it is told to stop; its executors live on.
-pub(crate) async fn run(options: Options) -> Result<i32> {
+pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
     let (own, cluster) = credentials(&options.credentials, PeerRole::Agent)?;
     private_directory(&options.dir)?;
     let dir = options.dir.canonicalize()?;
@@ -94,7 +95,7 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     };
     let containers = Arc::new(ProcessContainers::new(containers, tokio::runtime::Handle::current())?);
     let edge = AgentEdge::new(kaon_http::AgentConfig {
-        flags: flags(&options, &info, &dir),
+        flags: flags(given, &info, &dir),
         work_dir: dir.clone(),
         info,
         metrics: numbers(host.clone(), fetcher, images.clone()),
@@ -185,16 +186,16 @@ fn walls(options: &Options, dir: &Path, memory_bytes: u64) -> Result<Walls> {
 }
 
 /// What `/flags` shows.
-fn flags(options: &Options, info: &AgentInfo, dir: &Path) -> BTreeMap<String, String> {
-    super::flags([
-        ("hostname", info.hostname.clone()),
-        ("ip", info.ip.clone()),
-        ("port", info.port.to_string()),
-        ("work_dir", dir.display().to_string()),
-        ("isolation", options.isolation.isolation.clone()),
-        ("cgroups_root", options.isolation.cgroups_root.clone()),
-        ("master", options.master.join(",")),
-    ])
+fn flags(given: Flags, info: &AgentInfo, dir: &Path) -> Flags {
+    super::flags(
+        given,
+        [
+            ("hostname", info.hostname.clone()),
+            ("ip", info.ip.clone()),
+            ("port", info.port.to_string()),
+            ("work_dir", dir.display().to_string()),
+        ],
+    )
 }
 
 /// The numbers of the host, of what it fetched and of its images.

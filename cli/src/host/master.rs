@@ -3,6 +3,7 @@
 use super::allocation;
 use super::{JOURNAL_DIRECTORY, credentials, fresh_host_id, journal, plants, seconds};
 use crate::arguments::Master as Options;
+use crate::config::Flags;
 use anyhow::{Context, Result, bail};
 use kaon_actors::allocator::{Allocator, AllocatorConfig};
 use kaon_actors::framework::{FrameworkConfig, FrameworkProxy};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the master until it is told to stop.
-pub(crate) async fn run(options: Options) -> Result<i32> {
+pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
     let (own, cluster) = credentials(&options.credentials, PeerRole::Master)?;
     let number = options.number;
     let me = Peer { number, identity: own.identity().name.clone() };
@@ -45,21 +46,15 @@ pub(crate) async fn run(options: Options) -> Result<i32> {
     let metrics = host.clone();
     let edge = MasterEdge::new(kaon_http::MasterConfig {
         host: id,
-        flags: super::flags([
-            ("hostname", hostname.clone()),
-            ("ip", http_address.ip().to_string()),
-            ("port", http_address.port().to_string()),
-            ("work_dir", options.dir.display().to_string()),
-            ("cluster", options.cluster.clone()),
-            ("agent_ping_timeout", format!("{}secs", options.agent_ping_timeout)),
-            ("max_agent_ping_timeouts", options.max_agent_ping_timeouts.to_string()),
-            ("agent_reregister_timeout", format!("{}secs", options.agent_reregister_timeout)),
-            ("allocation_interval", format!("{}secs", options.allocation.allocation_interval)),
-            ("min_allocatable_resources", options.allocation.min_allocatable_resources.clone()),
-            ("filter_gpu_resources", options.allocation.filter_gpu_resources.to_string()),
-            ("role_sorter", options.allocation.role_sorter.clone()),
-            ("framework_sorter", options.allocation.framework_sorter.clone()),
-        ]),
+        flags: super::flags(
+            given,
+            [
+                ("hostname", hostname.clone()),
+                ("ip", http_address.ip().to_string()),
+                ("port", http_address.port().to_string()),
+                ("work_dir", options.dir.display().to_string()),
+            ],
+        ),
         hostname,
         ip: http_address.ip(),
         port: http_address.port(),

@@ -11,13 +11,13 @@ mod provision;
 pub(crate) mod remains;
 mod system;
 
+use crate::config::Flags;
 use anyhow::{Context, Result, bail};
 use kaon_http::{Kind, Sample};
 use kaon_kernel::actor::{ActorKind, HostId};
 use kaon_kernel::message::session::PeerRole;
 use kaon_runtime::metrics::Reading;
 use kaon_transport::{AuthorityCertificate, Credentials, Trust};
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
@@ -150,7 +150,7 @@ fn domain(text: &str) -> Result<kaon_kernel::agent::Domain> {
     kaon_http::convert::agent::domain_from_json(text).map_err(|error| anyhow::anyhow!("--domain {text}: {error}"))
 }
 
-/// What `/flags` shows.
-fn flags<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+/// What `/flags` shows: every flag that has a value, and what is known better than it was said.
+fn flags<const N: usize>(given: Flags, known: [(&str, String); N]) -> Flags {
+    given.into_iter().chain(known.map(|(name, value)| (name.to_owned(), value))).collect()
 }
