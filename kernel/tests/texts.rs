@@ -2,7 +2,7 @@
 
 use kaon_kernel::agent::AttributeValue;
 use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::{ResourceName, parse};
+use kaon_kernel::resource::{ResourceName, Value, parse};
 use proptest::prelude::*;
 
 #[test]
@@ -82,6 +82,18 @@ fn an_error_points_at_its_character() {
     assert_eq!(lines[0], "expected a number, '[' or '{' at character 401");
     assert_eq!(lines[1].chars().nth(lines[2].chars().count() - 1), Some('?'), "{error}");
     assert!(lines[1].chars().count() <= 102, "only the part around it is shown");
+}
+
+#[test]
+fn a_name_that_comes_any_number_of_times_costs_no_more_than_its_text() {
+    // With a pass over all that came before for each it would take minutes.
+    let times = 60_000;
+    let sets: String = (0..times).map(|number| format!("a:{{x{number}}};")).collect();
+    let ranges: String = (0..times).map(|number| format!("b:[{0}-{0}];", 2 * number)).collect();
+    let bag = parse::resources(&format!("{sets}{ranges}{}", "c:1;".repeat(times))).expect("parses");
+    let values: Vec<_> = bag.iter().map(|entry| &entry.value).collect();
+    let [Value::Set(items), Value::Ranges(ranges), Value::Scalar(sum)] = values[..] else { panic!("{values:?}") };
+    assert_eq!((items.len(), ranges.iter().count(), *sum), (times, times, Quantity(times as u64 * 1000)));
 }
 
 #[test]

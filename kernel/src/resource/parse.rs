@@ -8,7 +8,9 @@
 
 use crate::agent::{Attribute, AttributeValue};
 use crate::quantity::Quantity;
-use crate::resource::{Identity, Ranges, Reservation, Resource, ResourceName, Resources, SharedIdentity, Value, role};
+use crate::resource::{
+    Identity, Ranges, RangesError, Reservation, Resource, ResourceName, Resources, SharedIdentity, Value, role,
+};
 use core::fmt;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -81,7 +83,7 @@ pub fn resources(text: &str) -> Result<Resources, ParseError> {
 /// Reads a resource text with the names that it mentions.
 pub fn said(text: &str) -> Result<Said, ParseError> {
     let source = Source(text);
-    let mut values: BTreeMap<(ResourceName, Option<SharedIdentity>), Value> = BTreeMap::new();
+    let mut gathered: BTreeMap<(ResourceName, Option<SharedIdentity>), Gathered> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for token in text.split(';').filter(|token| !token.trim().is_empty()) {
         let trimmed = token.trim_start();
@@ -92,15 +94,16 @@ pub fn said(text: &str) -> Result<Said, ParseError> {
         let (name, identity) = head_of(&source, head)?;
         let value = resource_value(&source, &name, value)?;
         names.insert(name.clone());
-        match values.entry((name, identity)) {
+        match gathered.entry((name, identity)) {
             Entry::Vacant(place) => drop(place.insert(value)),
-            Entry::Occupied(mut own) => {
-                let sum = both(&source, trimmed, own.get(), value)?;
-                own.insert(sum);
-            }
+            Entry::Occupied(mut own) => own.get_mut().add(&source, trimmed, value)?,
         }
     }
-    let entries = values.into_iter().map(|((name, identity), value)| Resource { name, identity, value });
+    let entries = gathered.into_iter().map(|((name, identity), gathered)| {
+        let value = gathered.value().map_err(|error| source.error(text, error.to_string()))?;
+        Ok(Resource { name, identity, value })
+    });
+    let entries = entries.collect::<Result<Vec<_>, ParseError>>()?;
     let resources = Resources::collect(entries).map_err(|error| source.error(text, error.to_string()))?;
     Ok(Said { resources, names })
 }
@@ -128,19 +131,43 @@ fn head_of(source: &Source<'_>, head: &str) -> Result<(ResourceName, Option<Shar
     Ok((ResourceName::of(name.trim()), identity))
 }
 
-/// The amounts of one name that comes twice.
-fn both(source: &Source<'_>, token: &str, own: &Value, more: Value) -> Result<Value, ParseError> {
-    match (own, more) {
-        (Value::Scalar(own), Value::Scalar(more)) => {
-            let sum = own.plus(more).filter(|sum| sum.as_scalar() <= crate::quantity::QUANTITY_UNITS_MAX);
-            sum.map(Value::Scalar).ok_or_else(|| source.error(token, "the sum is out of range"))
+/// The amounts of one name, which may come any number of times. What takes sorting is put together once, at the end.
+enum Gathered {
+    Scalar(Quantity),
+    Ranges(Vec<(u64, u64)>),
+    Set(BTreeSet<String>),
+}
+
+impl Gathered {
+    fn add(&mut self, source: &Source<'_>, token: &str, more: Self) -> Result<(), ParseError> {
+        match (self, more) {
+            (Self::Scalar(own), Self::Scalar(more)) => {
+                let sum = own.plus(more).filter(|sum| sum.as_scalar() <= crate::quantity::QUANTITY_UNITS_MAX);
+                *own = sum.ok_or_else(|| source.error(token, "the sum is out of range"))?;
+            }
+            (Self::Ranges(own), Self::Ranges(more)) => own.extend(more),
+            (Self::Set(own), Self::Set(more)) => own.extend(more),
+            (own, more) => {
+                return Err(source.error(token, format!("it is {} here and {} before", more.kind(), own.kind())));
+            }
         }
-        (Value::Ranges(own), Value::Ranges(more)) => {
-            let all = Ranges::covering(own.iter().chain(more.iter()).collect());
-            all.map(Value::Ranges).map_err(|error| source.error(token, error.to_string()))
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Scalar(_) => "SCALAR",
+            Self::Ranges(_) => "RANGES",
+            Self::Set(_) => "SET",
         }
-        (Value::Set(own), Value::Set(more)) => Ok(Value::Set(own.union(&more).cloned().collect())),
-        (own, more) => Err(source.error(token, format!("it is {} here and {} before", more.kind(), own.kind()))),
+    }
+
+    fn value(self) -> Result<Value, RangesError> {
+        Ok(match self {
+            Self::Scalar(quantity) => Value::Scalar(quantity),
+            Self::Ranges(parts) => Value::Ranges(Ranges::covering(parts)?),
+            Self::Set(items) => Value::Set(items),
+        })
     }
 }
 
@@ -157,7 +184,12 @@ pub fn attributes(text: &str) -> Result<Vec<Attribute>, ParseError> {
         let trimmed = value.trim();
         let value = match trimmed.chars().next() {
             None => return Err(source.error(value, "missing value")),
-            Some('[') => AttributeValue::Ranges(ranges(&source, trimmed)?),
+            Some('[') => {
+                let parts = ranges(&source, trimmed)?;
+                AttributeValue::Ranges(
+                    Ranges::covering(parts).map_err(|error| source.error(trimmed, error.to_string()))?,
+                )
+            }
             Some('{') => return Err(source.error(trimmed, "sets are not allowed in attributes")),
             Some(_) => match float(trimmed).and_then(Quantity::from_scalar) {
                 Some(quantity) => AttributeValue::Scalar(quantity),
@@ -169,19 +201,19 @@ pub fn attributes(text: &str) -> Result<Vec<Attribute>, ParseError> {
     parsed.collect()
 }
 
-fn resource_value(source: &Source<'_>, name: &ResourceName, text: &str) -> Result<Value, ParseError> {
+fn resource_value(source: &Source<'_>, name: &ResourceName, text: &str) -> Result<Gathered, ParseError> {
     let trimmed = text.trim();
     match trimmed.chars().next() {
         None => Err(source.error(text, "missing value")),
-        Some('[') => ranges(source, trimmed).map(Value::Ranges),
-        Some('{') => set(source, trimmed).map(Value::Set),
+        Some('[') => ranges(source, trimmed).map(Gathered::Ranges),
+        Some('{') => set(source, trimmed).map(Gathered::Set),
         Some(_) => {
             let number = float(trimmed).ok_or_else(|| source.error(trimmed, "expected a number, '[' or '{'"))?;
             let quantity = Quantity::from_scalar(number).ok_or_else(|| source.error(trimmed, "number out of range"))?;
             if *name == ResourceName::Gpus && !quantity.0.is_multiple_of(1000) {
                 return Err(source.error(trimmed, "gpus must be a whole number"));
             }
-            Ok(Value::Scalar(quantity))
+            Ok(Gathered::Scalar(quantity))
         }
     }
 }
@@ -205,7 +237,8 @@ fn set(source: &Source<'_>, text: &str) -> Result<BTreeSet<String>, ParseError> 
     Ok(items)
 }
 
-fn ranges(source: &Source<'_>, text: &str) -> Result<Ranges, ParseError> {
+/// Ranges as they are written; they may overlap.
+fn ranges(source: &Source<'_>, text: &str) -> Result<Vec<(u64, u64)>, ParseError> {
     let parts = inner(source, text, ']')?.split(',').filter(|part| !part.trim().is_empty()).map(|part| {
         let trimmed = part.trim();
         let (begin, end) = part.split_once('-').ok_or_else(|| source.error(trimmed, "expected 'begin-end'"))?;
@@ -216,8 +249,7 @@ fn ranges(source: &Source<'_>, text: &str) -> Result<Ranges, ParseError> {
             false => Err(source.error(trimmed, "the range ends before it begins")),
         }
     });
-    let parts = parts.collect::<Result<Vec<_>, ParseError>>()?;
-    Ranges::covering(parts).map_err(|error| source.error(text, error.to_string()))
+    parts.collect()
 }
 
 /// A number that may be hexadecimal, blanks within it left out.
