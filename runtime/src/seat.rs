@@ -351,6 +351,10 @@ impl Drain {
     /// Sleeps until the next timer; false when it is due already.
     fn sleeps(&mut self, seat: &mut Seat, now: Instant, task: &mut std::task::Context<'_>) -> bool {
         let Some(at) = seat.wheel.wake_at().map(|at| at.min(now + SLEEP_MAX)) else { return true };
+        if at <= now {
+            // tokio's clock has ticks of a millisecond, and would sleep to the next.
+            return false;
+        }
         match self.set_for {
             // Set, and asked since: it wakes the task by itself.
             Some(set_for) if set_for <= at && now < set_for => return true,
