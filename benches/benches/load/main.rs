@@ -4,11 +4,12 @@
 //! memory. Its agents are scripted: they stand behind the network's port and answer each message at once, so that what is
 //! measured is the master. Clients are in the same process and share its processors. Each subject is one file:
 //! `throughput` (tasks a second), `offer` (freed resources to an offer), `slow` (readers that can't keep up),
-//! `state` (the answers that show everything).
+//! `state` (the answers that show everything), `idle` (100,000 connections that ask for nothing).
 #![allow(missing_docs, reason = "a program")]
 
 mod agents;
 mod client;
+mod idle;
 mod offer;
 mod slow;
 mod state;
@@ -26,7 +27,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |name: &str| words.iter().any(|word| word == name);
     if words.is_empty() {
-        println!("load: throughput, offer, slow, state; any of them, or all");
+        println!("load: throughput, offer, slow, state, idle; any of them, or all");
     }
     if wanted("throughput") || wanted("all") {
         for media in [MediaType::Json, MediaType::Protobuf] {
@@ -41,5 +42,11 @@ fn main() {
     }
     if wanted("state") || wanted("all") {
         state::measure();
+    }
+    if wanted(idle::MASTER_WORD) {
+        return idle::serve();
+    }
+    if wanted("idle") || wanted("all") {
+        idle::measure();
     }
 }

@@ -1,13 +1,14 @@
-//! One connection: hyper speaks HTTP on it, a watch beside it hangs up when there is no progress.
+//! One connection: hyper speaks HTTP on it, and it notes its progress, so that the server can hang up when there is none.
 //!
-//! hyper's own head timeout runs on idle connections as well, which must stay open here; so the watch is ours.
+//! hyper's own head timeout runs on idle connections as well, which must stay open here; so the watch is ours. It is one for
+//! all connections: an idle one costs its memory and no timer.
 
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -48,6 +49,8 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct State {
     phase: Phase,
+    /// Whether a request has come on it.
+    has_asked: bool,
     /// Since when the reader takes nothing of what is being written.
     stalled: Option<Instant>,
 }
@@ -60,14 +63,14 @@ enum Phase {
     Busy,
     /// Nothing is under way since then.
     Idle(Instant),
-    /// It was told to make room for another.
+    /// It was hung up on.
     Leaving,
 }
 
 impl Default for State {
     fn default() -> Self {
         // Whoever connects is about to send a head.
-        Self { phase: Phase::Head(Instant::now()), stalled: None }
+        Self { phase: Phase::Head(Instant::now()), has_asked: false, stalled: None }
     }
 }
 
@@ -75,11 +78,12 @@ impl Progress {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Since when it asks for nothing: it is idle, or the head of its request does not end. Such a connection makes room
-    /// for a newer one, so that those who only connect keep nobody out.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        match self.lock().phase {
-            Phase::Idle(since) | Phase::Head(since) => Some(since),
+    /// Whether it ever asked, and since when it asks for nothing: it is idle, or the head of its request does not end. Such a
+    /// connection makes room for a newer one, so that those who only connect keep nobody out.
+    pub(super) fn idle(&self) -> Option<(bool, Instant)> {
+        let state = self.lock();
+        match state.phase {
+            Phase::Idle(since) | Phase::Head(since) => Some((state.has_asked, since)),
             Phase::Busy | Phase::Leaving => None,
         }
     }
@@ -94,10 +98,11 @@ impl Progress {
             state.phase = Phase::Head(Instant::now());
         }
     }
-    fn on_request(&self) {
-        self.lock().phase = Phase::Busy;
+    pub(super) fn on_request(&self) {
+        let mut state = self.lock();
+        (state.phase, state.has_asked) = (Phase::Busy, true);
     }
-    fn on_answered(&self) {
+    pub(super) fn on_answered(&self) {
         self.lock().phase = Phase::Idle(Instant::now());
     }
     fn on_write(&self, has_moved: bool) {
@@ -105,6 +110,13 @@ impl Progress {
         match has_moved {
             true => state.stalled = None,
             false => state.stalled = state.stalled.or_else(|| Some(Instant::now())),
+        }
+    }
+    /// Hangs up on it when it is too slow.
+    pub(super) fn tell_off(&self, limits: &Limits) {
+        if let Some(reason) = self.overdue(limits) {
+            tracing::debug!(reason, "hung up");
+            self.make_room();
         }
     }
     /// Why it should be hung up on, if it should.
@@ -152,10 +164,7 @@ impl<H: Handler> Connection<H> {
         let mut http = http1::Builder::new();
         http.half_close(false).keep_alive(true).max_buf_size(self.limits.head_bytes.max(8192)).max_headers(HEADERS_MAX);
         let mut connection = pin!(http.serve_connection(io, service));
-        let (hangup, limits) = (self.progress.hangup.clone(), self.limits);
-        let tick = limits.head_time.min(limits.stall_time) / 4;
-        let mut watch = tokio::time::interval(tick.clamp(Duration::from_millis(5), Duration::from_secs(2)));
-        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let hangup = self.progress.hangup.clone();
         let mut is_ending = false;
         loop {
             tokio::select! {
@@ -166,12 +175,6 @@ impl<H: Handler> Connection<H> {
                     return;
                 }
                 () = hangup.0.notified() => return,
-                _ = watch.tick() => {
-                    if let Some(reason) = self.progress.overdue(&limits) {
-                        tracing::debug!(reason, "hung up");
-                        return;
-                    }
-                }
                 _ = self.is_ending.changed(), if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();

@@ -3,29 +3,33 @@
 //! Every cost that a stranger can cause is bounded by a field of [`Limits`]: connections, size and time of a head, size
 //! and time of a body, bodies of all connections together, time without progress of a reader. An idle keep-alive
 //! connection stays open for as long as there is room: clients of Mesos treat a connection that the server closed as a
-//! failure. When there is no room, the connection that has been idle longest makes some.
+//! failure. When there is no room, an idle connection makes some (`room.rs` says which); when all are at work the newcomer
+//! reads 503.
 //!
 //! HTTP/2 is not spoken; `Upgrade` and `CONNECT` are never granted.
 
 mod connection;
 mod gzip;
 mod request;
+mod room;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 pub(crate) use self::connection::Hangup;
 use self::connection::{Connection, Progress};
 pub use self::request::Request;
+use self::room::{Room, Seat, Source};
 use crate::answer::Answer;
 
 /// What a server spends on strangers.
@@ -86,9 +90,6 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(self: Arc<Self>, request: Request) -> impl Future<Output = Answer> + Send;
 }
 
-/// The connections of a server, so that room can be made.
-type Table = Mutex<BTreeMap<u64, Arc<Progress>>>;
-
 /// Serves connections until `shutdown` is done; then takes no more, lets answers under way end within [`Limits::grace`],
 /// and hangs up on the rest.
 ///
@@ -100,34 +101,44 @@ pub async fn serve<H: Handler>(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let table = Arc::new(Table::default());
+    let room = Arc::new(Room::default());
     let bodies = Arc::new(AtomicUsize::new(0));
     let (ending, is_ending) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut number = 0_u64;
+    let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
+    let tick = limits.head_time.min(limits.stall_time) / 4;
+    let mut sweep = tokio::time::interval(tick.clamp(SWEEP_LEAST, SWEEP_MOST));
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
-        let socket = tokio::select! {
+        let (socket, source) = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            Some(_) = refusals.join_next(), if !refusals.is_empty() => continue,
+            _ = sweep.tick() => {
+                room.sweep(&limits);
+                continue;
+            }
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+                Ok((socket, address)) => (socket, Source::from(address.ip())),
                 Err(error) if is_passing(&error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     // Out of descriptors or memory: what is open has to end first.
+                    room.make();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
                 Err(error) => return Err(error),
             },
         };
-        if connections.len() >= limits.connections && !make_room(&table) {
+        if connections.len() >= limits.connections && !room.make() {
             tracing::warn!(limit = limits.connections, "a connection was refused: all are busy");
+            if refusals.len() < REFUSALS_MAX {
+                refusals.spawn(refuse(socket));
+            }
             continue;
         }
-        number += 1;
         let progress = Arc::new(Progress::default());
-        lock(&table).insert(number, Arc::clone(&progress));
+        let seat = room.enter(source, Arc::clone(&progress));
         let connection = Connection {
             handler: Arc::clone(&handler),
             limits,
@@ -135,7 +146,6 @@ pub async fn serve<H: Handler>(
             bodies: Arc::clone(&bodies),
             is_ending: is_ending.clone(),
         };
-        let seat = Seat { table: Arc::clone(&table), number };
         connections.spawn(run(connection, socket, seat));
     }
     drop(listener);
@@ -149,7 +159,36 @@ pub async fn serve<H: Handler>(
 }
 
 /// How long the server waits before it accepts again after the system had no room.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often those are looked for that are too slow: a quarter of the shortest time that they have, within these bounds.
+const SWEEP_LEAST: Duration = Duration::from_millis(5);
+const SWEEP_MOST: Duration = Duration::from_secs(2);
+
+/// Newcomers that are being told at once that there is no room; more of them are hung up on without a word.
+const REFUSALS_MAX: usize = 256;
+
+/// How long a newcomer has to read that there is no room.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+/// What a newcomer reads when all connections are at work.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 39\r\n\
+    Connection: close\r\n\r\nToo many connections; try again later.\n";
+
+/// Tells a newcomer that there is no room. What it sends is read and thrown away: a connection that is closed with something
+/// unread takes the answer back.
+async fn refuse(mut socket: TcpStream) {
+    let told = async {
+        socket.write_all(NO_ROOM).await?;
+        socket.shutdown().await?;
+        let mut rest = [0; 1024];
+        while socket.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(REFUSAL_TIME, told).await {
+        tracing::debug!(%error, "a newcomer was not there to be refused");
+    }
+}
 
 async fn run<H: Handler>(connection: Connection<H>, socket: TcpStream, seat: Seat) {
     // Small records must not wait for each other's acknowledgement.
@@ -164,33 +203,4 @@ async fn run<H: Handler>(connection: Connection<H>, socket: TcpStream, seat: Sea
 /// Whether accepting may work again later.
 fn is_passing(error: &io::Error) -> bool {
     !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
-}
-
-fn lock<T>(table: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Hangs up on the connection that has asked for nothing for longest; whether there was one. Cost: all connections, only at the bound.
-fn make_room(table: &Table) -> bool {
-    let table = lock(table);
-    let idle = table.values().filter_map(|progress| Some((progress.idle_since()?, progress)));
-    match idle.min_by_key(|(since, _)| *since) {
-        Some((_, progress)) => {
-            progress.make_room();
-            true
-        }
-        None => false,
-    }
-}
-
-/// A place in the table; given back when dropped, however the connection ends.
-struct Seat {
-    table: Arc<Table>,
-    number: u64,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        lock(&self.table).remove(&self.number);
-    }
 }
