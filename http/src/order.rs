@@ -163,11 +163,8 @@ impl MasterEdge {
         let answered = tokio::time::timeout(ANSWER_WITHIN, is_told).await;
         self.orders.remove(&reply);
         match answered {
-            Ok(Ok(told)) => {
-                // The master shows what it did before it answers.
-                self.view.catch_up();
-                Ok(told)
-            }
+            // The master shows what it did before it answers, so the next read finds it.
+            Ok(Ok(told)) => Ok(told),
             Ok(Err(_)) | Err(_) => Err(unavailable(
                 "the master did not answer: whether an order took effect is unknown; giving it again is safe",
             )),

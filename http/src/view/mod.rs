@@ -1,8 +1,12 @@
 //! The read model: what readers of the cluster's state are answered from.
 //!
-//! The master emits what changed (`kaon_kernel::message::view`); a thread of our own folds the events into immutable
-//! [`Snapshot`]s. Readers take the newest one: they never ask the master and hold no lock (law L10). What a reader sees is
-//! behind the master by the events under way, milliseconds as a rule.
+//! The master emits what changed (`kaon_kernel::message::view`); a thread of our own folds the events into a [`Snapshot`] in
+//! the making. A reader folds in what still waits and takes a copy that shares all its parts: it never asks the master, holds
+//! no lock while it answers (law L10), and finds all that was emitted before it came; so whoever has read an event on a stream
+//! finds it in `/state`.
+//!
+//! Events are gathered for 2 ms before the thread takes them, and no copy is made until somebody reads: a change after a
+//! copy pays for the part that it touches, and most changes happen while nobody looks.
 //!
 //! Bound: [`QUEUE_EVENTS_MAX`] events wait. When they do, the emitting thread folds them itself, so that a flood slows its
 //! source down and nothing is lost.
@@ -13,8 +17,8 @@ mod shelves;
 mod snapshot;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use kaon_kernel::frame::Frame;
 use kaon_kernel::message::view::ViewEvent;
 
@@ -31,6 +35,9 @@ pub use self::snapshot::{
 /// Events that wait to be folded in: a launch of 20,000 tasks at once.
 pub const QUEUE_EVENTS_MAX: usize = 65_536;
 
+/// How long events are gathered before they are folded in without a reader: the longest that those who watch wait for one.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// The read model.
 #[derive(Debug)]
 pub struct View {
@@ -39,11 +46,10 @@ pub struct View {
 
 #[derive(Debug, Default)]
 struct Shared {
-    newest: ArcSwap<Snapshot>,
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// The snapshot in the making; held by whoever folds.
-    draft: Mutex<Snapshot>,
+    /// Held by whoever folds.
+    draft: Mutex<Draft>,
     /// Who is told of changes. Taken while the draft is held, never the other way round.
     watchers: Mutex<Watchers>,
 }
@@ -51,7 +57,17 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     frames: Vec<Frame>,
+    /// Whether the thread is to be woken by the next event.
+    is_awaited: bool,
     is_over: bool,
+}
+
+/// The snapshot in the making.
+#[derive(Debug, Default)]
+struct Draft {
+    snapshot: Snapshot,
+    /// The copy that readers take, as long as nothing has changed since.
+    shown: Option<Arc<Snapshot>>,
 }
 
 /// A panic while the lock was held is a bug of ours that ended its thread; what is behind the lock is whole.
@@ -71,22 +87,18 @@ impl View {
         Ok(Self { shared })
     }
 
-    /// The newest snapshot. Constant cost.
+    /// The cluster as all events told it that came before. Cost: the events that wait, and the end of a fold under way.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.shared.newest.load_full()
-    }
-
-    /// Folds in what has come so far, so that whoever gave an order finds in the next snapshot what became of it. Cost: the
-    /// events that wait, and the end of a fold under way.
-    pub(crate) fn catch_up(&self) {
-        self.shared.fold();
+        let mut draft = self.shared.fold();
+        let Draft { snapshot, shown } = &mut *draft;
+        Arc::clone(shown.get_or_insert_with(|| Arc::new(snapshot.clone())))
     }
 
     /// Lets somebody watch; the state from which the changes go on. Cost: waits for a fold under way.
     pub(crate) fn watch(&self, watcher: &Arc<Watcher>) -> Snapshot {
         let draft = lock(&self.shared.draft);
         lock(&self.shared.watchers).add(watcher);
-        draft.clone()
+        draft.snapshot.clone()
     }
 
     /// Somebody watches no more.
@@ -104,10 +116,11 @@ impl View {
         let mut queue = lock(&self.shared.queue);
         queue.frames.push(frame);
         let is_full = queue.frames.len() >= QUEUE_EVENTS_MAX;
+        let is_awaited = core::mem::take(&mut queue.is_awaited);
         drop(queue);
         if is_full {
-            self.shared.fold();
-        } else {
+            drop(self.shared.fold());
+        } else if is_awaited {
             self.shared.wake.notify_one();
         }
     }
@@ -123,30 +136,37 @@ impl Drop for View {
 impl Shared {
     fn run(&self) {
         loop {
-            let queue = lock(&self.queue);
-            let idle = |queue: &mut Queue| queue.frames.is_empty() && !queue.is_over;
-            let queue = self.wake.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
+            let mut queue = lock(&self.queue);
+            while queue.frames.is_empty() && !queue.is_over {
+                queue.is_awaited = true;
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
             if queue.is_over {
                 return;
             }
             drop(queue);
-            self.fold();
+            std::thread::sleep(GATHER);
+            drop(self.fold());
         }
     }
 
-    /// Takes what waits and makes the next snapshot of it. Two threads may come here: the draft's lock is taken before the
-    /// queue is emptied, so events keep their order.
-    fn fold(&self) {
+    /// Takes what waits into the draft. Several threads may come here: the draft's lock is taken before the queue is emptied,
+    /// so events keep their order.
+    fn fold(&self) -> MutexGuard<'_, Draft> {
         let mut draft = lock(&self.draft);
-        let mut watchers = lock(&self.watchers);
         let frames = core::mem::take(&mut lock(&self.queue).frames);
+        if frames.is_empty() {
+            return draft;
+        }
+        draft.shown = None;
+        let mut watchers = lock(&self.watchers);
         for frame in &frames {
             if let Some(event) = frame.body::<ViewEvent>() {
                 let event = kaon_kernel::frame::copy(event);
-                watchers.tell(&draft, &event);
-                draft.apply(event);
+                watchers.tell(&draft.snapshot, &event);
+                draft.snapshot.apply(event);
             }
         }
-        self.newest.store(Arc::new(draft.clone()));
+        draft
     }
 }
