@@ -8,6 +8,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::codec::MediaType;
+use crate::rope::{Pieces, Rope};
 
 /// Why a body broke off; the connection ends with it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,7 +29,7 @@ pub type Answer = Response<Body>;
 
 /// The whole body once more, beside an answer whose body may still be packed.
 #[derive(Clone, Debug)]
-pub(crate) struct Whole(pub(crate) Bytes);
+pub(crate) struct Whole(pub(crate) Vec<Bytes>);
 
 /// A body of known length.
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
@@ -46,8 +47,17 @@ pub(crate) fn empty(status: StatusCode) -> Answer {
 pub(crate) fn with(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Answer {
     let bytes = bytes.into();
     let mut answer = Response::new(whole(bytes.clone()));
-    answer.extensions_mut().insert(Whole(bytes));
+    answer.extensions_mut().insert(Whole(vec![bytes]));
     *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// An answer with a large body: 200.
+pub(crate) fn pieces(content_type: &'static str, rope: Rope) -> Answer {
+    let pieces = rope.into_pieces();
+    let mut answer = Response::new(Pieces::new(pieces.clone()).boxed_unsync());
+    answer.extensions_mut().insert(Whole(pieces));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }
@@ -90,19 +100,24 @@ pub(crate) fn message(media: MediaType, bytes: Vec<u8>) -> Answer {
 
 /// JSON, or a call of the function that `jsonp` names.
 pub fn json(value: &impl Serialize, jsonp: Option<&str>) -> Answer {
-    let name = jsonp.filter(|name| !name.is_empty());
-    if name.is_some_and(|name| !is_function_name(name)) {
-        return bad("'jsonp' must be a function's name");
+    match serde_json::to_vec(value) {
+        Ok(text) => json_pieces(text.into(), jsonp),
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"),
     }
-    let mut text = name.map_or_else(Vec::new, |name| format!("{name}(").into_bytes());
-    if serde_json::to_writer(&mut text, value).is_err() {
-        return refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made");
+}
+
+/// The same of JSON that is written already.
+pub(crate) fn json_pieces(text: Rope, jsonp: Option<&str>) -> Answer {
+    match jsonp.filter(|name| !name.is_empty()) {
+        None => pieces(MediaType::Json.name(), text),
+        Some(name) if !is_function_name(name) => bad("'jsonp' must be a function's name"),
+        Some(name) => {
+            let mut call = Rope::from(format!("{name}(").into_bytes());
+            call.append(text);
+            call.room().extend_from_slice(b");");
+            pieces("text/javascript", call)
+        }
     }
-    if name.is_none() {
-        return with(StatusCode::OK, MediaType::Json.name(), text);
-    }
-    text.extend_from_slice(b");");
-    with(StatusCode::OK, "text/javascript", text)
 }
 
 /// Mesos repeats any text; we repeat no more than a name, so that nobody writes a page through us.

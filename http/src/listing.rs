@@ -1,17 +1,23 @@
-//! GET_TASKS and GET_STATE: the answers that grow with the number of tasks. Each task is converted and written before the
-//! next is looked at, so that no list of a hundred thousand messages is made first.
+//! GET_TASKS and GET_STATE: the answers that grow with the cluster. A part of a list is made, written and forgotten before
+//! the next, so that no list of a hundred thousand messages is made first; parts are written side by side ([`crate::rope`]).
 //!
-//! What is written is the wire form of `Response`, a field at a time; JSON is made of that, as everywhere.
+//! A message of protobuf is the bytes of its parts one behind the other. In JSON a part's list loses its brackets.
+
+use std::sync::Arc;
 
 use kaon_kernel::task::TaskState;
-use prost::Message as _;
 
 use crate::answer::{self, Answer};
-use crate::codec::{MediaType, Schema};
-use crate::convert::task;
+use crate::codec::{self, MediaType};
+use crate::convert::{agent as convert_agent, task};
 use crate::operator;
-use crate::v1::master::{Response, response};
-use crate::view::Snapshot;
+use crate::polled::json::Books;
+use crate::rope::{Part, Rope, written};
+use crate::v1::master::response::{self, GetAgents, GetExecutors, GetFrameworks, GetTasks};
+use crate::view::{Held, Snapshot};
+
+/// Elements of a list that are written at once.
+const ELEMENTS: usize = 128;
 
 /// The numbers of the fields that are written here by hand. A test compares them with the schema's own encoding.
 mod field {
@@ -19,72 +25,204 @@ mod field {
     pub(super) const RESPONSE_GET_STATE: u8 = 9;
     pub(super) const RESPONSE_GET_TASKS: u8 = 13;
     pub(super) const STATE_GET_TASKS: u8 = 1;
-    pub(super) const TASKS: u8 = 2;
-    pub(super) const COMPLETED: u8 = 3;
-    pub(super) const UNREACHABLE: u8 = 5;
+    pub(super) const STATE_GET_EXECUTORS: u8 = 2;
+    pub(super) const STATE_GET_FRAMEWORKS: u8 = 3;
+    pub(super) const STATE_GET_AGENTS: u8 = 4;
 }
 
-/// The key of a field whose value has a length.
-const fn key(number: u8) -> u8 {
-    number << 3 | 2
-}
-
-fn push(out: &mut Vec<u8>, number: u8, body: &[u8]) {
-    out.push(key(number));
-    prost::encode_length_delimiter(body.len(), out).expect("a vector grows");
-    out.extend_from_slice(body);
+/// A message made of lists.
+struct Section<'a> {
+    name: &'static str,
+    number: u8,
+    lists: Vec<(&'static str, Vec<Part<'a>>)>,
 }
 
 /// GET_TASKS.
 pub(crate) fn tasks(snapshot: &Snapshot, media: MediaType) -> Answer {
-    answered(response::Type::GetTasks, field::RESPONSE_GET_TASKS, &tasks_body(snapshot), media)
+    let section = tasks_section(snapshot, media, field::RESPONSE_GET_TASKS);
+    answered(media, response::Type::GetTasks, messages(media, vec![section]))
 }
 
 /// GET_STATE.
 pub(crate) fn state(snapshot: &Snapshot, media: MediaType) -> Answer {
-    let mut body = Vec::new();
-    push(&mut body, field::STATE_GET_TASKS, &tasks_body(snapshot));
-    let rest = response::GetState {
-        get_tasks: None,
-        get_executors: Some(operator::executors(snapshot)),
-        get_frameworks: Some(operator::frameworks(snapshot)),
-        get_agents: Some(operator::agents(snapshot)),
-    };
-    rest.encode(&mut body).expect("a vector grows");
-    answered(response::Type::GetState, field::RESPONSE_GET_STATE, &body, media)
+    let executors = move || operator::executors(snapshot);
+    let sections = vec![
+        tasks_section(snapshot, media, field::STATE_GET_TASKS),
+        Section {
+            name: "get_executors",
+            number: field::STATE_GET_EXECUTORS,
+            lists: vec![("executors", vec![part::<GetExecutors>(media, "executors", executors)])],
+        },
+        frameworks_section(snapshot, media),
+        agents_section(snapshot, media),
+    ];
+    let mut state = Rope::default();
+    enclose(media, &mut state, "get_state", field::RESPONSE_GET_STATE, messages(media, sections));
+    answered(media, response::Type::GetState, state)
 }
 
-fn answered(kind: response::Type, number: u8, body: &[u8], media: MediaType) -> Answer {
-    // The type's key: a number of variable length in few bits.
-    let mut wire = vec![field::RESPONSE_TYPE << 3, kind as u8];
-    wire.reserve(body.len() + 16);
-    push(&mut wire, number, body);
-    let bytes = match media {
-        MediaType::Protobuf => wire,
-        MediaType::Json => Schema::of::<Response>().to_json(&wire).expect("prost wrote these bytes for this type"),
-    };
-    answer::message(media, bytes)
+/// A part of a list: a message with nothing else in it.
+fn part<'a, M: codec::Message>(
+    media: MediaType,
+    list: &'static str,
+    make: impl Fn() -> M + Send + Sync + 'a,
+) -> Part<'a> {
+    Box::new(move |rope| {
+        let written = codec::encode(media, &make());
+        match media {
+            MediaType::Protobuf => *rope = Rope::from(written),
+            // `{"list":[..]}`, or `{}` when there is nothing in it.
+            MediaType::Json => {
+                if let Some(elements) = written.get(list.len() + 5..written.len().saturating_sub(2)) {
+                    rope.room().extend_from_slice(elements);
+                }
+            }
+        }
+    })
 }
 
-/// The body of `GetTasks`.
-fn tasks_body(snapshot: &Snapshot) -> Vec<u8> {
-    let mut out = Vec::new();
+fn tasks_section<'a>(snapshot: &'a Snapshot, media: MediaType, number: u8) -> Section<'a> {
+    let mut lists: [Vec<(&str, &Held)>; 3] = Default::default();
     for (id, framework) in snapshot.frameworks.iter() {
         for held in framework.tasks.values() {
-            let number = if held.task.state == TaskState::Unreachable { field::UNREACHABLE } else { field::TASKS };
-            out.push(key(number));
-            let shown = task::shown_to_v1(&held.task, id.as_str(), held.role.as_str());
-            shown.encode_length_delimited(&mut out).expect("a vector grows");
+            let list = usize::from(held.task.state == TaskState::Unreachable);
+            lists[list].push((id.as_str(), held));
         }
     }
     let gone = snapshot.completed.iter().map(|completed| &completed.framework);
     for framework in snapshot.frameworks.values().map(AsRef::as_ref).chain(gone) {
         let id = framework.view.info.id.as_ref().map_or("", |id| id.as_str());
-        for held in framework.completed.iter() {
-            out.push(key(field::COMPLETED));
-            let shown = task::shown_to_v1(&held.task, id, held.role.as_str());
-            shown.encode_length_delimited(&mut out).expect("a vector grows");
+        lists[2].extend(framework.completed.iter().map(|held| (id, held.as_ref())));
+    }
+    let names = ["tasks", "unreachable_tasks", "completed_tasks"];
+    let lists = names.into_iter().zip(lists).enumerate().map(|(which, (name, all))| {
+        let parts = all.chunks(ELEMENTS).map(|some| {
+            let some = some.to_vec();
+            part(media, name, move || {
+                let shown =
+                    some.iter().map(|(id, held)| task::shown_to_v1(&held.task, id, held.role.as_str())).collect();
+                match which {
+                    0 => GetTasks { tasks: shown, ..GetTasks::default() },
+                    1 => GetTasks { unreachable_tasks: shown, ..GetTasks::default() },
+                    _ => GetTasks { completed_tasks: shown, ..GetTasks::default() },
+                }
+            })
+        });
+        (name, parts.collect())
+    });
+    Section { name: "get_tasks", number, lists: lists.collect() }
+}
+
+fn frameworks_section(snapshot: &Snapshot, media: MediaType) -> Section<'_> {
+    let present = snapshot.frameworks.iter().map(|(id, framework)| {
+        let make = move || GetFrameworks {
+            frameworks: vec![operator::framework(snapshot, id, framework)],
+            ..GetFrameworks::default()
+        };
+        part(media, "frameworks", make)
+    });
+    let gone = move || GetFrameworks {
+        completed_frameworks: operator::completed_frameworks(snapshot),
+        ..GetFrameworks::default()
+    };
+    let lists = vec![
+        ("frameworks", present.collect()),
+        ("completed_frameworks", vec![part(media, "completed_frameworks", gone)]),
+    ];
+    Section { name: "get_frameworks", number: field::STATE_GET_FRAMEWORKS, lists }
+}
+
+fn agents_section(snapshot: &Snapshot, media: MediaType) -> Section<'_> {
+    let books = Arc::new(Books::of(snapshot));
+    let (present, recovered): (Vec<_>, Vec<_>) = snapshot.agents.iter().partition(|(_, view)| view.registered);
+    let present = present.chunks(ELEMENTS).map(|some| {
+        let (some, books) = (some.to_vec(), Arc::clone(&books));
+        part(media, "agents", move || GetAgents {
+            agents: some.iter().map(|(id, view)| operator::agent(id, view, &books)).collect(),
+            ..GetAgents::default()
+        })
+    });
+    let present = present.collect();
+    let recovered = recovered.chunks(ELEMENTS).map(|some| {
+        let some = some.to_vec();
+        part(media, "recovered_agents", move || GetAgents {
+            recovered_agents: some.iter().map(|(_, view)| convert_agent::to_v1(&view.info)).collect(),
+            ..GetAgents::default()
+        })
+    });
+    let lists = vec![("agents", present), ("recovered_agents", recovered.collect())];
+    Section { name: "get_agents", number: field::STATE_GET_AGENTS, lists }
+}
+
+/// All sections, one behind the other, as fields of the message around them.
+fn messages(media: MediaType, sections: Vec<Section<'_>>) -> Rope {
+    let mut parts = Vec::new();
+    let mut shape = Vec::new();
+    for section in sections {
+        let lists: Vec<(&str, usize)> = section.lists.iter().map(|(name, parts)| (*name, parts.len())).collect();
+        shape.push((section.name, section.number, lists));
+        parts.extend(section.lists.into_iter().flat_map(|(_, parts)| parts));
+    }
+    let mut written = written(&parts).into_iter();
+    let mut out = Rope::default();
+    for (name, number, lists) in shape {
+        let mut message = Rope::default();
+        for (list, count) in lists {
+            let elements: Vec<Rope> = written.by_ref().take(count).filter(|rope| rope.len() > 0).collect();
+            match media {
+                MediaType::Protobuf => elements.into_iter().for_each(|rope| message.append(rope)),
+                MediaType::Json if elements.is_empty() => {}
+                MediaType::Json => {
+                    let comma = if message.len() > 0 { "," } else { "" };
+                    message.room().extend_from_slice(format!("{comma}\"{list}\":[").as_bytes());
+                    for (at, rope) in elements.into_iter().enumerate() {
+                        if at > 0 {
+                            message.room().push(b',');
+                        }
+                        message.append(rope);
+                    }
+                    message.room().push(b']');
+                }
+            }
         }
+        enclose(media, &mut out, name, number, message);
+    }
+    out
+}
+
+/// Puts a message into the one around it.
+fn enclose(media: MediaType, out: &mut Rope, name: &str, number: u8, message: Rope) {
+    match media {
+        MediaType::Protobuf => {
+            // The key of a field whose value has a length.
+            out.room().push(number << 3 | 2);
+            prost::encode_length_delimiter(message.len(), out.room()).expect("a vector grows");
+            out.append(message);
+        }
+        MediaType::Json => {
+            let comma = if out.len() > 0 { "," } else { "" };
+            out.room().extend_from_slice(format!("{comma}\"{name}\":{{").as_bytes());
+            out.append(message);
+            out.room().push(b'}');
+        }
+    }
+}
+
+fn answered(media: MediaType, kind: response::Type, part: Rope) -> Answer {
+    answer::pieces(media.name(), response_of(media, kind, part))
+}
+
+/// `Response` of a type with one part.
+fn response_of(media: MediaType, kind: response::Type, part: Rope) -> Rope {
+    let mut out = Rope::default();
+    match media {
+        // The type's key: a number of variable length in few bits.
+        MediaType::Protobuf => out.room().extend_from_slice(&[field::RESPONSE_TYPE << 3, kind as u8]),
+        MediaType::Json => out.room().extend_from_slice(format!("{{\"type\":\"{}\",", kind.as_str_name()).as_bytes()),
+    }
+    out.append(part);
+    if media == MediaType::Json {
+        out.room().push(b'}');
     }
     out
 }
@@ -92,42 +230,71 @@ fn tasks_body(snapshot: &Snapshot) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::v1::master::Response;
     use crate::v1::mesos as v1;
+
+    fn list(media: MediaType, name: &'static str, make: fn(Vec<v1::Task>) -> GetTasks, ids: &[&str]) -> Part<'static> {
+        let task = |id: &&str| v1::Task { task_id: v1::TaskId { value: (*id).to_owned() }, ..v1::Task::default() };
+        let tasks: Vec<v1::Task> = ids.iter().map(task).collect();
+        part(media, name, move || make(tasks.clone()))
+    }
+
+    fn some(media: MediaType, number: u8) -> Section<'static> {
+        let running = |tasks| GetTasks { tasks, ..GetTasks::default() };
+        let gone = |completed_tasks| GetTasks { completed_tasks, ..GetTasks::default() };
+        let lists = vec![
+            ("tasks", vec![list(media, "tasks", running, &["a", "b"]), list(media, "tasks", running, &["c"])]),
+            ("unreachable_tasks", vec![]),
+            (
+                "completed_tasks",
+                vec![list(media, "completed_tasks", gone, &[]), list(media, "completed_tasks", gone, &["d"])],
+            ),
+        ];
+        Section { name: "get_tasks", number, lists }
+    }
 
     #[test]
     fn what_is_written_by_hand_is_what_the_schema_writes() {
         let task = |id: &str| v1::Task { task_id: v1::TaskId { value: id.to_owned() }, ..v1::Task::default() };
-        let tasks = response::GetTasks {
-            tasks: vec![task("a")],
-            completed_tasks: vec![task("b")],
-            unreachable_tasks: vec![task("c")],
-            ..response::GetTasks::default()
-        };
-        let mut body = Vec::new();
-        for (number, id) in [(field::TASKS, "a"), (field::COMPLETED, "b"), (field::UNREACHABLE, "c")] {
-            push(&mut body, number, &task(id).encode_to_vec());
-        }
-        assert_eq!(response::GetTasks::decode(body.as_slice()), Ok(tasks.clone()));
-        let answer = |kind: response::Type, number, body: &[u8]| {
-            let mut wire = vec![field::RESPONSE_TYPE << 3, kind as u8];
-            push(&mut wire, number, body);
-            Response::decode(wire.as_slice())
-        };
-        let expected = Response {
-            r#type: Some(response::Type::GetTasks as i32),
-            get_tasks: Some(tasks.clone()),
-            ..Response::default()
-        };
-        assert_eq!(answer(response::Type::GetTasks, field::RESPONSE_GET_TASKS, &body), Ok(expected));
-        let mut state = Vec::new();
-        push(&mut state, field::STATE_GET_TASKS, &body);
-        let get_state = response::GetState { get_tasks: Some(tasks), ..response::GetState::default() };
-        let expected = Response {
-            r#type: Some(response::Type::GetState as i32),
-            get_state: Some(get_state),
-            ..Response::default()
-        };
-        assert_eq!(answer(response::Type::GetState, field::RESPONSE_GET_STATE, &state), Ok(expected));
+        let get_tasks = Some(GetTasks {
+            tasks: vec![task("a"), task("b"), task("c")],
+            completed_tasks: vec![task("d")],
+            ..GetTasks::default()
+        });
         assert!((response::Type::GetState as i32) < 128 && (response::Type::GetTasks as i32) < 128);
+        for media in [MediaType::Protobuf, MediaType::Json] {
+            let read = |kind: response::Type, body: Rope| {
+                let bytes = response_of(media, kind, body).into_pieces().concat();
+                codec::decode::<Response>(media, &bytes).expect("a response")
+            };
+            let expected = Response {
+                r#type: Some(response::Type::GetTasks as i32),
+                get_tasks: get_tasks.clone(),
+                ..Response::default()
+            };
+            let section = some(media, field::RESPONSE_GET_TASKS);
+            assert_eq!(read(response::Type::GetTasks, messages(media, vec![section])), expected);
+            let none = |name, number| Section { name, number, lists: Vec::new() };
+            let sections = vec![
+                some(media, field::STATE_GET_TASKS),
+                none("get_executors", field::STATE_GET_EXECUTORS),
+                none("get_frameworks", field::STATE_GET_FRAMEWORKS),
+                none("get_agents", field::STATE_GET_AGENTS),
+            ];
+            let mut state = Rope::default();
+            enclose(media, &mut state, "get_state", field::RESPONSE_GET_STATE, messages(media, sections));
+            let get_state = response::GetState {
+                get_tasks: get_tasks.clone(),
+                get_executors: Some(GetExecutors::default()),
+                get_frameworks: Some(GetFrameworks::default()),
+                get_agents: Some(GetAgents::default()),
+            };
+            let expected = Response {
+                r#type: Some(response::Type::GetState as i32),
+                get_state: Some(get_state),
+                ..Response::default()
+            };
+            assert_eq!(read(response::Type::GetState, state), expected);
+        }
     }
 }

@@ -134,6 +134,22 @@ impl<'a> Books<'a> {
         }
         books
     }
+
+    /// What is used on an agent.
+    pub(crate) fn used(&self, agent: &AgentId) -> Resources {
+        sum(self.used.get(agent).map_or(&[], Vec::as_slice))
+    }
+
+    /// What is offered of an agent.
+    pub(crate) fn offered(&self, agent: &AgentId) -> Resources {
+        sum(self.offered.get(agent).map_or(&[], Vec::as_slice))
+    }
+}
+
+fn sum(bags: &[&Resources]) -> Resources {
+    let mut sum = Resources::new();
+    bags.iter().for_each(|bag| crate::view::add(&mut sum, bag));
+    sum
 }
 
 /// The amounts of several bags together.
@@ -143,9 +159,7 @@ fn together(bags: &[&Resources]) -> Value {
 
 /// The entries of several bags together, in the v1 form.
 fn full_together(bags: &[&Resources]) -> Value {
-    let mut sum = Resources::new();
-    bags.iter().for_each(|bag| crate::view::add(&mut sum, bag));
-    full(sum.iter())
+    full(sum(bags).iter())
 }
 
 /// An agent as a master shows it. `is_full` adds the resources in the v1 form.

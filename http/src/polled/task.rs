@@ -3,7 +3,7 @@
 
 use kaon_kernel::framework::Label;
 use kaon_kernel::id::FrameworkId;
-use kaon_kernel::task::{ContainerStatus, TaskState, TaskStatus};
+use kaon_kernel::task::{ContainerStatus, TaskStatus};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::amounts::{Amounts, Each};
@@ -139,7 +139,7 @@ impl Serialize for NetworkWords<'_> {
     }
 }
 
-/// A framework with all that it runs. `gone_at` is when it went, zero as long as it is there.
+/// A framework without its tasks. `gone_at` is when it went, zero as long as it is there.
 pub(crate) struct FrameworkWords<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) framework: &'a Framework,
@@ -158,13 +158,6 @@ impl Serialize for FrameworkWords<'_> {
         framework.users().for_each(|bag| amounts.add(bag));
         out.serialize_entry("used_resources", &amounts)?;
         let Some(id) = &framework.view.info.id else { return out.end() };
-        let word = |held| TaskWords { framework: id, held };
-        let is_lost = |held: &Held| held.task.state == TaskState::Unreachable;
-        let all = || framework.tasks.values().map(AsRef::as_ref);
-        out.serialize_entry("tasks", &Each(|| all().filter(|held| !is_lost(held)).map(word)))?;
-        out.serialize_entry("unreachable_tasks", &Each(|| all().filter(|held| is_lost(held)).map(word)))?;
-        let completed = Each(|| framework.completed.iter().map(AsRef::as_ref).map(word));
-        out.serialize_entry("completed_tasks", &completed)?;
         let executor = |((agent, _), running): (&(_, _), _)| json::executor(id, agent, running);
         out.serialize_entry("executors", &Each(|| framework.executors.iter().map(executor)))?;
         let offers = || snapshot.offers.iter().filter(|(_, offer)| offer.framework_id == *id);

@@ -40,10 +40,11 @@ pub(super) fn accepts(header: Option<&str>) -> bool {
 /// Packs a whole body that is worth it. Streams and files go as they are.
 pub(super) async fn pack(mut answer: Answer) -> Answer {
     let Some(Whole(body)) = answer.extensions_mut().remove::<Whole>() else { return answer };
-    if body.len() < ANSWER_BYTES_MIN || answer.headers().contains_key(CONTENT_ENCODING) {
+    let bytes: usize = body.iter().map(Bytes::len).sum();
+    if bytes < ANSWER_BYTES_MIN || answer.headers().contains_key(CONTENT_ENCODING) {
         return answer;
     }
-    let packed = match body.len() > BLOCKING_BYTES {
+    let packed = match bytes > BLOCKING_BYTES {
         true => tokio::task::spawn_blocking(move || packed(&body)).await.ok().flatten(),
         false => packed(&body),
     };
@@ -55,9 +56,9 @@ pub(super) async fn pack(mut answer: Answer) -> Answer {
     answer
 }
 
-fn packed(body: &Bytes) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
-    encoder.write_all(body).ok()?;
+fn packed(body: &[Bytes]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    body.iter().try_for_each(|piece| encoder.write_all(piece)).ok()?;
     encoder.finish().ok()
 }
 
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_packed_unpacks_and_bombs_do_not() {
         let text = Bytes::from(vec![b'a'; 100_000]);
-        let small = packed(&text).expect("memory takes it");
+        let small = packed(&[text.slice(..9_000), text.slice(9_000..)]).expect("memory takes it");
         assert!(small.len() < 1_000);
         assert_eq!(unpacked(&small, text.len()).ok(), Some(text.clone()));
         assert_eq!(unpacked(&small, text.len() - 1).err().map(|error| error.status().as_u16()), Some(413));

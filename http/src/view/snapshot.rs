@@ -171,24 +171,6 @@ impl Snapshot {
         })
     }
 
-    /// What is used on each agent. Cost: all tasks.
-    pub fn used_by_agent(&self) -> BTreeMap<&AgentId, Resources> {
-        let mut used: BTreeMap<&AgentId, Resources> = BTreeMap::new();
-        for (agent, bag) in self.users() {
-            add(used.entry(agent).or_default(), bag);
-        }
-        used
-    }
-
-    /// What is offered of each agent.
-    pub fn offered_by_agent(&self) -> BTreeMap<&AgentId, Resources> {
-        let mut offered: BTreeMap<&AgentId, Resources> = BTreeMap::new();
-        for offer in self.offers.values() {
-            add(offered.entry(&offer.agent_id).or_default(), &offer.resources);
-        }
-        offered
-    }
-
     /// What is offered to a framework.
     pub fn offered_to(&self, framework: &FrameworkId) -> Resources {
         let mut sum = Resources::new();
