@@ -20,7 +20,7 @@ use crate::table::{Table, say};
 use anyhow::{Context, Result};
 use arena::Arena;
 use media::Media;
-use row::Row;
+use row::{Company, Row};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,7 +112,8 @@ async fn arena(options: &Contest) -> Result<Arena> {
     Ok(Arena::new(master, agent, user, run))
 }
 
-/// Tries all; the outcomes are in the order of the trials. What must be alone comes last.
+/// Tries all; the outcomes are in the order of the trials. First those that bear any company, then the calm ones together,
+/// then one by one what must be alone.
 async fn run(arena: &Arena, trials: &[Trial]) -> Vec<Outcome> {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let attempt = |trial: &Trial| {
@@ -133,16 +134,17 @@ async fn run(arena: &Arena, trials: &[Trial]) -> Vec<Outcome> {
     };
     // Those that wait for the clock begin first: the others fill the time.
     let mut order: Vec<usize> = (0..trials.len()).collect();
-    order.sort_by_key(|&at| (trials[at].row.is_alone, std::cmp::Reverse(trials[at].row.within)));
-    let (alone, together): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|&at| trials[at].row.is_alone);
+    order.sort_by_key(|&at| (trials[at].row.company, std::cmp::Reverse(trials[at].row.within)));
     let mut outcomes: Vec<Option<Outcome>> = trials.iter().map(|_| None).collect();
     let fallen = |error: tokio::task::JoinError| Outcome { result: Err(error.to_string()), took: Duration::ZERO };
-    let running: Vec<_> = together.into_iter().map(|at| (at, attempt(&trials[at]))).collect();
-    for (at, handle) in running {
-        outcomes[at] = Some(handle.await.unwrap_or_else(fallen));
-    }
-    for at in alone {
-        outcomes[at] = Some(attempt(&trials[at]).await.unwrap_or_else(fallen));
+    let together = order.chunk_by(|&one, &next| {
+        trials[one].row.company == trials[next].row.company && trials[one].row.company != Company::None
+    });
+    for together in together {
+        let running: Vec<_> = together.iter().map(|&at| (at, attempt(&trials[at]))).collect();
+        for (at, handle) in running {
+            outcomes[at] = Some(handle.await.unwrap_or_else(fallen));
+        }
     }
     outcomes.into_iter().flatten().collect()
 }

@@ -12,8 +12,16 @@ use std::time::Duration;
 /// How long a row may take when it says nothing else.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// How often a row is tried that others can spoil.
-const TRIES: u32 = 3;
+/// What a row bears beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Company {
+    /// Any other row.
+    Any,
+    /// Rows that leave agents, weights and quotas as they are.
+    Calm,
+    /// Nobody.
+    None,
+}
 
 type Trial = Arc<dyn Fn(Arena) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
 
@@ -30,8 +38,8 @@ pub(crate) struct Row {
     pub(crate) answer: String,
     /// The encodings in which it is tried; none when it does not depend on them.
     pub(crate) media: &'static [Media],
-    /// Whether nothing else may run beside it.
-    pub(crate) is_alone: bool,
+    /// What may run beside it.
+    pub(crate) company: Company,
     /// How long it may take.
     pub(crate) within: Duration,
     /// The trial.
@@ -56,7 +64,7 @@ where
         given: given.into(),
         answer: answer.into(),
         media: &[Media::Json, Media::Protobuf],
-        is_alone: false,
+        company: Company::Any,
         within: WITHIN,
         trial: Arc::new(move |arena| Box::pin(trial(arena))),
     }
@@ -77,28 +85,14 @@ impl Row {
 
     /// Changes what others would see: nothing else may run beside it.
     pub(crate) fn alone(mut self) -> Self {
-        self.is_alone = true;
+        self.company = Company::None;
         self
     }
 
-    /// What goes on beside it on the cluster can spoil it (a reservation of another row drops the filters of its agent): it
-    /// holds when it holds once in [`TRIES`].
-    pub(crate) fn disturbed(mut self) -> Self {
-        let trial = Arc::clone(&self.trial);
-        self.trial = Arc::new(move |arena| {
-            let trial = Arc::clone(&trial);
-            Box::pin(async move {
-                let mut last = trial(arena.clone()).await;
-                for _ in 1..TRIES {
-                    if last.is_ok() {
-                        break;
-                    }
-                    last = trial(arena.clone()).await;
-                }
-                last
-            })
-        });
-        self.within *= TRIES;
+    /// Leaves the cluster as it is, and would be spoilt by a row that does not: a reservation drops the filters of its agent,
+    /// a weight rescinds offers.
+    pub(crate) fn calm(mut self) -> Self {
+        self.company = self.company.max(Company::Calm);
         self
     }
 

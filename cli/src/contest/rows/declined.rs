@@ -19,7 +19,7 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = filters();
     rows.extend(revived());
     rows.extend(given_back());
-    rows.into_iter().map(Row::disturbed).collect()
+    rows.into_iter().map(Row::calm).collect()
 }
 
 /// Four filters, each for a role of its own on one agent, and the time after which each role is offered again.
