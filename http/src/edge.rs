@@ -38,7 +38,7 @@ use crate::server::{Handler, Hangup, Request};
 use crate::stream::{Session, Subscriber};
 use crate::v1::mesos as v1;
 use crate::view::View;
-use crate::{convert, explain, legacy, maintenance, operator, path, polled, scheduler, version};
+use crate::{convert, explain, help, legacy, maintenance, operator, path, polled, scheduler, version};
 
 /// Subscribers at once. Each holds a connection, so the server's bound holds as well.
 pub const STREAMS_MAX: usize = 10_000;
@@ -165,6 +165,9 @@ impl MasterEdge {
             version: Some(version::MESOS_VERSION.to_owned()),
             address: Some(address),
             domain: config.domain.as_ref().map(convert::agent::domain_to_v1),
+            capabilities: operator::MASTER_CAPABILITIES
+                .map(|kind| v1::master_info::Capability { r#type: Some(kind as i32) })
+                .to_vec(),
             ..v1::MasterInfo::default()
         };
         let files = Files::new(None, config.log.clone().map(|path| ("/master/log", path)));
@@ -471,7 +474,9 @@ impl Handler for MasterEdge {
                     return query.map_or_else(answer::bad, |query| self.config.verbosity.toggle(&query));
                 }
                 let Some(endpoint) = polled::Endpoint::of(parts) else {
-                    return answer::refusal(StatusCode::NOT_FOUND, "No such endpoint");
+                    let none = || answer::refusal(StatusCode::NOT_FOUND, "No such endpoint");
+                    let query = path::query(request.query()).unwrap_or_default();
+                    return help::answer("master", help::MASTER, parts, &query).unwrap_or_else(none);
                 };
                 if !matches!(*request.method(), Method::GET | Method::HEAD) {
                     return answer::not_allowed("GET");

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use kaon_kernel::id::{FrameworkId, RoleName};
+use kaon_kernel::id::{AgentId, FrameworkId, RoleName};
 use kaon_kernel::message::scheduler::ToMaster;
+use kaon_kernel::message::view::AgentView;
+use kaon_kernel::resource::Resources;
 
 use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType};
@@ -15,6 +17,7 @@ use crate::convert::resource::{self, Form};
 use crate::convert::{executor, framework, operation, quota, task, time_info};
 use crate::edge::{Lookup, MasterEdge, pid};
 use crate::frame::Weight;
+use crate::polled::json::Books;
 use crate::server::Request;
 use crate::take::{self, Taken};
 use crate::v1::master as api;
@@ -22,6 +25,7 @@ use crate::v1::master::call::Type;
 use crate::v1::master::response::{self, get_agents, get_executors, get_frameworks};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::agent_info::capability::Type as AgentCapability;
+use crate::v1::mesos::master_info::capability::Type as MasterCapability;
 use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
 use crate::{listing, maintenance, order, process, version, watch};
@@ -241,14 +245,20 @@ fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Ans
 }
 
 /// What every agent of this version understands.
-pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 6] = [
+pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 8] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
     AgentCapability::ResourceProvider,
     AgentCapability::ResizeVolume,
     AgentCapability::AgentOperationFeedback,
+    AgentCapability::AgentDraining,
+    AgentCapability::TaskResourceLimits,
 ];
+
+/// What the master can do, as Mesos names it (reference 9).
+pub(crate) const MASTER_CAPABILITIES: [MasterCapability; 3] =
+    [MasterCapability::AgentUpdate, MasterCapability::AgentDraining, MasterCapability::QuotaV2];
 
 /// All that GET_STATE shows.
 pub(crate) fn state(snapshot: &Snapshot) -> response::GetState {
@@ -261,58 +271,67 @@ pub(crate) fn state(snapshot: &Snapshot) -> response::GetState {
 }
 
 pub(crate) fn agents(snapshot: &Snapshot) -> response::GetAgents {
-    let (used, offered) = (snapshot.used_by_agent(), snapshot.offered_by_agent());
+    let books = Books::of(snapshot);
     let mut out = response::GetAgents::default();
     for (id, view) in snapshot.agents.iter() {
-        let agent_info = convert_agent::to_v1(&view.info);
-        if !view.registered {
-            out.recovered_agents.push(agent_info);
-            continue;
+        match view.registered {
+            true => out.agents.push(agent(id, view, &books)),
+            false => out.recovered_agents.push(convert_agent::to_v1(&view.info)),
         }
-        let shown = |resources: Option<&kaon_kernel::resource::Resources>| {
-            resources.map(|resources| resource::to_v1(resources, Form::Endpoint, None)).unwrap_or_default()
-        };
-        let drain = view.orders.as_deref().and_then(convert_maintenance::drain_to_v1);
-        let (drain_info, since) = drain.unzip();
-        out.agents.push(get_agents::Agent {
-            agent_info,
-            active: view.active,
-            deactivated: Some(view.orders.as_ref().is_some_and(|orders| orders.deactivated)),
-            version: version::MESOS_VERSION.to_owned(),
-            pid: Some(pid("slave(1)", &view.info.ip, view.info.port)),
-            registered_time: Some(time_info(view.registered_time)),
-            reregistered_time: view.reregistered_time.map(time_info),
-            capabilities: AGENT_CAPABILITIES
-                .map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) })
-                .to_vec(),
-            total_resources: shown(Some(view.total())),
-            allocated_resources: shown(used.get(id)),
-            offered_resources: shown(offered.get(id)),
-            drain_info,
-            estimated_drain_start_time: since,
-            ..get_agents::Agent::default()
-        });
     }
     out
 }
 
+/// An agent that is registered.
+pub(crate) fn agent(id: &AgentId, view: &AgentView, books: &Books<'_>) -> get_agents::Agent {
+    let shown = |resources: &Resources| resource::to_v1(resources, Form::Endpoint, None);
+    let drain = view.orders.as_deref().and_then(convert_maintenance::drain_to_v1);
+    let (drain_info, since) = drain.unzip();
+    get_agents::Agent {
+        agent_info: convert_agent::to_v1(&view.info),
+        active: view.active,
+        deactivated: Some(view.orders.as_ref().is_some_and(|orders| orders.deactivated)),
+        version: version::MESOS_VERSION.to_owned(),
+        pid: Some(pid("slave(1)", &view.info.ip, view.info.port)),
+        registered_time: Some(time_info(view.registered_time)),
+        reregistered_time: view.reregistered_time.map(time_info),
+        capabilities: AGENT_CAPABILITIES.map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) }).to_vec(),
+        total_resources: shown(view.total()),
+        allocated_resources: shown(&books.used(id)),
+        offered_resources: shown(&books.offered(id)),
+        drain_info,
+        estimated_drain_start_time: since,
+        ..get_agents::Agent::default()
+    }
+}
+
 pub(crate) fn frameworks(snapshot: &Snapshot) -> response::GetFrameworks {
-    let mut out = response::GetFrameworks::default();
-    for (id, framework) in snapshot.frameworks.iter() {
-        let offers = snapshot.offers.iter().filter(|(_, offer)| offer.framework_id == *id);
-        let mut shown = framework_to_v1(framework);
-        shown.offers = offers.filter_map(|(number, offer)| offer_to_v1(snapshot, *number, offer)).collect();
-        shown.inverse_offers = maintenance::inverse_offers(snapshot, id);
-        shown.allocated_resources = resource::to_v1(&framework.used(None), Form::Endpoint, None);
-        shown.offered_resources = resource::to_v1(&snapshot.offered_to(id), Form::Endpoint, None);
-        out.frameworks.push(shown);
+    response::GetFrameworks {
+        frameworks: snapshot.frameworks.iter().map(|(id, one)| framework(snapshot, id, one)).collect(),
+        completed_frameworks: completed_frameworks(snapshot),
+        ..response::GetFrameworks::default()
     }
-    for completed in snapshot.completed.iter() {
-        let mut shown = framework_to_v1(&completed.framework);
-        shown.unregistered_time = Some(time_info(completed.at));
-        out.completed_frameworks.push(shown);
+}
+
+/// A framework that is there.
+pub(crate) fn framework(snapshot: &Snapshot, id: &FrameworkId, own: &view::Framework) -> get_frameworks::Framework {
+    let offers = snapshot.offers.iter().filter(|(_, offer)| offer.framework_id == *id);
+    get_frameworks::Framework {
+        offers: offers.filter_map(|(number, offer)| offer_to_v1(snapshot, *number, offer)).collect(),
+        inverse_offers: maintenance::inverse_offers(snapshot, id),
+        allocated_resources: resource::to_v1(&own.used(None), Form::Endpoint, None),
+        offered_resources: resource::to_v1(&snapshot.offered_to(id), Form::Endpoint, None),
+        ..framework_to_v1(own)
     }
-    out
+}
+
+/// The frameworks that are gone.
+pub(crate) fn completed_frameworks(snapshot: &Snapshot) -> Vec<get_frameworks::Framework> {
+    let gone = snapshot.completed.iter().map(|completed| get_frameworks::Framework {
+        unregistered_time: Some(time_info(completed.at)),
+        ..framework_to_v1(&completed.framework)
+    });
+    gone.collect()
 }
 
 fn framework_to_v1(framework: &view::Framework) -> get_frameworks::Framework {

@@ -24,7 +24,6 @@ impl Master {
         context: &mut MasterContext<'_>,
     ) {
         for task in &mut tasks {
-            task.role = basket.role.clone();
             task.executor.get_or_insert_with(|| executor.clone());
         }
         let needed = match self.validate_group(basket, &executor, &tasks) {
@@ -39,6 +38,7 @@ impl Master {
             }
         };
         self.take(basket, &needed, context);
+        tasks.iter_mut().for_each(|task| task.role = basket.role.clone());
         let starts_executor = self.enter_executor(basket, &executor, context);
         let framework = &self.state.frameworks[&basket.framework];
         let (framework_id, framework) = (framework.id.clone(), Box::new(framework.info.clone()));

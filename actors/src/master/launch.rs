@@ -14,7 +14,6 @@ use kaon_kernel::task::{ExecutorInfo, Reason, Task, TaskInfo, TaskState};
 impl Master {
     /// Launches one task out of the basket, or tells the framework why not.
     pub(super) fn launch(&mut self, basket: &mut Basket, mut task: TaskInfo, context: &mut MasterContext<'_>) {
-        task.role = basket.role.clone();
         let needed = match self.validate(basket, &task) {
             Ok(needed) => needed,
             Err(message) => {
@@ -24,6 +23,7 @@ impl Master {
             }
         };
         self.take(basket, &needed, context);
+        task.role = basket.role.clone();
         let framework = &self.state.frameworks[&basket.framework];
         let (framework_id, framework_info) = (framework.id.clone(), framework.info.clone());
         let executor_id = match &task.executor {

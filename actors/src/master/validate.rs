@@ -6,7 +6,7 @@
 use super::accept::{Basket, clip};
 use super::{Master, TASKS_MAX};
 use kaon_kernel::id;
-use kaon_kernel::resource::{Resource, ResourceName, Resources, Value};
+use kaon_kernel::resource::{Resource, ResourceName, Resources, Value, role};
 use kaon_kernel::task::{ExecutorInfo, ExecutorKind, TaskInfo};
 
 impl Master {
@@ -56,6 +56,14 @@ impl Master {
         }
         if let Some(defect) = &task.defect {
             return Err(defect.clone());
+        }
+        // What names no role is allocated to that of the offers.
+        if task.role.as_str() != role::DEFAULT && task.role != basket.role {
+            return Err(format!(
+                "Task uses resources allocated to role '{}', more than available: the offers are allocated to role '{}'",
+                clip(task.role.as_str()),
+                basket.role
+            ));
         }
         check_resources("Task", &task.resources)
     }

@@ -38,7 +38,7 @@ use crate::polled;
 use crate::process::{self, Verbosity};
 use crate::server::{Handler, Request};
 use crate::stream::Subscriber;
-use crate::{path, version};
+use crate::{help, path, version};
 
 /// How long the agent may take to answer. It never waits for the world before it does, but for a container that is being
 /// started.
@@ -118,6 +118,9 @@ impl AgentEdge {
     fn answer(&self, parts: &[String], query: &[(String, String)], seen: Option<&Seen>) -> Answer {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         if let Some(answer) = self.files.answer(&parts, query) {
+            return answer;
+        }
+        if let Some(answer) = help::answer("slave(1)", help::AGENT, &parts, query) {
             return answer;
         }
         let value = match parts.as_slice() {

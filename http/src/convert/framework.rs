@@ -44,7 +44,7 @@ pub fn from_v1(mut info: v1::FrameworkInfo, suppressed: &[String]) -> Result<(Fr
     let id = id.map(|id| FrameworkId::parse(&id.value).map_err(|error| rule(format!("Invalid framework ID: {error}"))));
     let failover_timeout = match info.failover_timeout {
         None => Duration::ZERO,
-        Some(seconds) => Duration::from_seconds(seconds)
+        Some(seconds) => failover_time(seconds)
             .ok_or_else(|| rule(format!("The framework's 'failover_timeout' ({seconds}) is invalid")))?,
     };
     info.failover_timeout = info.failover_timeout.filter(|seconds| failover_timeout.as_seconds() != *seconds);
@@ -81,6 +81,11 @@ fn roles(named: &[String], field: &str) -> Result<Vec<RoleName>, Error> {
     Ok(roles)
 }
 
+/// How long a framework may be away. As in Mesos it may be said to be less than nothing, which is nothing.
+fn failover_time(seconds: f64) -> Option<Duration> {
+    Duration::from_seconds(seconds.abs()).map(|time| if seconds < 0.0 { Duration::ZERO } else { time })
+}
+
 fn judge_filters(info: &v1::FrameworkInfo) -> Result<(), Error> {
     let filters = info.offer_filters.iter().filter_map(|entry| entry.value.min_allocatable_resources.as_ref());
     for quantities in filters.flat_map(|minimum| &minimum.quantities) {
@@ -102,7 +107,7 @@ pub fn to_v1(info: &FrameworkInfo) -> v1::FrameworkInfo {
     out.id = info.id.as_ref().map(|id| v1::FrameworkId { value: id.to_string() });
     out.user.clone_from(&info.user);
     out.name.clone_from(&info.name);
-    let exact = out.failover_timeout.filter(|seconds| Duration::from_seconds(*seconds) == Some(info.failover_timeout));
+    let exact = out.failover_timeout.filter(|seconds| failover_time(*seconds) == Some(info.failover_timeout));
     out.failover_timeout = Some(exact.unwrap_or_else(|| info.failover_timeout.as_seconds()));
     out.checkpoint = Some(info.checkpoint);
     if info.has(Capability::MultiRole) {

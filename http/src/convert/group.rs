@@ -1,9 +1,10 @@
 //! `LAUNCH_GROUP`: the shape of a group (reference 5.2). What is wrong with the group as a whole becomes the defect of
 //! each of its tasks; the rules about the cluster's state are the master's (`actors/src/master/group.rs`).
 
+use kaon_kernel::id::RoleName;
 use kaon_kernel::offer::OfferOperation;
 
-use super::{Error, executor, task};
+use super::{Error, executor, resource, task};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::executor_info::Type as ExecutorType;
 use crate::v1::mesos::offer::operation::LaunchGroup;
@@ -12,10 +13,15 @@ use crate::v1::mesos::offer::operation::LaunchGroup;
 /// caller's.
 pub fn from_v1(group: LaunchGroup, has_id: bool, framework_id: &str) -> OfferOperation {
     let defect = judge(&group, has_id).err();
+    let allocated = resource::allocation(&group.executor.resources).map(str::to_owned);
     let (executor, verdict) = executor::from_v1(group.executor, framework_id);
     let defect = defect.or(verdict.err()).map(|error| error.to_string());
     let tasks = group.task_group.tasks.into_iter().map(|info| {
+        let names_role = resource::allocation(&info.resources).is_some();
         let mut task = task::from_v1(info, framework_id);
+        if let Some(role) = allocated.as_ref().filter(|_| !names_role) {
+            task.role = RoleName::trusted(role.clone());
+        }
         if defect.is_some() {
             task.defect.clone_from(&defect);
         }
@@ -48,6 +54,9 @@ fn judge(group: &LaunchGroup, has_id: bool) -> Result<(), Error> {
         let linux = task.container.as_ref().and_then(|container| container.linux_info.as_ref());
         if linux.is_some_and(|linux| linux.share_cgroups == Some(false)) {
             return Err(Error::Unsupported("LinuxInfo.share_cgroups=false on a task of a group"));
+        }
+        if !task.limits.is_empty() {
+            return rule("'limits' of a task of a group need 'LinuxInfo.share_cgroups' to be false");
         }
         let has_networks = task.container.as_ref().is_some_and(|container| !container.network_infos.is_empty());
         let is_remote = |check: &v1::HealthCheck| check.http.is_some() || check.tcp.is_some();

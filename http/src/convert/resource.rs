@@ -50,6 +50,11 @@ pub fn from_v1(resources: &[v1::Resource]) -> Result<(Resources, Option<String>)
     Ok((Resources::collect(entries)?, allocation))
 }
 
+/// The role under which resources say they are allocated: that of the first that names one.
+pub(super) fn allocation(resources: &[v1::Resource]) -> Option<&str> {
+    resources.iter().find_map(|resource| resource.allocation_info.as_ref()?.role.as_deref())
+}
+
 pub(super) fn entry(resource: &v1::Resource) -> Result<Resource, Error> {
     let bad = |reason| Error::Resource { name: resource.name.clone(), reason };
     if resource.name.is_empty() {

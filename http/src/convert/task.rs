@@ -64,6 +64,14 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         note(Err(error));
         None
     });
+    let allocated = task.executor.as_ref().and_then(|info| resource::allocation(&info.resources));
+    let allocation = match (allocation, allocated) {
+        (Some(own), Some(other)) if own != other => {
+            note(Err(Error::Allocations(own.clone(), other.to_owned())));
+            Some(own)
+        }
+        (own, other) => own.or_else(|| other.map(str::to_owned)),
+    };
     let executor = task.executor.take().map(|info| {
         let (executor, verdict) = executor::from_v1(info, framework_id);
         note(verdict);

@@ -3,6 +3,7 @@
 pub(crate) mod amounts;
 pub(crate) mod json;
 pub(crate) mod metrics;
+mod registry;
 mod settings;
 mod state;
 pub(crate) mod task;
@@ -33,6 +34,7 @@ pub(crate) enum Endpoint {
     Roles,
     Weights,
     Quota,
+    Registry,
     Toggle,
     System,
     Files,
@@ -55,6 +57,7 @@ impl Endpoint {
             ["roles" | "roles.json"] => Self::Roles,
             ["weights"] => Self::Weights,
             ["quota"] => Self::Quota,
+            ["registrar(1)", "registry"] => Self::Registry,
             ["logging", "toggle"] => Self::Toggle,
             ["system", "stats.json"] => Self::System,
             ["files", _] => Self::Files,
@@ -109,16 +112,17 @@ fn make(edge: &MasterEdge, endpoint: Endpoint, query: &[(String, String)]) -> An
         Endpoint::Version => version::body(),
         Endpoint::Flags => process::flags_json(&edge.config.flags),
         Endpoint::Snapshot => metric::snapshot(&edge.samples()),
-        Endpoint::State => return answer::json(&state::State { edge, snapshot: &snapshot() }, jsonp),
+        Endpoint::State => return answer::json_pieces(state::state(edge, &snapshot()), jsonp),
         Endpoint::Summary => state::summary(edge, &snapshot()),
         Endpoint::Frameworks => {
             let wanted = path::value(query, "framework_id");
-            return answer::json(&state::Frameworks { snapshot: &snapshot(), wanted }, jsonp);
+            return answer::json_pieces(state::frameworks(&snapshot(), wanted), jsonp);
         }
         Endpoint::Agents => state::agents(&snapshot(), path::value(query, "slave_id")),
         Endpoint::Roles => settings::roles(&snapshot()),
         Endpoint::Weights => settings::weights(&snapshot()),
         Endpoint::Quota => settings::quota(&snapshot()),
+        Endpoint::Registry => registry::registry(edge, &snapshot()),
         Endpoint::Tasks => match state::tasks(&snapshot(), query) {
             Ok(value) => value,
             Err(reason) => return answer::bad(reason),

@@ -1,19 +1,22 @@
 //! `/state`, `/state-summary`, `/frameworks`, `/slaves`, `/tasks` of a master.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kaon_kernel::id::{AgentId, FrameworkId};
 use kaon_kernel::task::TaskState;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::amounts::{Amounts, Each};
+use super::amounts::Amounts;
 use super::json::{self, Books};
 use super::task::{FrameworkWords, TaskWords};
 use crate::edge::{MasterEdge, pid};
+use crate::operator::MASTER_CAPABILITIES;
 use crate::path;
+use crate::rope::{self, Part, Rope};
 use crate::version;
-use crate::view::{Completed, Framework, Held, Snapshot};
+use crate::view::{Framework, Held, Snapshot};
 
 /// The tasks that one answer of `/tasks` holds unless it is asked for more.
 const TASKS_LIMIT: usize = 100;
@@ -32,40 +35,129 @@ fn with(value: Value, more: impl IntoIterator<Item = (&'static str, Value)>) -> 
     Value::Object(object)
 }
 
-/// `/state`. Cost: all tasks, each written as it is gone through.
-pub(super) struct State<'a> {
-    pub(super) edge: &'a MasterEdge,
-    pub(super) snapshot: &'a Snapshot,
+/// Elements of a list that are written at once.
+const ELEMENTS: usize = 128;
+
+/// JSON in parts that can be written side by side.
+#[derive(Default)]
+struct Parts<'a> {
+    all: Vec<Part<'a>>,
 }
 
-impl Serialize for State<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (config, snapshot) = (&self.edge.config, self.snapshot);
-        let mut out = serializer.serialize_map(None)?;
-        for (key, value) in words(self.edge, snapshot) {
-            out.serialize_entry(&key, &value)?;
+impl<'a> Parts<'a> {
+    fn text(&mut self, text: impl Into<String>) {
+        self.all.push(rope::text(text));
+    }
+
+    /// A list under a key; each element is written by `write`.
+    fn list<T: Clone + Send + Sync + 'a>(
+        &mut self,
+        key: &str,
+        elements: impl IntoIterator<Item = T>,
+        write: impl Fn(&T, &mut Vec<u8>) + Clone + Send + Sync + 'a,
+    ) {
+        let elements: Vec<T> = elements.into_iter().collect();
+        self.text(format!("\"{key}\":["));
+        for (at, some) in elements.chunks(ELEMENTS).enumerate() {
+            if at > 0 {
+                self.text(",");
+            }
+            let (some, write) = (some.to_vec(), write.clone());
+            self.all.push(Box::new(move |rope| {
+                for (at, element) in some.iter().enumerate() {
+                    let room = rope.room();
+                    if at > 0 {
+                        room.push(b',');
+                    }
+                    write(element, room);
+                }
+            }));
         }
-        let books = Books::of(snapshot);
+        self.text("]");
+    }
+
+    /// The agents that are registered, and those that are only known from the registry.
+    fn agents(&mut self, snapshot: &'a Snapshot, books: &Arc<Books<'a>>) {
         for (key, registered) in [("slaves", true), ("recovered_slaves", false)] {
-            let standing = || snapshot.agents.iter().filter(move |(_, view)| view.registered == registered);
-            out.serialize_entry(key, &Each(|| standing().map(|(id, view)| json::agent(id, view, &books, false))))?;
+            let standing = snapshot.agents.iter().filter(|(_, view)| view.registered == registered);
+            let books = Arc::clone(books);
+            self.list(key, standing, move |(id, view), out| write(&json::agent(id, view, &books, false), out));
+            self.text(",");
         }
-        let present = || snapshot.frameworks.values();
-        let word = |framework| FrameworkWords { snapshot, framework, gone_at: 0.0 };
-        out.serialize_entry("frameworks", &Each(|| present().map(|one| word(one.as_ref()))))?;
-        out.serialize_entry(
-            "completed_frameworks",
-            &Each(|| snapshot.completed.iter().map(|one| gone(snapshot, one))),
-        )?;
-        if let Some(cluster) = &config.cluster {
-            out.serialize_entry("cluster", cluster)?;
+    }
+
+    /// A framework with all that it runs. `gone_at` is when it went, zero as long as it is there.
+    fn framework(&mut self, snapshot: &'a Snapshot, framework: &'a Framework, gone_at: f64) {
+        let mut words = Vec::new();
+        write(&FrameworkWords { snapshot, framework, gone_at }, &mut words);
+        // Its lists go before the brace that ends it.
+        words.pop();
+        self.text(String::from_utf8(words).expect("JSON is text"));
+        let id = framework.view.info.id.as_ref();
+        let word = move |held: &&'a Held, out: &mut Vec<u8>| {
+            if let Some(framework) = id {
+                write(&TaskWords { framework, held }, out);
+            }
+        };
+        let is_lost = |held: &&Held| held.task.state == TaskState::Unreachable;
+        let all = || framework.tasks.values().map(AsRef::as_ref);
+        self.text(",");
+        self.list("tasks", all().filter(|held| !is_lost(held)), word);
+        self.text(",");
+        self.list("unreachable_tasks", all().filter(is_lost), word);
+        self.text(",");
+        self.list("completed_tasks", framework.completed.iter().map(AsRef::as_ref), word);
+        self.text("}");
+    }
+
+    /// The frameworks that are there, and those that are gone, as far as they are wanted.
+    fn frameworks(&mut self, snapshot: &'a Snapshot, wanted: Option<&str>) {
+        let is_wanted = |framework: &&Framework| {
+            wanted.is_none_or(|wanted| framework.view.info.id.as_ref().is_some_and(|id| id.as_str() == wanted))
+        };
+        let present = snapshot.frameworks.values().map(|one| (one.as_ref(), 0.0));
+        let gone = snapshot.completed.iter().map(|one| (&one.framework, one.at.as_seconds()));
+        let lists: [(&str, Vec<(&'a Framework, f64)>); 2] =
+            [("\"frameworks\":[", present.collect()), (",\"completed_frameworks\":[", gone.collect())];
+        for (key, list) in lists {
+            self.text(key);
+            for (at, (framework, gone_at)) in list.into_iter().filter(|(one, _)| is_wanted(one)).enumerate() {
+                if at > 0 {
+                    self.text(",");
+                }
+                self.framework(snapshot, framework, gone_at);
+            }
+            self.text("]");
         }
-        out.end()
+    }
+
+    fn written(self) -> Rope {
+        let mut whole = Rope::default();
+        rope::written(&self.all).into_iter().for_each(|part| whole.append(part));
+        whole
     }
 }
 
-fn gone<'a>(snapshot: &'a Snapshot, one: &'a Completed) -> FrameworkWords<'a> {
-    FrameworkWords { snapshot, framework: &one.framework, gone_at: one.at.as_seconds() }
+fn write(words: &impl Serialize, out: &mut Vec<u8>) {
+    // Its own types fail never, and neither does memory that grows.
+    serde_json::to_writer(out, words).expect("what is shown can be written");
+}
+
+/// `/state`. Cost: all tasks, written side by side.
+pub(super) fn state(edge: &MasterEdge, snapshot: &Snapshot) -> Rope {
+    let mut parts = Parts::default();
+    let mut words = Value::Object(words(edge, snapshot)).to_string();
+    // The lists go before the brace that ends it.
+    words.pop();
+    parts.text(words);
+    parts.text(",");
+    parts.agents(snapshot, &Arc::new(Books::of(snapshot)));
+    parts.frameworks(snapshot, None);
+    if let Some(cluster) = &edge.config.cluster {
+        parts.text(format!(",\"cluster\":{}", Value::from(cluster.as_str())));
+    }
+    parts.text("}");
+    parts.written()
 }
 
 /// What `/state` says of the master itself.
@@ -83,7 +175,7 @@ fn words(edge: &MasterEdge, snapshot: &Snapshot) -> Map<String, Value> {
             ("id", id.into()),
             ("pid", own_pid.clone().into()),
             ("hostname", config.hostname.clone().into()),
-            ("capabilities", json!([])),
+            ("capabilities", MASTER_CAPABILITIES.iter().map(|kind| kind.as_str_name()).collect()),
             ("activated_slaves", (active as f64).into()),
             ("deactivated_slaves", (inactive as f64).into()),
             ("unreachable_slaves", (snapshot.unreachable.len() as f64).into()),
@@ -182,26 +274,12 @@ pub(super) fn summary(edge: &MasterEdge, snapshot: &Snapshot) -> Value {
 }
 
 /// `/frameworks`, one or all.
-pub(super) struct Frameworks<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) wanted: Option<&'a str>,
-}
-
-impl Serialize for Frameworks<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let snapshot = self.snapshot;
-        let is_wanted = |framework: &Framework| {
-            self.wanted.is_none_or(|wanted| framework.view.info.id.as_ref().is_some_and(|id| id.as_str() == wanted))
-        };
-        let present = || snapshot.frameworks.values().map(AsRef::as_ref).filter(|one| is_wanted(one));
-        let word = |framework| FrameworkWords { snapshot, framework, gone_at: 0.0 };
-        let completed = || snapshot.completed.iter().filter(|one| is_wanted(&one.framework));
-        let mut out = serializer.serialize_map(None)?;
-        out.serialize_entry("frameworks", &Each(|| present().map(word)))?;
-        out.serialize_entry("completed_frameworks", &Each(|| completed().map(|one| gone(snapshot, one))))?;
-        out.serialize_entry::<_, [(); 0]>("unregistered_frameworks", &[])?;
-        out.end()
-    }
+pub(super) fn frameworks(snapshot: &Snapshot, wanted: Option<&str>) -> Rope {
+    let mut parts = Parts::default();
+    parts.text("{");
+    parts.frameworks(snapshot, wanted);
+    parts.text(",\"unregistered_frameworks\":[]}");
+    parts.written()
 }
 
 /// `/slaves`, one or all.

@@ -10,6 +10,7 @@ use kaon_kernel::id::{AgentId, OfferId, RoleName, Uuid};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{Offer, OfferOperation, Refusal};
 use kaon_kernel::quantity::Quantity;
+use kaon_kernel::time::Duration;
 use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
 
@@ -431,12 +432,16 @@ fn frameworks_are_judged_by_the_rules_of_their_capabilities() {
         api::FrameworkInfo { roles: strings(&["a"]), ..good.clone() },
         api::FrameworkInfo { roles: strings(&["a", "a"]), ..several.clone() },
         api::FrameworkInfo { roles: strings(&["a/../b"]), ..several.clone() },
-        api::FrameworkInfo { failover_timeout: Some(-1.0), ..good.clone() },
+        api::FrameworkInfo { failover_timeout: Some(-1e10), ..good.clone() },
         api::FrameworkInfo { failover_timeout: Some(1e300), ..good.clone() },
         api::FrameworkInfo { id: Some(api::FrameworkId { value: "a/b".to_owned() }), ..good.clone() },
     ] {
         assert!(judge(&bad, &[]).is_err(), "{bad:?}");
     }
+    // Less than nothing is nothing, and is shown as it was said.
+    let (typed, _) = judge(&api::FrameworkInfo { failover_timeout: Some(-1.0), ..good.clone() }, &[]).expect("valid");
+    assert_eq!(typed.failover_timeout, Duration::ZERO);
+    assert_eq!(framework::to_v1(&typed).failover_timeout, Some(-1.0));
     let two = api::FrameworkInfo { roles: strings(&["a", "b"]), ..several };
     assert_eq!(judge(&two, &["b"]).expect("valid").1, [RoleName::trusted("b")]);
     assert!(judge(&two, &["c"]).is_err());

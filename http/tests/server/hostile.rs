@@ -31,7 +31,7 @@ async fn malformed_requests_are_refused_and_change_nothing() {
         (b"GET /a%2fb HTTP/1.1\r\nHost: h\r\n\r\n", &[400]),
         (b"GET /state?x=% HTTP/1.1\r\nHost: h\r\n\r\n", &[400]),
         (b"GET /no/such/path HTTP/1.1\r\nHost: h\r\n\r\n", &[404]),
-        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", &[404]),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", &[200]),
         (b"GET /state HTTP/9.9\r\nHost: h\r\n\r\n", &[400, 505]),
         (b"DELETE /state HTTP/1.1\r\nHost: h\r\n\r\n", &[405]),
         (b"CONNECT host:80 HTTP/1.1\r\nHost: h\r\n\r\n", &[405]),

@@ -64,6 +64,7 @@ fn invalid() -> Vec<(&'static str, Value, Value)> {
             "resources": [scalar("cpus", 0.1), scalar("mem", 32.0), scalar("disk", 8.0)]}})),
         ),
         ("a task in a DOCKER container", task(json!({"container": {"type": "DOCKER", "docker": {"image": "i"}}}))),
+        ("limits on a task that shares control groups", task(json!({"limits": {"mem": {"value": 64.0}}}))),
         ("a task for another agent", task(json!({"agent_id": {"value": "no-such-agent"}}))),
         ("a task without resources", task(json!({"resources": null}))),
         (

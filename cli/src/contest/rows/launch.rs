@@ -151,6 +151,14 @@ fn invalid() -> Vec<(&'static str, Value)> {
         ("another framework's id in the executor", executor(json!({"framework_id": {"value": "other"}}))),
         ("a negative shutdown grace", executor(json!({"shutdown_grace_period": second(-1)}))),
         (
+            "resources allocated to another role than the offer's",
+            json!({"resources": small().as_array().into_iter().flatten().map(|resource| {
+                let mut resource = resource.clone();
+                resource["allocation_info"] = json!({"role": "zzz"});
+                resource
+            }).collect::<Value>()}),
+        ),
+        (
             "share_cgroups=false outside a group",
             json!({"container": {"type": "MESOS", "linux_info": {"share_cgroups": false}}}),
         ),

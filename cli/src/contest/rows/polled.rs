@@ -91,6 +91,42 @@ fn small() -> Vec<Row> {
         )
     };
     rows.push(row("16", "GET /metrics/snapshot", "a master", "a flat object of numbers", snapshot));
+    for path in ["/", "/help", "/help/state"] {
+        let trial = move |arena: Arena| async move {
+            let answer = arena.get(path).await?.expect(200)?;
+            ensure!(
+                answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")),
+                "{}",
+                answer.shown()
+            );
+            ensure!(answer.text().contains("/state"), "{}", answer.shown());
+            Ok(())
+        };
+        rows.push(row("2", format!("GET {path}"), "a master", "a page that names its endpoints", trial));
+    }
+    let help = |arena: Arena| async move {
+        let help = arena.get_json("/help?format=json").await?;
+        let endpoints = items(&help["processes"]).iter().flat_map(|process| items(&process["endpoints"]));
+        ensure!(
+            { endpoints }.any(|endpoint| endpoint["name"].as_str().is_some_and(|name| name.ends_with("/state"))),
+            "{help}"
+        );
+        Ok(())
+    };
+    rows.push(row("2", "GET /help", "format=json", "processes with their endpoints", help));
+    let processes = |arena: Arena| async move {
+        let processes = arena.get_json("/__processes__").await?;
+        ensure!(items(&processes).iter().any(|process| process["id"] == "master"), "{processes}");
+        Ok(())
+    };
+    rows.push(row("2", "GET /__processes__", "a master", "a list with itself in it", processes));
+    let registry = |arena: Arena| async move {
+        let registry = arena.get_json("/registrar(1)/registry").await?;
+        let agent = items(&registry["slaves"]["slaves"]).first().context("an agent")?;
+        keys(&agent["info"], &["id", "hostname", "port", "resources"])?;
+        keys(&registry["master"]["info"], &["id", "ip", "port", "hostname", "version"])
+    };
+    rows.push(row("2", "GET /registrar(1)/registry", "a cluster", "its master and its agents", registry));
     let jsonp = |arena: Arena| async move {
         let answer = arena.get("/version?jsonp=call").await?.expect(200)?;
         let text = answer.text();
@@ -149,6 +185,19 @@ fn states() -> Vec<Row> {
         };
         rows.push(row("2", format!("GET {path}"), "a leader", "the keys that tools read", trial));
     }
+    let capabilities = |arena: Arena| async move {
+        let state = arena.get_json("/state").await?;
+        let has = |one: &Value, kind: &str| items(&one["capabilities"]).contains(&json!(kind));
+        for kind in ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"] {
+            ensure!(has(&state, kind), "the master has not {kind}: {}", state["capabilities"]);
+        }
+        for kind in ["MULTI_ROLE", "RESERVATION_REFINEMENT", "RESIZE_VOLUME", "AGENT_DRAINING", "TASK_RESOURCE_LIMITS"]
+        {
+            ensure!(items(&state["slaves"]).iter().all(|agent| has(agent, kind)), "an agent has not {kind}");
+        }
+        Ok(())
+    };
+    rows.push(row("9", "GET /state", "a cluster", "capabilities of the master and of its agents", capabilities));
     let agents = |arena: Arena| async move {
         let state = arena.get_json("/state").await?;
         let agents = items(&state["slaves"]);

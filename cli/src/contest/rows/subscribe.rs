@@ -69,6 +69,7 @@ fn refused() -> Vec<(&'static str, &'static str, Value, Value)> {
         ("11.1", "role with a backspace", many("a\u{8}"), json!({})),
         ("11.1", "role with a DEL", many("a\u{7f}"), json!({})),
         ("11.1", "an empty role", many(""), json!({})),
+        ("3.1", "failover_timeout before every duration", json!({"failover_timeout": -1e10}), json!({})),
         ("3.1", "failover_timeout beyond every duration", json!({"failover_timeout": 1e10}), json!({})),
         ("3.1", "an offer filter with a negative quantity", filter("*", -1.0), json!({})),
         (
@@ -131,6 +132,7 @@ fn taken_words() -> Vec<(&'static str, &'static str, Value, Value)> {
     };
     let named = || json!({"attribute_name": "a"});
     vec![
+        ("3.1", "failover_timeout -1.0", json!({"failover_timeout": -1.0}), json!({})),
         ("3.2", "every capability there is", json!({"capabilities": kinds}), json!({})),
         ("3.1", "no roles with MULTI_ROLE", json!({"roles": null}), json!({})),
         ("3.1", "a role without MULTI_ROLE", json!({"capabilities": null, "roles": null, "role": "a"}), json!({})),
