@@ -28,7 +28,7 @@ use crate::v1::mesos::agent_info::capability::Type as AgentCapability;
 use crate::v1::mesos::master_info::capability::Type as MasterCapability;
 use crate::v1::quota as quota_api;
 use crate::view::{self, Snapshot};
-use crate::{listing, maintenance, order, process, version, watch};
+use crate::{files, listing, maintenance, order, process, version, watch};
 
 /// The answer to any request on the endpoint.
 pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answer {
@@ -53,7 +53,7 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, mut request: Request) -> Answe
             // A large cluster takes a while to write down; the connections of others must not wait for it.
             let answered = tokio::task::spawn_blocking(move || read(&edge, call, kind, accepted)).await;
             let failed = |_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made");
-            answered.unwrap_or_else(failed)
+            answered.map_or_else(failed, |answered| answered.unwrap_or_else(|error| error.answer()))
         }
         _ => carry_out(&edge, call).await,
     }
@@ -139,7 +139,7 @@ fn tear_down(edge: &MasterEdge, id: String) -> Answer {
     }
 }
 
-fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Answer {
+fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Result<Answer, files::Error> {
     use response::Type as Kind;
     let snapshot = edge.view.snapshot();
     let mut out = api::Response::default();
@@ -165,18 +165,14 @@ fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Ans
             Kind::GetLoggingLevel
         }
         Type::ListFiles => {
-            match edge.files.list(&call.list_files.map(|list| list.path).unwrap_or_default()) {
-                Ok(file_infos) => out.list_files = Some(response::ListFiles { file_infos }),
-                Err(error) => return error.answer(),
-            }
+            let file_infos = edge.files.list(&call.list_files.unwrap_or_default().path)?;
+            out.list_files = Some(response::ListFiles { file_infos });
             Kind::ListFiles
         }
         Type::ReadFile => {
             let asked = call.read_file.unwrap_or_default();
-            match edge.files.piece(&asked.path, asked.offset, asked.length) {
-                Ok((size, data)) => out.read_file = Some(response::ReadFile { size, data }),
-                Err(error) => return error.answer(),
-            }
+            let (size, data) = edge.files.piece(&asked.path, asked.offset, asked.length)?;
+            out.read_file = Some(response::ReadFile { size, data });
             Kind::ReadFile
         }
         Type::GetMaster => {
@@ -197,7 +193,7 @@ fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Ans
             out.get_frameworks = Some(frameworks(&snapshot));
             Kind::GetFrameworks
         }
-        Type::GetTasks => return listing::tasks(&snapshot, media),
+        Type::GetTasks => return Ok(listing::tasks(&snapshot, media)),
         Type::GetRoles => {
             out.get_roles = Some(response::GetRoles { roles: roles(&snapshot) });
             Kind::GetRoles
@@ -237,11 +233,11 @@ fn read(edge: &MasterEdge, call: api::Call, kind: Type, media: MediaType) -> Ans
             out.get_executors = Some(executors(&snapshot));
             Kind::GetExecutors
         }
-        Type::GetState => return listing::state(&snapshot, media),
-        other => return take::not_served(other.as_str_name()),
+        Type::GetState => return Ok(listing::state(&snapshot, media)),
+        other => return Ok(take::not_served(other.as_str_name())),
     };
     out.r#type = Some(answered as i32);
-    answer::message(media, codec::encode(media, &out))
+    Ok(answer::message(media, codec::encode(media, &out)))
 }
 
 /// What every agent of this version understands.

@@ -16,6 +16,7 @@ use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType, media};
 use crate::convert::resource::Form;
 use crate::convert::{agent, executor, framework, maintenance, operation, task};
+use crate::files;
 use crate::process;
 use crate::server::Request;
 use crate::take::{self, Taken};
@@ -92,7 +93,8 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
     };
     // It may read files, and many tasks take a while to write down.
     let answered = tokio::task::spawn_blocking(move || read(&edge, call, kind, &seen, accepted)).await;
-    answered.unwrap_or_else(|_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made"))
+    let failed = |_| answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made");
+    answered.map_or_else(failed, |answered| answered.unwrap_or_else(|error| error.answer()))
 }
 
 /// PRUNE_IMAGES: answered when it is done.
@@ -120,7 +122,7 @@ fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
     }
 }
 
-fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: MediaType) -> Answer {
+fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: MediaType) -> Result<Answer, files::Error> {
     use response::Type as Kind;
     let mut out = api::Response::default();
     let answered = match kind {
@@ -152,19 +154,14 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
             Kind::GetOperations
         }
         Type::ListFiles => {
-            let path = call.list_files.map(|list| list.path).unwrap_or_default();
-            match edge.files.list(&path) {
-                Ok(file_infos) => out.list_files = Some(response::ListFiles { file_infos }),
-                Err(error) => return error.answer(),
-            }
+            let file_infos = edge.files.list(&call.list_files.unwrap_or_default().path)?;
+            out.list_files = Some(response::ListFiles { file_infos });
             Kind::ListFiles
         }
         Type::ReadFile => {
             let asked = call.read_file.unwrap_or_default();
-            match edge.files.piece(&asked.path, asked.offset, asked.length) {
-                Ok((size, data)) => out.read_file = Some(response::ReadFile { size, data }),
-                Err(error) => return error.answer(),
-            }
+            let (size, data) = edge.files.piece(&asked.path, asked.offset, asked.length)?;
+            out.read_file = Some(response::ReadFile { size, data });
             Kind::ReadFile
         }
         Type::GetState => {
@@ -202,10 +199,10 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
             out.get_resource_providers = Some(response::GetResourceProviders::default());
             Kind::GetResourceProviders
         }
-        other => return take::not_served(other.as_str_name()),
+        other => return Ok(take::not_served(other.as_str_name())),
     };
     out.r#type = Some(answered as i32);
-    answer::message(media, codec::encode(media, &out))
+    Ok(answer::message(media, codec::encode(media, &out)))
 }
 
 fn frameworks(seen: &Seen) -> response::GetFrameworks {
