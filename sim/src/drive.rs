@@ -262,11 +262,11 @@ impl Machine {
     fn observe(&mut self, event: &Frame, lane: &mut Lane) {
         let Some(view) = self.view.as_mut() else { return };
         let Some(event) = event.body::<ViewEvent>() else { return };
-        let before = view.leaders;
+        let before = view.returns;
         if let Err(violation) = view.observe(event) {
             lane.find(self.index, violation.claim, violation.words);
         }
-        if view.leaders.1 > before.1 {
+        if view.returns > before {
             let back = lane.now().since(self.fell).as_seconds();
             let longest = self.gauges.entry(AGENTS_BACK).or_default();
             *longest = longest.max(back);

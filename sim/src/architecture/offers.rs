@@ -34,7 +34,10 @@ pub(super) struct Offers<'a> {
     /// What is free and not offered.
     cell: Cell,
     desks: Vec<Desk>,
-    times_us: (i64, i64),
+    /// Free resources are gathered at least so long before the next offer.
+    gather_us: i64,
+    /// The allocator thinks so long about an offer.
+    think_us: i64,
     /// The allocator is at work on an offer.
     is_allocating: bool,
     /// Since when it gathers.
@@ -49,14 +52,15 @@ impl<'a> Offers<'a> {
         cell: &Cell,
         schedulers: &'a [Scheduler],
         jobs: &'a [Job],
-        times_us: (i64, i64),
+        (gather_us, think_us): (i64, i64),
         seed: u64,
     ) -> Self {
         Self {
             book: Book::new(cell, schedulers, jobs),
             cell: cell.clone(),
             desks: schedulers.iter().map(|_| Desk::default()).collect(),
-            times_us,
+            gather_us,
+            think_us,
             is_allocating: false,
             since_us: 0,
             candidates: (0..cell.machines().len() as u32).collect(),
@@ -104,8 +108,8 @@ impl<'a> Offers<'a> {
             return;
         }
         self.is_allocating = true;
-        let gathered_us = now_us.max(self.since_us + self.times_us.0);
-        self.events.push(gathered_us + self.times_us.1, Event::Offer);
+        let gathered_us = now_us.max(self.since_us + self.gather_us);
+        self.events.push(gathered_us + self.think_us, Event::Offer);
     }
 
     fn offer(&mut self, now_us: i64) {

@@ -25,8 +25,8 @@ pub(crate) struct View {
     connected: usize,
     /// After a change of leaders: how many agents were connected before.
     awaited: Option<usize>,
-    /// Changes of leaders, and of them those after which all agents are back.
-    pub(crate) leaders: (u32, u32),
+    /// Changes of leaders after which all agents came back.
+    pub(crate) returns: u32,
 }
 
 struct Book {
@@ -153,10 +153,9 @@ impl View {
 
     /// Another master shows what it has, from nothing on.
     fn begin_anew(&mut self) {
-        let Self { frameworks_removed, leaders, awaited, connected, .. } = *self;
+        let Self { frameworks_removed, returns, awaited, connected, .. } = *self;
         let awaited = awaited.max((connected > 0).then_some(connected));
-        *self = Self { frameworks_removed, leaders, awaited, ..Self::default() };
-        self.leaders.0 += u32::from(awaited.is_some());
+        *self = Self { frameworks_removed, returns, awaited, ..Self::default() };
     }
 
     fn agent_is(&mut self, agent: AgentView) -> Result<(), Violation> {
@@ -173,7 +172,7 @@ impl View {
         self.connected = self.connected + usize::from(is_connected) - usize::from(was_connected);
         if self.awaited.is_some_and(|awaited| self.connected >= awaited) {
             self.awaited = None;
-            self.leaders.1 += 1;
+            self.returns += 1;
         }
         Ok(())
     }
