@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame as Chunk};
@@ -160,8 +160,27 @@ impl Subscriber {
         wake(inner);
     }
 
+    /// The next chunk of the body: the record that `write` makes of the next event for which it makes one.
+    pub(crate) fn poll_record(
+        &self,
+        context: &Context<'_>,
+        mut write: impl FnMut(&Frame) -> Option<Bytes>,
+    ) -> Poll<Option<Result<Chunk<Bytes>, Broken>>> {
+        loop {
+            match ready!(self.poll(context)) {
+                None => return Poll::Ready(None),
+                Some(Err(reason)) => return Poll::Ready(Some(Err(Broken::Cut(reason)))),
+                Some(Ok(frame)) => {
+                    if let Some(record) = write(&frame) {
+                        return Poll::Ready(Some(Ok(Chunk::data(record))));
+                    }
+                }
+            }
+        }
+    }
+
     /// The next event, or how the stream has ended.
-    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Option<Result<Frame, &'static str>>> {
+    fn poll(&self, context: &Context<'_>) -> Poll<Option<Result<Frame, &'static str>>> {
         let mut inner = self.lock();
         if let State::Cut(reason) = inner.state {
             return Poll::Ready(Some(Err(reason)));
@@ -204,18 +223,10 @@ impl Body for Records {
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Chunk<Bytes>, Broken>>> {
-        loop {
-            return match self.subscriber.poll(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Ready(Some(Err(reason))) => Poll::Ready(Some(Err(Broken::Cut(reason)))),
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Some(event) = frame.body::<FrameworkEvent>() else { continue };
-                    let chunk = record(self.subscriber.media, &kaon_kernel::frame::copy(event), &self.edge);
-                    Poll::Ready(Some(Ok(Chunk::data(chunk))))
-                }
-            };
-        }
+        self.subscriber.poll_record(context, |frame| {
+            let event = kaon_kernel::frame::copy(frame.body::<FrameworkEvent>()?);
+            Some(record(self.subscriber.media, &event, &self.edge))
+        })
     }
 }
 

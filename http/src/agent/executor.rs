@@ -150,15 +150,13 @@ struct Records {
     listener: Listener,
 }
 
-impl Records {
-    /// One record in one chunk.
-    fn record(&mut self, told: &AgentEvent) -> Option<Bytes> {
-        // Clients in JSON look for a part named after the type, for which the schema has no field.
-        if self.media == MediaType::Json && matches!(told, AgentEvent::Told(ToExecutor::Shutdown)) {
-            return Some(recordio::encode(br#"{"type":"SHUTDOWN","shutdown":{}}"#));
-        }
-        Some(recordio::encode(&codec::encode(self.media, &self.listener.event(told)?)))
+/// One record in one chunk; none for what is no business of the listener.
+fn record(media: MediaType, listener: &mut Listener, told: &AgentEvent) -> Option<Bytes> {
+    // Clients in JSON look for a part named after the type, for which the schema has no field.
+    if media == MediaType::Json && matches!(told, AgentEvent::Told(ToExecutor::Shutdown)) {
+        return Some(recordio::encode(br#"{"type":"SHUTDOWN","shutdown":{}}"#));
     }
+    Some(recordio::encode(&codec::encode(media, &listener.event(told)?)))
 }
 
 impl Body for Records {
@@ -166,18 +164,8 @@ impl Body for Records {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Chunk<Bytes>, Broken>>> {
-        loop {
-            return match self.subscriber.poll(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Ready(Some(Err(reason))) => Poll::Ready(Some(Err(Broken::Cut(reason)))),
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Some(told) = frame.body::<AgentEvent>().map(copy) else { continue };
-                    let Some(record) = self.record(&told) else { continue };
-                    Poll::Ready(Some(Ok(Chunk::data(record))))
-                }
-            };
-        }
+        let Self { subscriber, media, listener, .. } = &mut *self;
+        subscriber.poll_record(context, |frame| record(*media, listener, &copy(frame.body::<AgentEvent>()?)))
     }
 }
 
