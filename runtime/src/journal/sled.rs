@@ -18,7 +18,7 @@ use kaon_kernel::actor::{Batch, Record};
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// sled's page cache in bytes. Journals are read at start only.
@@ -97,15 +97,6 @@ impl SledJournal {
         let sequence = last.values().copied().max().unwrap_or(0);
         let witness = Witness::create(&witness_path, last)?;
         Ok(Self { database, tables, witness, sequence, unflushed: Vec::new(), broken: None, _lock: lock })
-    }
-
-    /// Moves a directory that can't be opened to a free name beside it, for people to look at, and returns that name.
-    pub fn set_aside(directory: &Path) -> Result<PathBuf, Error> {
-        let mut names = (1u32..).map(|number| directory.with_extension(format!("damaged-{number}")));
-        let aside = names.find(|path| !path.exists()).unwrap_or_else(|| directory.with_extension("damaged"));
-        let renamed = fs::rename(directory, &aside);
-        renamed.map_err(|source| Error::File { what: "setting aside", path: directory.to_owned(), source })?;
-        Ok(aside)
     }
 
     fn usable(&self) -> Result<(), Error> {
