@@ -25,9 +25,11 @@ pub(super) struct Provision {
     pub(super) authority_pem: String,
     /// Where they reach the agent, and the name in its certificate.
     pub(super) agent: (SocketAddr, String),
+    /// How members of pods are fetched for, where their images come from, which Docker engine runs them.
     pub(super) fetcher: FetcherConfig,
     pub(super) images: Option<ImagesConfig>,
     pub(super) docker: Option<DockerConfig>,
+    /// How large the outputs of tasks may be.
     pub(super) rotation: Option<Rotation>,
     /// Where built-in ones panic, for tests.
     pub(super) plants: Vec<String>,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// The file that remembers which isolators an agent had.
 const ISOLATION_FILE: &str = "isolation";
 
+/// Notes the walls that an agent is about to build.
 pub(super) fn remember(
     dir: &Path,
     isolation: &Isolation,
@@ -30,7 +31,7 @@ pub(super) fn remember(
 }
 
 /// The isolators that the agent of a directory had.
-fn remembered_isolation(dir: &Path) -> Result<Chain> {
+fn remembered(dir: &Path) -> Result<Chain> {
     let text = std::fs::read_to_string(dir.join(ISOLATION_FILE)).unwrap_or_default();
     let mut lines = text.lines();
     let isolation = lines.next().unwrap_or(ISOLATION_DEFAULT);
@@ -65,7 +66,7 @@ pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
         runtime_directory: dir.join(RUNTIME_DIRECTORY),
         executable: Executable::current()?,
         executor_environment: Arc::new(|_, _| Ok(Vec::new())),
-        isolators: remembered_isolation(dir)?,
+        isolators: remembered(dir)?,
         switch_user: false,
         fetcher: None,
         images: None,
