@@ -401,6 +401,14 @@ impl Framework {
         self.accept(&[offer], vec![json!({"type": "LAUNCH", "launch": {"task_infos": tasks}})]).await
     }
 
+    /// Takes an offer for a task with a shell command; the offer, and the task's id.
+    pub(crate) async fn launch_one(&mut self, command: &str) -> Result<(Value, String)> {
+        let offer = self.offer().await?;
+        let (id, task) = self.task(&offer, command);
+        self.launch(&offer, vec![task]).await?;
+        Ok((offer, id))
+    }
+
     /// A task for an offer with a shell command, and its id.
     pub(crate) fn task(&self, offer: &Value, command: &str) -> (String, Value) {
         let id = self.arena.name("task");

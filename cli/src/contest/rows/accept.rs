@@ -70,9 +70,7 @@ pub(super) fn rows() -> Vec<Row> {
     };
     let used = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (offer, id) = framework.launch_one("true").await?;
         accepted(&mut framework, vec![offer["id"].clone()], &offer["agent_id"], "TASK_DROPPED").await?;
         framework.status(&id, "TASK_FINISHED").await?;
         framework.teardown().await

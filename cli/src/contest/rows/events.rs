@@ -56,9 +56,7 @@ pub(super) fn rows() -> Vec<Row> {
         let mut stream = watch(&arena).await?;
         stream.event().await?;
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("true").await?;
         let is_it = |event: &Value| event["task_added"]["task"]["task_id"]["value"] == id.as_str();
         let event = next(&mut stream, "TASK_ADDED", is_it).await?;
         ensure!(event["task_added"]["task"]["state"] == "TASK_STAGING", "{event}");

@@ -100,9 +100,7 @@ fn taken() -> Vec<Row> {
     };
     let inverse = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "exec sleep 600");
-        framework.launch(&offer, vec![task]).await?;
+        let (offer, id) = framework.launch_one("exec sleep 600").await?;
         framework.status(&id, "TASK_RUNNING").await?;
         let address = &offer["url"]["address"];
         let machine = json!({"hostname": offer["hostname"], "ip": address["ip"]});

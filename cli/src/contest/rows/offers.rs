@@ -134,9 +134,7 @@ fn forms() -> Vec<Row> {
     };
     let launched = |arena: Arena| async move {
         let mut framework = plain(&arena, None).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("true").await?;
         let status = framework.first_status(&id).await?;
         ensure!(status["state"] != "TASK_ERROR" && status["state"] != "TASK_LOST", "{status}");
         framework.teardown().await
@@ -175,9 +173,7 @@ fn forms() -> Vec<Row> {
     };
     let executors = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "sleep 600");
-        framework.launch(&offer, vec![task]).await?;
+        let (offer, id) = framework.launch_one("sleep 600").await?;
         framework.status(&id, "TASK_RUNNING").await?;
         // The executor of a command is the agent's own affair.
         let (next, _) = framework.revived_offer_of(&offer["agent_id"]).await?;

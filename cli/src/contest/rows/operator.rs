@@ -157,9 +157,7 @@ fn reads() -> Vec<Row> {
             "its resources are allocated on its agent",
             |arena: Arena| async move {
                 let mut framework = Framework::start(&arena).await?;
-                let offer = framework.offer().await?;
-                let (id, task) = framework.task(&offer, "sleep 600");
-                framework.launch(&offer, vec![task]).await?;
+                let (offer, id) = framework.launch_one("sleep 600").await?;
                 framework.status(&id, "TASK_RUNNING").await?;
                 let allocated = || async {
                     let agents = arena.read("GET_AGENTS").await?;

@@ -58,9 +58,7 @@ pub(super) fn rows() -> Vec<Row> {
 
 async fn running(arena: &Arena) -> Result<(Framework, Value, String)> {
     let mut framework = Framework::start(arena).await?;
-    let offer = framework.offer().await?;
-    let (id, task) = framework.task(&offer, "sleep 600");
-    framework.launch(&offer, vec![task]).await?;
+    let (offer, id) = framework.launch_one("sleep 600").await?;
     framework.status(&id, "TASK_RUNNING").await?;
     Ok((framework, offer, id))
 }
@@ -92,9 +90,7 @@ fn known() -> Vec<Row> {
     };
     let completed = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("true").await?;
         framework.status(&id, "TASK_FINISHED").await?;
         let done = || crate::contest::story::shown(&arena, "completed_tasks", &id);
         arena.eventually("the completed task", done).await?;
@@ -106,9 +102,7 @@ fn known() -> Vec<Row> {
     };
     let unacknowledged = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("true").await?;
         framework.status(&id, "TASK_RUNNING").await?;
         framework.acknowledges = false;
         framework.status(&id, "TASK_FINISHED").await?;

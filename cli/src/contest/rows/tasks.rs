@@ -160,9 +160,7 @@ fn ends() -> Vec<Row> {
 /// A framework with a task that runs.
 async fn running(arena: &Arena, changes: Value) -> Result<(Framework, Value, String)> {
     let mut framework = Framework::subscribe(arena, arena.info_with(changes)).await?;
-    let offer = framework.offer().await?;
-    let (id, task) = framework.task(&offer, "sleep 600");
-    framework.launch(&offer, vec![task]).await?;
+    let (offer, id) = framework.launch_one("sleep 600").await?;
     framework.status(&id, "TASK_RUNNING").await?;
     Ok((framework, offer, id))
 }
@@ -226,9 +224,7 @@ fn kills() -> Vec<Row> {
     };
     let signalled = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "kill -9 $$");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("kill -9 $$").await?;
         framework.status(&id, "TASK_FAILED").await?;
         framework.teardown().await
     };
@@ -284,9 +280,7 @@ fn acknowledgements() -> Vec<Row> {
     let one_at_a_time = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
         framework.acknowledges = false;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("true").await?;
         let first = framework.first_status(&id).await?;
         framework.listen(Duration::from_millis(1500)).await?;
         ensure!(framework.updates.iter().all(|status| status["uuid"] == first["uuid"]), "{:?}", framework.updates);
@@ -302,9 +296,7 @@ fn acknowledgements() -> Vec<Row> {
     let wrong = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
         framework.acknowledges = false;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("true").await?;
         let first = framework.first_status(&id).await?;
         let mut other = first.clone();
         other["uuid"] = json!("AAECAwQFBgcICQoLDA0ODw==");
@@ -315,9 +307,7 @@ fn acknowledgements() -> Vec<Row> {
     };
     let listed = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "true");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("true").await?;
         framework.status(&id, "TASK_RUNNING").await?;
         framework.acknowledges = false;
         let last = framework.status(&id, "TASK_FINISHED").await?;
@@ -353,9 +343,7 @@ fn acknowledgements() -> Vec<Row> {
     let again = |arena: Arena| async move {
         let mut framework = Framework::start(&arena).await?;
         framework.acknowledges = false;
-        let offer = framework.offer().await?;
-        let (id, task) = framework.task(&offer, "sleep 600");
-        framework.launch(&offer, vec![task]).await?;
+        let (_, id) = framework.launch_one("sleep 600").await?;
         let first = framework.first_status(&id).await?;
         framework.updates.clear();
         let same = |framework: &Framework| framework.updates.iter().find(|one| one["uuid"] == first["uuid"]).cloned();
