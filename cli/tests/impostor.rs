@@ -219,10 +219,8 @@ fn an_agent_does_not_come_back_as_another_agent() {
         hostname: "evil".to_owned(),
         ip: "127.0.0.1".to_owned(),
         port: 5051,
-        resources: Resources::new(),
-        attributes: Vec::new(),
-        domain: None,
         version: "0".to_owned(),
+        ..AgentInfo::default()
     };
     let lie = ToMaster::Reregister {
         info: Box::new(info),

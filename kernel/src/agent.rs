@@ -6,7 +6,7 @@ use crate::resource::{Ranges, Resources};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A machine in the pool (`AgentInfo` of the v1 API).
-#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Archive, Serialize, Deserialize)]
 pub struct AgentInfo {
     /// Given by the master at the first registration; kept as long as the agent keeps its state.
     pub id: Option<AgentId>,

@@ -5,7 +5,7 @@ use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A framework (`FrameworkInfo` of the v1 API).
-#[derive(Clone, Debug, PartialEq, Archive, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Archive, Serialize, Deserialize)]
 pub struct FrameworkInfo {
     /// Given by the master, or chosen by the client; `None` only before the first subscription.
     pub id: Option<FrameworkId>,

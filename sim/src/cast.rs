@@ -88,14 +88,12 @@ fn agent(options: &Options, machine: u32) -> AgentConfig {
     let [_, b, c, d] = machine.to_be_bytes();
     let ip = format!("10.{b}.{c}.{d}");
     let info = AgentInfo {
-        id: None,
         hostname: hostname(machine),
         ip: ip.clone(),
         port: 5051,
         resources: resources(options, size),
-        attributes: Vec::new(),
-        domain: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..AgentInfo::default()
     };
     let machine = options.placed.then(|| hardware(options, &info.resources));
     AgentConfig { machine, ..AgentConfig::new(info, format!("{ip}:5051"), "/var/lib/kaon") }

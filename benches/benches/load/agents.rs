@@ -136,14 +136,12 @@ impl Agents {
         match message {
             ArchivedToAgent::Leading { .. } => {
                 let info = AgentInfo {
-                    id: None,
                     hostname: format!("agent-{number}"),
                     ip: "127.0.0.1".to_owned(),
                     port: 5051,
                     resources: Resources::cpus_and_mem(Quantity::units(self.cpus), Quantity::units(self.cpus * 1024)),
-                    attributes: Vec::new(),
-                    domain: None,
                     version: "0".to_owned(),
+                    ..AgentInfo::default()
                 };
                 let episode = Uuid(u128::from(self.sequence.load(Ordering::Relaxed)).to_le_bytes());
                 let checkpointed = Resources::new();

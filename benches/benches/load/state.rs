@@ -56,9 +56,8 @@ fn agent(number: usize) -> ViewEvent {
         ip: format!("10.{}.{}.1", number / 256, number % 256),
         port: 5051,
         resources: resources("cpus:16;mem:65536;disk:1000000;ports:[31000-32000]").expect("valid"),
-        attributes: Vec::new(),
-        domain: None,
         version: "0.1.0".to_owned(),
+        ..AgentInfo::default()
     };
     let registered_time = WallTime(1_700_000_000_000_000_000);
     ViewEvent::Agent(AgentView {

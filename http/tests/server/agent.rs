@@ -31,14 +31,12 @@ impl Agent {
         fs::write(sandbox.join("big"), vec![b'x'; 200_000]).expect("written");
         fs::write(work.path().join("secret"), "key").expect("written");
         let info = AgentInfo {
-            id: None,
             hostname: "a.test".to_owned(),
             ip: "10.0.0.2".to_owned(),
             port: 5051,
             resources: resources("cpus:2;mem:64").expect("valid"),
-            attributes: Vec::new(),
-            domain: None,
             version: "0.1.0".to_owned(),
+            ..AgentInfo::default()
         };
         let config = AgentConfig {
             pruner: None,

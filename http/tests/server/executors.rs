@@ -38,9 +38,8 @@ fn info() -> AgentInfo {
         ip: "10.0.0.2".to_owned(),
         port: 5051,
         resources: resources("cpus:2;mem:64").expect("valid"),
-        attributes: Vec::new(),
-        domain: None,
         version: "0.1.0".to_owned(),
+        ..AgentInfo::default()
     }
 }
 
@@ -50,14 +49,8 @@ fn framework() -> FrameworkInfo {
         user: "u".to_owned(),
         name: "n".to_owned(),
         roles: vec![RoleName::trusted("*")],
-        failover_timeout: kaon_kernel::time::Duration::ZERO,
         checkpoint: true,
-        hostname: String::new(),
-        principal: None,
-        webui_url: None,
-        capabilities: Vec::new(),
-        labels: Vec::new(),
-        rest: Vec::new(),
+        ..FrameworkInfo::default()
     }
 }
 

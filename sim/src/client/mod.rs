@@ -304,11 +304,8 @@ impl Client {
             failover_timeout: FAILOVER,
             checkpoint: true,
             hostname: format!("client-{number}"),
-            principal: None,
-            webui_url: None,
             capabilities,
-            labels: Vec::new(),
-            rest: Vec::new(),
+            ..FrameworkInfo::default()
         }
     }
 

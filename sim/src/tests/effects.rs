@@ -36,20 +36,7 @@ fn word(effect: &Effect) -> &'static str {
 const STREAM: StreamId = StreamId(2 << 32 | 1);
 
 fn subscribe(me: Address, master: Address) -> Effect {
-    let info = FrameworkInfo {
-        id: None,
-        user: String::new(),
-        name: String::new(),
-        roles: Vec::new(),
-        failover_timeout: Duration::ZERO,
-        checkpoint: true,
-        hostname: String::new(),
-        principal: None,
-        webui_url: None,
-        capabilities: Vec::new(),
-        labels: Vec::new(),
-        rest: Vec::new(),
-    };
+    let info = FrameworkInfo { checkpoint: true, ..FrameworkInfo::default() };
     let ask = ToMaster::Subscribe {
         info: Box::new(info),
         suppressed_roles: Vec::new(),

@@ -34,14 +34,12 @@ pub(super) const FRAMEWORK: &str = "m-0000";
 
 pub(super) fn config() -> AgentConfig {
     let info = AgentInfo {
-        id: None,
         hostname: "host".to_owned(),
         ip: "10.0.0.7".to_owned(),
         port: 5051,
         resources: Resources::cpus_and_mem(Quantity::units(8), Quantity::units(8192)),
-        attributes: Vec::new(),
-        domain: None,
         version: "1".to_owned(),
+        ..AgentInfo::default()
     };
     AgentConfig::new(info, "10.0.0.7:5051", "/var/lib/kaon")
 }
@@ -52,14 +50,9 @@ pub(super) fn framework() -> FrameworkInfo {
         user: "nobody".to_owned(),
         name: "f".to_owned(),
         roles: vec![RoleName::trusted("eng")],
-        failover_timeout: Duration::ZERO,
         checkpoint: true,
-        hostname: String::new(),
-        principal: None,
-        webui_url: None,
         capabilities: vec![Capability::TaskKillingState],
-        labels: Vec::new(),
-        rest: Vec::new(),
+        ..FrameworkInfo::default()
     }
 }
 

@@ -43,14 +43,12 @@ pub(super) fn agent_host(number: u64) -> HostId {
 
 pub(super) fn agent_info() -> AgentInfo {
     AgentInfo {
-        id: None,
         hostname: "machine".to_owned(),
         ip: "10.0.0.1".to_owned(),
         port: 5051,
         resources: resources(4, 4096),
-        attributes: Vec::new(),
-        domain: None,
         version: "0.1.0".to_owned(),
+        ..AgentInfo::default()
     }
 }
 
@@ -86,18 +84,13 @@ pub(super) fn reregister(
 
 pub(super) fn framework_info(failover_timeout: Duration) -> FrameworkInfo {
     FrameworkInfo {
-        id: None,
         user: "root".to_owned(),
         name: "test".to_owned(),
         roles: vec![RoleName::trusted("*")],
         failover_timeout,
         checkpoint: true,
-        hostname: String::new(),
-        principal: None,
-        webui_url: None,
         capabilities: vec![Capability::PartitionAware],
-        labels: Vec::new(),
-        rest: Vec::new(),
+        ..FrameworkInfo::default()
     }
 }
 

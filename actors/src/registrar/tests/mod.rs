@@ -27,9 +27,8 @@ fn agent(name: &str) -> AgentInfo {
         ip: "10.0.0.1".into(),
         port: 5051,
         resources: Resources::default(),
-        attributes: Vec::new(),
-        domain: None,
         version: "0.1.0".into(),
+        ..AgentInfo::default()
     }
 }
 
@@ -38,15 +37,7 @@ fn framework(name: &str) -> FrameworkInfo {
         id: Some(FrameworkId::trusted(name)),
         user: "root".into(),
         name: name.into(),
-        roles: Vec::new(),
-        failover_timeout: Duration::ZERO,
-        checkpoint: false,
-        hostname: String::new(),
-        principal: None,
-        webui_url: None,
-        capabilities: Vec::new(),
-        labels: Vec::new(),
-        rest: Vec::new(),
+        ..FrameworkInfo::default()
     }
 }
 
