@@ -1,9 +1,11 @@
 //! Tidiness: the rules of `CONTRIBUTING.md` and `docs/architecture.md` that a machine can check, as tests.
 //!
 //! They read the files that git tracks or would track, `cargo metadata` and the help of the binary; they write nothing.
-//! `tidy/reader.rs` reads Rust, `tidy/pages.rs` checks what pages say of the tree, the rest is here.
+//! `tidy/reader.rs` reads Rust, `tidy/pages.rs` checks what pages say of the tree, `tidy/foreign.rs` what others wrote; the rest
+//! is here.
 //! What only people can judge (names, comments that say why, one idea a file) is left to review.
 
+mod foreign;
 mod pages;
 mod reader;
 
@@ -151,14 +153,19 @@ fn actors_do_not_import_each_other() {
     none("I2: actors share messages only", &findings);
 }
 
-/// The normal dependencies of our crates by `cargo metadata`; ours without their prefix.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// What `cargo metadata` says.
+fn metadata(arguments: &[&str]) -> serde_json::Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);
+    cargo.current_dir(root).args(["metadata", "--format-version", "1", "--offline"]).args(arguments);
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The normal dependencies of our crates; ours without their prefix.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = metadata(&["--no-deps"]);
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let own = |name: String| name.strip_prefix("kaon-").map_or(name.clone(), str::to_owned);
     let packages = metadata["packages"].as_array().expect("a list of packages");
