@@ -29,8 +29,17 @@ pub enum ConvertError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// It begins as a file of no format does.
-    #[error("{0}: its first lines are those of no format; check its header, or name its format (`kaon sim list`)")]
-    Unknown(PathBuf),
+    #[error(
+        "{path}: its first lines are those of no format{lacking}; name its format where it is one (`kaon sim list`)",
+        path = path.display(),
+        lacking = lacking.as_ref().map_or_else(String::new, |lacking| format!(" ({lacking})"))
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks to be one that it is like.
+        lacking: Option<String>,
+    },
     /// It is of another kind than is wanted.
     #[error("{path}: this is in format {format:?}, and {wanted} are wanted here", path = path.display())]
     Kind {
@@ -64,7 +73,9 @@ pub fn settle<'a>(format: &'a str, path: &Path) -> Result<&'a str, ConvertError>
         return Ok(format);
     }
     let open = |source| ReadError::Open { path: path.to_owned(), source };
-    detect::format_of(path).map_err(open)?.ok_or_else(|| ConvertError::Unknown(path.to_owned()))
+    detect::format_of(path)
+        .map_err(open)?
+        .ok_or_else(|| ConvertError::Unknown { path: path.to_owned(), lacking: detect::lacking(path) })
 }
 
 /// The tasks of a file in a format of tasks, all in memory. Jobs of Gavel without a rate are left out; `gavel` reads its

@@ -270,7 +270,12 @@ impl<F: Format> Rows<F> {
         if self.buffer.len() as u64 > LINE_BYTES_MAX {
             return Err((Fault::Long, true));
         }
-        let line = core::str::from_utf8(&self.buffer).map_err(|_| (Fault::NotText, false))?;
+        let line = match core::str::from_utf8(&self.buffer) {
+            Ok(line) => line,
+            // Comments name places and people in whatever encoding their authors had.
+            Err(_) if self.format.comment(&String::from_utf8_lossy(&self.buffer)) => return Ok(None),
+            Err(_) => return Err((Fault::NotText, false)),
+        };
         if line.trim().is_empty() || self.format.comment(line) {
             return Ok(None);
         }

@@ -56,6 +56,8 @@ const COLUMNS: [(&str, bool); 18] = [
 pub struct Swf {
     /// `MaxProcs`, the processors of the machine.
     pub processors_max: Option<u64>,
+    /// `MaxNodes`, which is no number of processors.
+    pub nodes_max: Option<u64>,
     /// `Acknowledge`: whom to thank.
     pub acknowledge: Vec<String>,
 }
@@ -77,10 +79,15 @@ impl Format for Swf {
 
     fn comment(&mut self, line: &str) -> bool {
         let Some(note) = line.trim_start().strip_prefix(';') else { return false };
-        match note.split_once(':').map(|(key, value)| (key.trim(), value.trim())) {
-            Some(("MaxProcs", value)) => self.processors_max = value.parse().ok(),
-            Some(("Acknowledge", value)) => self.acknowledge.push(value.to_owned()),
-            _ => {}
+        let Some((key, value)) = note.split_once([':', '=']) else { return true };
+        let (key, value) = (key.trim(), value.trim());
+        // A remark may follow the number.
+        let number = || value.split_whitespace().next()?.replace(',', "").parse().ok();
+        match () {
+            () if key.eq_ignore_ascii_case("MaxProcs") => self.processors_max = number(),
+            () if key.eq_ignore_ascii_case("MaxNodes") => self.nodes_max = number(),
+            () if key.eq_ignore_ascii_case("Acknowledge") => self.acknowledge.push(value.to_owned()),
+            () => {}
         }
         true
     }
@@ -137,8 +144,16 @@ pub enum LogError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Nobody says how large the machine is.
-    #[error("{0}: the header has no MaxProcs, and no number of processors was given")]
-    NoProcessors(String),
+    #[error(
+        "{name}: the header has no MaxProcs{nodes}, and no number of processors was given (cluster.processors)",
+        nodes = nodes.map_or_else(String::new, |nodes| format!(" (it has MaxNodes, {nodes})"))
+    )]
+    NoProcessors {
+        /// The file.
+        name: String,
+        /// What the header says of nodes.
+        nodes: Option<u64>,
+    },
     /// A number is beyond what microseconds hold.
     #[error("{0}: job {1} has a time beyond 100,000 years")]
     TooLong(String, i64),
@@ -154,7 +169,10 @@ const SECONDS_MAX: i64 = 100_000 * 366 * 86_400;
 pub fn read(path: &Path, options: Options) -> Result<Log, LogError> {
     let (entries, header, skipped) = Rows::open(path, Swf::default(), options.strictness)?.collect_all()?;
     let name = || path.display().to_string();
-    let processors = options.processors.or(header.processors_max).ok_or_else(|| LogError::NoProcessors(name()))?;
+    let processors = options
+        .processors
+        .or(header.processors_max)
+        .ok_or_else(|| LogError::NoProcessors { name: name(), nodes: header.nodes_max })?;
     let mut jobs: Vec<Job> = Vec::with_capacity(entries.len());
     let mut places = std::collections::BTreeMap::new();
     for entry in &entries {

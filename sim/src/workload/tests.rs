@@ -184,3 +184,33 @@ fn every_shipped_format_is_converted() {
     let mistaken = convert::tasks("auto", &nodes, Strictness::Strict).expect_err("machines are no tasks").to_string();
     assert!(mistaken.contains("\"openb-nodes\", and tasks are wanted"), "{mistaken}");
 }
+
+#[test]
+fn headers_of_logs_are_read_as_people_write_them() {
+    let folder = std::env::temp_dir().join(format!("kaon-swf-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let row = "1 0 0 60 4 -1 -1 4 100 -1 1 1 1 1 1 1 -1 -1\n";
+    let read = |name: &str, header: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, [header, row.as_bytes()].concat()).expect("a file");
+        swf::read(&path, swf::Options::default())
+    };
+    for header in [
+        &b"; Installation: K\xf6ln\n; MaxProcs: 80\n"[..],
+        b"; MaxProcs: 80 (20 x 4)\n",
+        b";maxprocs = 80\n",
+        b"; MaxProcs: 80\r\n",
+        b"\xef\xbb\xbf; MaxProcs:80\n",
+    ] {
+        let log = read("a.swf", header).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((log.processors, log.jobs.len()), (80, 1), "{}", String::from_utf8_lossy(header));
+    }
+    assert_eq!(read("b.swf", b"; MaxProcs: 12,800\n").map(|log| log.processors).ok(), Some(12_800));
+    let error = read("c.swf", b"; MaxNodes: 8\n").expect_err("nodes are no processors").to_string();
+    assert!(error.contains("MaxNodes, 8") && error.contains("cluster.processors"), "{error}");
+    let pods = folder.join("pods.csv");
+    std::fs::write(&pods, "name,cpu_milli,num_gpu\na,1,1\n").expect("a file");
+    let error = convert::tasks("auto", &pods, Strictness::Strict).expect_err("a column is missing").to_string();
+    assert!(error.contains("openb has a column gpu_milli"), "{error}");
+    std::fs::remove_dir_all(&folder).expect("our folder");
+}

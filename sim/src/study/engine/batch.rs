@@ -41,7 +41,7 @@ fn log(path: &Path, settings: &Settings, left: &mut Left) -> Result<(Pool, Sourc
     let processors = Some(settings.count("cluster.processors")).filter(|&processors| processors > 0);
     let format = convert::settle(settings.text("workload.format"), path).or_else(|error| match error {
         // An empty log is told by its reader.
-        ConvertError::Unknown(_) => Ok("swf"),
+        ConvertError::Unknown { .. } => Ok("swf"),
         other => Err(Error::Unfit(other.to_string())),
     })?;
     let (pool, mut jobs) = if format == "swf" {
