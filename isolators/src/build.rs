@@ -7,12 +7,12 @@ use crate::cgroups::{
     ROOT_DEFAULT,
 };
 use crate::chain::{Chain, ChainError};
-use crate::disk::{self, Du};
+use crate::disk::{self, Btrfs, Du, Measured, Meter, Watching, Xfs, XfsSettings};
 use crate::filesystem::Filesystem;
 use crate::gpu::{self, Gpus, Nvidia};
 use crate::images::{self, ImageVolumes, ImagesConfig};
 use crate::isolator::{Error, Isolator};
-use crate::linux::{NoNewPrivileges, Rights};
+use crate::linux::{NoNewPrivileges, Nodes, Rights};
 use crate::namespaces::Namespace;
 use crate::network::{self, Cni};
 use crate::numa::Numa;
@@ -22,12 +22,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every name that `--isolation` takes.
-pub const NAMES: [&str; 35] = [
+pub const NAMES: [&str; 39] = [
     "posix/cpu",
     "posix/mem",
     "posix/rlimits",
     "posix/disk",
-    "disk/du",
+    disk::DU,
+    disk::XFS,
+    disk::BTRFS,
     "filesystem/posix",
     "filesystem/linux",
     "filesystem/shared",
@@ -51,7 +53,9 @@ pub const NAMES: [&str; 35] = [
     "namespaces/ipc",
     "namespaces/uts",
     "namespaces/cgroup",
+    "namespaces/user",
     "linux/capabilities",
+    crate::linux::DEVICES,
     "linux/nnp",
     "linux/seccomp",
     "namespaces/net",
@@ -100,8 +104,10 @@ pub struct Settings {
     pub pids_max: u64,
     /// `--cgroups-net-cls-primary-handle` and `--cgroups-net-cls-secondary-handles`.
     pub net_cls: Option<Handles>,
-    /// `--allowed-devices`.
+    /// What may be done with the nodes of `--allowed-devices`.
     pub devices: Vec<Rule>,
+    /// These nodes.
+    pub device_nodes: Vec<PathBuf>,
     /// All memory of the machine in bytes; zero when unknown.
     pub machine_bytes: u64,
     /// The driver of GPUs.
@@ -125,7 +131,9 @@ pub struct Settings {
     /// `--network-cni-plugins-dir`.
     pub cni_plugins: Vec<PathBuf>,
     /// `--container-disk-watch-interval` and `--enforce-container-disk-quota`.
-    pub disk: disk::Watching,
+    pub disk: Watching,
+    /// `--xfs-project-range` and its like.
+    pub xfs: XfsSettings,
 }
 
 impl Settings {
@@ -141,6 +149,7 @@ impl Settings {
             pids_max: Pids::default().usual,
             net_cls: None,
             devices: Vec::new(),
+            device_nodes: Vec::new(),
             machine_bytes: 0,
             gpus: Gpus::default(),
             rights: Rights::default(),
@@ -152,7 +161,8 @@ impl Settings {
             seccomp_profile: None,
             cni_configurations: None,
             cni_plugins: Vec::new(),
-            disk: disk::Watching::default(),
+            disk: Watching::default(),
+            xfs: XfsSettings::default(),
         }
     }
 
@@ -167,12 +177,16 @@ impl Settings {
         if filesystems > 1 {
             return Err(ChainError::TwoFilesystems);
         }
+        if names.iter().filter(|name| name.starts_with("disk/")).count() > 1 {
+            return Err(ChainError::TwoDisks);
+        }
         for (name, needed) in [
             (GPU, "cgroups/devices"),
             ("volume/secret", "filesystem/linux"),
             ("volume/host_path", "filesystem/linux"),
             (images::VOLUMES, "filesystem/linux"),
             (images::RUNTIME, "filesystem/linux"),
+            (crate::linux::DEVICES, "filesystem/linux"),
         ] {
             if has(&names, name) && !has(&names, needed) {
                 return Err(ChainError::Needs(name, needed));
@@ -189,7 +203,9 @@ impl Settings {
         names.sort_by_key(|name| match name.split('/').next() {
             Some("filesystem") => 0,
             Some("volume") => 1,
-            _ => 2,
+            // What a root is made of is there before its size is looked at.
+            Some("docker") => 2,
+            _ => 3,
         });
         let uses_groups = names.iter().any(|name| name.starts_with(GROUPS) || *name == crate::numa::NUMA);
         let cgroups = uses_groups.then(|| Cgroups::new(&self.cgroups_root, &self.runtime_directory).map(Arc::new));
@@ -227,6 +243,13 @@ impl Settings {
         Ok(names)
     }
 
+    /// Sizes, measured at times; who is too large ends where `ends` says so.
+    fn measured(&self, meter: impl Meter, ends: bool) -> Arc<dyn Isolator> {
+        let watching = Watching { is_enforced: ends, ..self.disk };
+        let roots = self.images.containers();
+        Arc::new(Measured::new(meter, watching, &self.work_directory, &self.runtime_directory, &roots))
+    }
+
     fn isolator(
         &self,
         name: &'static str,
@@ -241,7 +264,15 @@ impl Settings {
             posix::CPU => Arc::new(posix::Cpu),
             posix::MEM => Arc::new(posix::Mem),
             posix::RLIMITS => Arc::new(posix::Rlimits),
-            disk::DU => Arc::new(Du::new(self.disk, &self.work_directory, &self.runtime_directory)),
+            disk::DU => self.measured(Du, self.disk.is_enforced),
+            disk::XFS => {
+                let meter = Xfs::new(&self.xfs, self.disk.is_enforced, &self.work_directory);
+                self.measured(meter.map_err(|source| unable(disk::XFS, source))?, self.xfs.kills)
+            }
+            disk::BTRFS => {
+                let meter = Btrfs::new(self.disk.is_enforced, &self.work_directory);
+                self.measured(meter.map_err(|source| unable(disk::BTRFS, source))?, false)
+            }
             "filesystem/posix" => Arc::new(Filesystem::Posix),
             "filesystem/linux" => Arc::new(Filesystem::Linux),
             "filesystem/shared" => Arc::new(Filesystem::Shared { work_directory: work_directory() }),
@@ -257,6 +288,8 @@ impl Settings {
             "namespaces/ipc" => Arc::new(Namespace::Ipc { shm_mib: self.shm_mib }),
             "namespaces/uts" => Arc::new(Namespace::Uts),
             "namespaces/cgroup" => Arc::new(Namespace::Cgroup),
+            "namespaces/user" => Arc::new(Namespace::User),
+            crate::linux::DEVICES => Arc::new(Nodes(self.device_nodes.clone())),
             crate::linux::CAPABILITIES => Arc::new(self.rights),
             crate::linux::NNP => Arc::new(NoNewPrivileges),
             seccomp::SECCOMP => {
@@ -286,6 +319,10 @@ impl Settings {
             unknown => return Err(ChainError::Unknown(unknown.to_owned())),
         })
     }
+}
+
+fn unable(isolator: &'static str, source: std::io::Error) -> Error {
+    Error::Io { isolator, action: "have the kernel count what is written".to_owned(), source }
 }
 
 fn grouped(cgroups: Arc<Cgroups>, controller: impl Controller) -> Result<Arc<dyn Isolator>, ChainError> {

@@ -20,6 +20,9 @@ pub enum ChainError {
     /// Of `filesystem/*` there is one.
     #[error("of filesystem/posix, filesystem/linux and filesystem/shared only one can be chosen")]
     TwoFilesystems,
+    /// Of `disk/*` there is one.
+    #[error("of disk/du (posix/disk), disk/xfs and disk/btrfs only one can be chosen")]
+    TwoDisks,
     /// One that works only with another.
     #[error("isolator '{0}' needs '{1}' too")]
     Needs(&'static str, &'static str),
@@ -86,6 +89,12 @@ impl Chain {
     pub fn recover(&self, survivors: &[Survivor], orphans: &[ContainerId]) -> Result<(), Error> {
         let told: Vec<_> = self.0.iter().map(|isolator| isolator.recover(survivors, orphans)).collect();
         told.into_iter().collect()
+    }
+
+    /// Tells all of them of a new sandbox. When one refuses, all are cleaned up, last first.
+    pub fn home(&self, container: &ContainerId, spec: &LaunchSpec) -> Result<(), Error> {
+        let told = self.0.iter().try_for_each(|isolator| isolator.home(container, spec));
+        told.inspect_err(|_| self.cleanup(container))
     }
 
     /// Prepares a container and merges what the isolators want. When one refuses, or two disagree, those that had

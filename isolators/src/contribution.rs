@@ -45,6 +45,9 @@ pub struct Namespaces {
     /// Networks.
     #[serde(default)]
     pub net: bool,
+    /// Users and their rights.
+    #[serde(default)]
+    pub user: bool,
 }
 
 /// Something mounted in a container's own view, in the order of the chain.
@@ -228,6 +231,7 @@ impl Namespaces {
             uts: self.uts | other.uts,
             cgroup: self.cgroup | other.cgroup,
             net: self.net | other.net,
+            user: self.user | other.user,
         }
     }
 }

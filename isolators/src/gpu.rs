@@ -5,6 +5,7 @@
 
 use crate::cgroups::devices::Rule;
 use crate::isolator::{Contribution, Error, Isolator};
+use crate::linux::shown;
 use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::placement::{DeviceShare, Placement};
@@ -57,19 +58,24 @@ impl Gpus {
 
     /// What a container with these GPUs may open; nothing without any.
     pub fn rules(&self, placement: &Placement) -> io::Result<Vec<Rule>> {
+        self.nodes_of(placement)?.iter().map(|node| Rule::of_node(node)).collect()
+    }
+
+    /// The nodes of these GPUs, and those that go with any; nothing without any.
+    fn nodes_of(&self, placement: &Placement) -> io::Result<Vec<PathBuf>> {
         if placement.devices.is_empty() {
             return Ok(Vec::new());
         }
         let told = self.told()?;
-        let mut rules = Vec::with_capacity(placement.devices.len() + CONTROL_NODES.len());
+        let mut nodes = Vec::with_capacity(placement.devices.len() + CONTROL_NODES.len());
         for share in &placement.devices {
             let gpu = find(&told, share).ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, format!("the driver knows no GPU '{}'", share.id))
             })?;
-            rules.push(Rule::of_node(&self.nodes.join(format!("nvidia{}", gpu.minor)))?);
+            nodes.push(self.nodes.join(format!("nvidia{}", gpu.minor)));
         }
-        rules.extend(CONTROL_NODES.iter().filter_map(|name| Rule::of_node(&self.nodes.join(name)).ok()));
-        Ok(rules)
+        nodes.extend(CONTROL_NODES.iter().map(|name| self.nodes.join(name)).filter(|node| node.exists()));
+        Ok(nodes)
     }
 }
 
@@ -90,7 +96,7 @@ fn told(information: &str) -> Option<Told> {
     Some(Told { uuid, minor })
 }
 
-/// The isolator: checks at launch that the GPUs are there.
+/// The isolator: checks at launch that the GPUs are there, and shows their nodes in a root of the container's own.
 #[derive(Clone, Debug)]
 pub struct Nvidia(pub Arc<Gpus>);
 
@@ -105,9 +111,9 @@ impl Isolator for Nvidia {
 
     fn prepare(&self, _: &ContainerId, spec: &LaunchSpec) -> Result<Contribution, Error> {
         let placement = spec.placement.as_ref();
-        let rules = placement.map_or(Ok(Vec::new()), |placement| self.0.rules(placement));
-        rules.map_err(|error| Error::Refused { isolator: NVIDIA, reason: error.to_string() })?;
-        Ok(Contribution::default())
+        let nodes = placement.map_or(Ok(Vec::new()), |placement| self.0.nodes_of(placement));
+        let nodes = nodes.map_err(|error| Error::Refused { isolator: NVIDIA, reason: error.to_string() })?;
+        Ok(Contribution { mounts: shown(spec, nodes.into_iter()), ..Contribution::default() })
     }
 }
 

@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! recover ─┐ (once, at the start of the agent)
-//!          ├─► prepare ──► isolate ──► watch, usage, update (any number) ──► cleanup
-//!          └─────────────────────────► watch, usage, update ───────────────► cleanup
+//!          ├─► home ──► prepare ──► isolate ──► watch, usage, update (any number) ──► cleanup
+//!          └──────────────────────────────────► watch, usage, update ───────────────► cleanup
 //! ```
 //!
 //! All but `watch` may block: they run on blocking threads, never on the host's.
@@ -85,6 +85,13 @@ pub trait Isolator: Send + Sync + 'static {
     /// is left of them is to be removed. Called once, before anything else.
     fn recover(&self, survivors: &[Survivor], orphans: &[ContainerId]) -> Result<(), Error> {
         let _ = (survivors, orphans);
+        Ok(())
+    }
+
+    /// The sandbox of a container has just been made, and nothing is in it: what shall hold for all that will be is done here.
+    /// Not called for one that shares another's.
+    fn home(&self, container: &ContainerId, spec: &LaunchSpec) -> Result<(), Error> {
+        let _ = (container, spec);
         Ok(())
     }
 

@@ -9,7 +9,7 @@
 //! between fork and exec, a launcher that is this binary again, and contributions merged into one launch description
 //! (dependencies reference 7); the behaviour follows Mesos's containerizer (reference 9 and 12).
 //!
-//! All unsafe code is in two files, `syscall.rs` and `topology/hwloc.rs`.
+//! All unsafe code is in `syscall.rs` with its folder, and in `topology/hwloc.rs`.
 #![deny(unsafe_code)]
 
 pub mod build;

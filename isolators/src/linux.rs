@@ -1,14 +1,18 @@
-//! `linux/capabilities` and `linux/nnp`: which rights a container's programs have and can gain (reference 12.1).
+//! `linux/capabilities` and `linux/nnp`: which rights a container's programs have and can gain; `linux/devices`: which nodes of
+//! devices its own root shows (reference 12.1).
 
-use crate::isolator::{CapabilitySets, Contribution, Error, Isolator};
+use crate::isolator::{CapabilitySets, Contribution, Error, Isolator, Mount};
 use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::container_info::Capabilities;
 use kaon_kernel::id::ContainerId;
+use std::path::PathBuf;
 
 /// Name of [`Rights`].
 pub const CAPABILITIES: &str = "linux/capabilities";
 /// Name of [`NoNewPrivileges`].
 pub const NNP: &str = "linux/nnp";
+/// Name of [`Nodes`].
+pub const DEVICES: &str = "linux/devices";
 
 /// The names of capabilities in the order of their numbers (`include/uapi/linux/capability.h`).
 pub const CAPABILITY_NAMES: [&str; 41] = [
@@ -113,6 +117,28 @@ impl Isolator for NoNewPrivileges {
     fn prepare(&self, _: &ContainerId, _: &LaunchSpec) -> Result<Contribution, Error> {
         Ok(Contribution { is_bound_to_its_rights: true, ..Contribution::default() })
     }
+}
+
+/// The nodes of devices (`--allowed-devices`) that show in the `/dev` of a container with an image; without one it has the
+/// machine's. Whether they may be opened is the business of `cgroups/devices`.
+#[derive(Clone, Debug)]
+pub struct Nodes(pub Vec<PathBuf>);
+
+impl Isolator for Nodes {
+    fn name(&self) -> &'static str {
+        DEVICES
+    }
+
+    fn prepare(&self, _: &ContainerId, spec: &LaunchSpec) -> Result<Contribution, Error> {
+        Ok(Contribution { mounts: shown(spec, self.0.iter().cloned()), ..Contribution::default() })
+    }
+}
+
+/// Nodes of the machine in the root of a container that has one of its own, each in its place.
+pub(crate) fn shown(spec: &LaunchSpec, nodes: impl Iterator<Item = PathBuf>) -> Vec<Mount> {
+    let own = spec.container.as_ref().filter(|asked| asked.image.is_some() && asked.docker.is_none());
+    let node = |node: PathBuf| Mount::Bind { from: node.clone(), to: node, is_read_only: false, follows: false };
+    own.map_or_else(Vec::new, |_| nodes.map(node).collect())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! (`launcher/walls.rs`); here is only who gets which.
 //!
 //! `namespaces/pid` and `namespaces/ipc` are Mesos's (reference 12.1): a container may share the process numbers or the
-//! System V objects of what is around it. `mnt`, `uts` and `cgroup` are ours; Mesos makes them within other isolators.
+//! System V objects of what is around it. `mnt`, `uts`, `cgroup` and `user` are ours; Mesos makes them within other isolators.
 
 use crate::isolator::{Contribution, Error, Isolator, Mount, Namespaces};
 use kaon_kernel::container::LaunchSpec;
@@ -30,6 +30,8 @@ pub enum Namespace {
     Uts,
     /// `namespaces/cgroup`.
     Cgroup,
+    /// `namespaces/user`: everybody is who it is outside, and has rights over files and processes of its own users alone.
+    User,
 }
 
 impl Namespace {
@@ -46,6 +48,7 @@ impl Isolator for Namespace {
             Self::Ipc { .. } => "namespaces/ipc",
             Self::Uts => "namespaces/uts",
             Self::Cgroup => "namespaces/cgroup",
+            Self::User => "namespaces/user",
         }
     }
 
@@ -76,6 +79,8 @@ impl Isolator for Namespace {
                 wanted.hostname = spec.container.as_ref().and_then(|container| container.hostname.clone());
             }
             Self::Cgroup => wanted.namespaces.cgroup = true,
+            // In its own view of mounts the files of the kernel are guarded.
+            Self::User => wanted.namespaces = Namespaces { user: true, mnt: true, ..Namespaces::default() },
         }
         Ok(wanted)
     }

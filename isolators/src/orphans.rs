@@ -67,12 +67,11 @@ pub(crate) fn destroy(directory: &Directory) -> io::Result<()> {
     }
 }
 
-/// Reaps a launcher that has ended, or is about to, if this very process started it: one that serves its containers
-/// anew. After a restart of the process it is init that does so, at once.
+/// Waits for a launcher that has ended, or is about to, and reaps it if this very process started it. Others are the
+/// nursery's, or init's once that is gone.
 pub(crate) fn reap(launcher: Known) {
-    let is_ours = |process: Process| process.parent == std::process::id().cast_signed();
-    if launcher.find().is_some_and(is_ours)
-        && let Ok(pidfd) = syscall::pidfd_open(launcher.pid)
+    if let Ok(pidfd) = syscall::pidfd_open(launcher.pid)
+        && launcher.find().is_some()
         && has_ended(&pidfd, PollTimeout::from(REAP_MILLIS))
     {
         let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);

@@ -3,8 +3,9 @@
 //! `<runtime directory>/containers/<id>/`, mode 0700, holds `launcher` (who runs it, written by the launcher before the
 //! program may start), `status` (how it ended, written by the launcher when nothing of the tree is left), `limitation`
 //! (a limit that ended it, written by the agent), `nested` (that it was asked for by a call, and within what) and `log` (what the launcher says, empty as a rule). Files appear whole
-//! or not at all: written aside, synced, renamed. What does not read is treated as absent and said so. Compare Mesos's
-//! `containers/<cid>/` under its runtime directory (reference 9).
+//! or not at all to whoever looks: written aside, renamed. They are not synced, for what they say of processes holds for one boot of
+//! the machine, and no boot follows an end of its power. What does not read is treated as absent and said so. Compare Mesos's
+//! `containers/<cid>/` under its runtime directory (reference 9), which is memory.
 
 use crate::process::Process;
 use kaon_kernel::container::{Exit, ExitStatus, LimitKind, Limitation, Usage};
@@ -211,9 +212,7 @@ impl Directory {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut file = File::from(openat(&directory, aside.as_str(), flags, Mode::from_bits_truncate(0o600))?);
         file.write_all(&bytes)?;
-        file.sync_all()?;
-        renameat(&directory, aside.as_str(), &directory, name)?;
-        directory.sync_all()
+        Ok(renameat(&directory, aside.as_str(), &directory, name)?)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {

@@ -1,7 +1,11 @@
 //! The system calls that the safe wrappers of `nix` and the standard library do not offer, each as a safe function.
 //!
-//! Nothing here decides anything. With `topology/hwloc.rs` it is the only place of this crate with unsafe code.
+//! Nothing here decides anything. With its folder and `topology/hwloc.rs` it is the only place of this crate with unsafe code.
 #![allow(unsafe_code)]
+
+pub(crate) mod descriptors;
+pub(crate) mod quota;
+pub(crate) mod room;
 
 use nix::libc;
 use std::io;

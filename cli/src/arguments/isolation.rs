@@ -6,9 +6,10 @@ use clap::Args;
 use kaon_isolators::build::Settings;
 use kaon_isolators::cgroups::Handles;
 use kaon_isolators::cgroups::devices::Rule;
-use kaon_isolators::disk::Watching;
+use kaon_isolators::disk::{Watching, XfsSettings};
 use kaon_isolators::launcher::Rotation;
 use kaon_isolators::linux::{Rights, parse_capabilities};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +77,15 @@ pub(crate) struct Isolation {
     /// A container whose sandbox is larger than the disk it took ends.
     #[arg(long, env = "KAON_ENFORCE_CONTAINER_DISK_QUOTA")]
     pub(crate) enforce_container_disk_quota: bool,
+    /// The projects that `disk/xfs` gives to sandboxes.
+    #[arg(long, env = "KAON_XFS_PROJECT_RANGE", default_value = "[5000-10000]", value_name = "[FIRST-LAST]")]
+    pub(crate) xfs_project_range: String,
+    /// A container beyond the disk it took ends, rather than writing no more (`disk/xfs`).
+    #[arg(long, env = "KAON_XFS_KILL_CONTAINERS")]
+    pub(crate) xfs_kill_containers: bool,
+    /// How much more it can write before it ends, in MiB.
+    #[arg(long, env = "KAON_XFS_QUOTA_HEADROOM", default_value_t = 10, value_name = "MIB")]
+    pub(crate) xfs_quota_headroom: u32,
     /// The size at which `stdout` and `stderr` of a task are turned over, in bytes; zero lets them grow.
     #[arg(long, env = "KAON_LOG_BYTES_MAX", default_value_t = 0, value_name = "BYTES")]
     pub(crate) log_bytes_max: u64,
@@ -119,6 +129,7 @@ impl Isolation {
             pids_max: self.cgroups_pids_max,
             net_cls: self.handles()?,
             devices: self.allowed_devices.iter().map(rule).collect::<Result<_>>()?,
+            device_nodes: self.allowed_devices.clone(),
             machine_bytes,
             gpus: kaon_isolators::gpu::Gpus {
                 driver: self.nvidia_driver_directory.clone(),
@@ -138,6 +149,11 @@ impl Isolation {
             disk: Watching {
                 interval: Duration::from_secs_f64(interval),
                 is_enforced: self.enforce_container_disk_quota,
+            },
+            xfs: XfsSettings {
+                projects: projects(&self.xfs_project_range)?,
+                kills: self.xfs_kill_containers,
+                headroom_bytes: u64::from(self.xfs_quota_headroom) << 20,
             },
             ..usual
         })
@@ -164,6 +180,16 @@ impl Isolation {
     }
 }
 
+/// Numbers of projects: `[FIRST-LAST]`. Zero is that of nobody.
+fn projects(text: &str) -> Result<RangeInclusive<u32>> {
+    let bare = text.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let (first, last) = bare.and_then(|range| range.split_once('-')).unwrap_or_default();
+    match (first.trim().parse(), last.trim().parse()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
+        _ => bail!("--xfs-project-range {text}: expected [FIRST-LAST], the first above zero"),
+    }
+}
+
 fn handle(text: &str) -> Result<u16> {
     let text = text.trim();
     let parsed = match text.strip_prefix("0x") {
@@ -181,5 +207,13 @@ mod tests {
     fn handles_are_numbers_of_sixteen_bits() {
         assert_eq!((handle("0x0012").unwrap(), handle(" 7").unwrap()), (0x12, 7));
         assert!(handle("0x10000").is_err() && handle("-1").is_err() && handle("").is_err());
+    }
+
+    #[test]
+    fn projects_are_a_range_above_zero() {
+        assert_eq!(projects("[5000-10000]").unwrap(), 5000..=10_000);
+        for bad in ["", "[]", "[0-5]", "[7-5]", "5-7", "[5-7", "[a-b]"] {
+            assert!(projects(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -183,6 +183,7 @@ pub(super) fn shape(
         walls.namespaces.mnt = true;
         walls.hostname.clone_from(&wanted.hostname);
         walls.capabilities = wanted.capabilities.take();
+        walls.namespaces.user = std::mem::take(&mut wanted.namespaces.user);
         walls.is_bound_to_its_rights = std::mem::take(&mut wanted.is_bound_to_its_rights);
         let told = Inside { user: user.take(), walls }.write(directory);
         after.push((INSIDE_VARIABLE.to_owned(), told.map_err(|error| format!("can't tell the executor: {error}"))?));

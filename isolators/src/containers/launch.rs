@@ -2,6 +2,7 @@
 
 use super::image::{self, Shape};
 use super::join::Join;
+use super::nursery::Nursery;
 use super::table::UNKNOWN;
 use super::{ContainersConfig, Inner, PATH_DEFAULT, Running};
 use crate::chain::{Chain, chained};
@@ -13,12 +14,13 @@ use crate::{fetcher, filesystem, orphans, posix, sandbox, volumes};
 use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program, VolumeLinks};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::task::Uri;
+use nix::fcntl::OFlag;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -34,7 +36,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// A launcher that has been started and waits for its description.
 struct Started {
-    pid: i32,
+    launcher: Known,
     description: Vec<u8>,
     sandbox: String,
     to_launcher: OwnedFd,
@@ -84,9 +86,9 @@ impl Inner {
         if let Some(join) = &join {
             config.isolators = join.isolators.clone();
         }
-        let (isolators, name) = (config.isolators.clone(), container.clone());
+        let (isolators, name, nursery) = (config.isolators.clone(), container.clone(), Arc::clone(&self.nursery));
         let started = if uris.is_empty() && !image::are_needed(&self.config, &spec) {
-            self.block(move || start(&config, &name, &spec, join)).await??
+            self.block(move || start(&config, &nursery, &name, &spec, join)).await??
         } else {
             let made = self.block(move || {
                 let home = make_home(&config, &name, &spec, join)?;
@@ -94,9 +96,9 @@ impl Inner {
             });
             let (home, spec, config, name) = made.await??;
             self.bring(container, &spec, &home, uris, stopped).await?;
-            self.block(move || begin(&config, &name, &spec, home)).await??
+            self.block(move || begin(&config, &nursery, &name, &spec, home)).await??
         };
-        let launcher = Known::of(started.pid);
+        let launcher = started.launcher;
         let talked = self.talk(container, isolators, started).await;
         match talked {
             Ok(launched) => Ok(launched),
@@ -175,8 +177,7 @@ impl Inner {
         let mut to = pipe::Sender::from_owned_fd(started.to_launcher).map_err(failed("can't use the pipe"))?;
         let from = pipe::Receiver::from_owned_fd(started.from_launcher).map_err(failed("can't use the pipe"))?;
         let mut from = BufReader::new(from.take(ANSWER_BYTES_MAX));
-        let known = Known::of(started.pid).ok_or("the launcher is gone")?;
-        let running = Running::of(known, started.sandbox).map_err(failed("can't watch the launcher"))?;
+        let running = Running::of(started.launcher, started.sandbox).map_err(failed("can't watch the launcher"))?;
         let running = Arc::new(running.ok_or("the launcher is gone")?);
 
         let told = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&started.description)).await;
@@ -220,11 +221,12 @@ struct Home {
 /// Everything up to the launcher's own work; on an error nothing is left but the sandbox.
 fn start(
     config: &ContainersConfig,
+    nursery: &Nursery,
     container: &ContainerId,
     spec: &LaunchSpec,
     join: Option<Join>,
 ) -> Result<Started, String> {
-    begin(config, container, spec, make_home(config, container, spec, join)?)
+    begin(config, nursery, container, spec, make_home(config, container, spec, join)?)
 }
 
 /// The part of a start before what is fetched.
@@ -255,20 +257,23 @@ fn make_home(
         return Err(format!("can't write the record: {error}"));
     }
     let home = match spec.join {
-        true => sandbox::open(&config.work_directory, &spec.sandbox),
-        false => sandbox::create(&config.work_directory, &spec.sandbox, owner),
+        true => sandbox::open(&config.work_directory, &spec.sandbox).map(drop).map_err(|error| error.to_string()),
+        false => sandbox::create(&config.work_directory, &spec.sandbox, owner)
+            .map_err(|error| error.to_string())
+            .and_then(|_| config.isolators.home(container, spec).map_err(|error| chained(&error))),
     };
-    match home {
-        Ok(_) => Ok(Home { user, directory, join }),
-        Err(error) => {
-            remove(&directory, container);
-            Err(error.to_string())
-        }
-    }
+    home.inspect_err(|_| remove(&directory, container))?;
+    Ok(Home { user, directory, join })
 }
 
 /// The part of a start after what is fetched.
-fn begin(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec, home: Home) -> Result<Started, String> {
+fn begin(
+    config: &ContainersConfig,
+    nursery: &Nursery,
+    container: &ContainerId,
+    spec: &LaunchSpec,
+    home: Home,
+) -> Result<Started, String> {
     let Home { user, directory, join } = home;
     let made = || -> Result<Started, String> {
         let links = VolumeLinks { sandbox: spec.sandbox.clone(), links: spec.volumes.clone() };
@@ -278,7 +283,7 @@ fn begin(config: &ContainersConfig, container: &ContainerId, spec: &LaunchSpec, 
             join.add_to(&mut wanted).inspect_err(|_| config.isolators.cleanup(container))?;
         }
         let started = describe(config, container, spec, &directory, user, wanted, join.as_ref())
-            .and_then(|description| spawn(config, container, &directory, spec.sandbox.clone(), description));
+            .and_then(|description| spawn(config, nursery, container, &directory, spec.sandbox.clone(), description));
         started.inspect_err(|_| config.isolators.cleanup(container))
     };
     made().inspect_err(|_| remove(&directory, container))
@@ -421,45 +426,48 @@ fn user(config: &ContainersConfig, spec: &LaunchSpec) -> Result<Option<User>, St
     Ok(Some(User { user_id: found.uid.as_raw(), group_id: found.gid.as_raw(), groups }))
 }
 
-/// Starts the launcher. Nothing runs between fork and exec: the standard library's own spawn does it all.
+/// Has a launcher begin: forked by the nursery for an agent. An executor, which launches once or twice, starts its own
+/// executable: nothing runs between fork and exec there, the standard library's own spawn does it all.
 fn spawn(
     config: &ContainersConfig,
+    nursery: &Nursery,
     container: &ContainerId,
     directory: &Directory,
     sandbox: String,
     description: Vec<u8>,
 ) -> Result<Started, String> {
     let failed = |error: io::Error| format!("can't start the launcher: {error}");
-    let mut command = Command::new(config.executable.path());
-    command.arg0("kaon").arg(launcher::ARGUMENT).env_clear();
-    command.env(CONTAINER_VARIABLE, container.as_str()).env(MARK_VARIABLE, directory.mark());
-    if let Some(parent) = &config.parent {
-        command.env(PARENT_VARIABLE, parent);
-    }
     let log = directory.log().map_err(failed)?;
-    command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command.spawn().map_err(failed)?;
-    let pid = child.id().cast_signed();
-    match (child.stdin.take(), child.stdout.take()) {
-        // The child is reaped through its pidfd: dropping the object neither kills it nor waits for it.
-        (Some(to), Some(from)) => {
-            Ok(Started { pid, description, sandbox, to_launcher: to.into(), from_launcher: from.into() })
+    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()));
+    let ((input, to_launcher), (from_launcher, output)) = (pipe()?, pipe()?);
+    let mark = directory.mark();
+    let mut variables = vec![(CONTAINER_VARIABLE, container.as_str()), (MARK_VARIABLE, mark.as_str())];
+    let launcher = match &config.parent {
+        None => {
+            let variables: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
+            nursery.bear(variables.as_bytes(), [input.as_fd(), output.as_fd(), log.as_fd()]).map_err(failed)?
         }
-        _ => unreachable!("both were asked for"),
-    }
+        Some(parent) => {
+            variables.push((PARENT_VARIABLE, parent));
+            let mut command = Command::new(config.executable.path());
+            command.arg0("kaon").arg(launcher::ARGUMENT).env_clear().envs(variables).current_dir("/");
+            let child = command.stdin(input).stdout(output).stderr(log).spawn().map_err(failed)?;
+            // The child is reaped through its pidfd: dropping the object neither kills it nor waits for it.
+            Known::of(child.id().cast_signed()).ok_or("the launcher is gone")?
+        }
+    };
+    Ok(Started { launcher, description, sandbox, to_launcher, from_launcher })
 }
 
 /// Takes back a launch that went wrong after its launcher was started. Blocks until nothing is left.
-fn undo(config: &ContainersConfig, container: &ContainerId, launcher: Option<Known>) {
+fn undo(config: &ContainersConfig, container: &ContainerId, launcher: Known) {
     let directory = Directory::of(&config.runtime_directory, container.as_str());
     // The pipes are closed by now: a launcher that is sound ends by itself and takes the program along. This finds the
     // other kind, and what it started.
     if let Err(error) = orphans::destroy(&directory) {
         tracing::error!(%container, %error, "something is left of a launch that failed");
     }
-    if let Some(launcher) = launcher {
-        orphans::reap(launcher);
-    }
+    orphans::reap(launcher);
     config.isolators.cleanup(container);
     remove(&directory, container);
 }

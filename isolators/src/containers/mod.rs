@@ -4,7 +4,7 @@
 //! threads, at most [`BLOCKING_MAX`] at once. A running container costs the agent one descriptor (the pidfd of its
 //! launcher) and one sleeping future: no thread, no polling. The table (`table.rs`) is the only state; all that must
 //! outlive the agent is on disk (`record.rs`) and in the launchers. Ways through this folder: `launch.rs` starts,
-//! `watch.rs` waits for the end, `probe.rs` tries whether what runs is well, `recovery.rs` finds everything again; `nested.rs` has the
+//! by what `nursery.rs` forks, `watch.rs` waits for the end, `probe.rs` tries whether what runs is well, `recovery.rs` finds everything again; `nested.rs` has the
 //! containers that calls ask for, `join.rs` what they share with those around them, `attach.rs` the talk with those that run.
 
 mod attach;
@@ -12,6 +12,7 @@ mod image;
 mod join;
 mod launch;
 mod nested;
+mod nursery;
 mod probe;
 mod recovery;
 mod table;
@@ -171,6 +172,7 @@ struct Inner {
     table: Mutex<Table>,
     /// The containers that calls asked for.
     nested: Mutex<nested::Nest>,
+    nursery: Arc<nursery::Nursery>,
     blocking: Semaphore,
     /// One recovery at a time: two would both find the same containers.
     recovering: tokio::sync::Mutex<()>,
@@ -213,7 +215,8 @@ impl ProcessContainers {
         let blocking = Semaphore::new(BLOCKING_MAX);
         let (table, recovering) = (Mutex::new(Table::default()), tokio::sync::Mutex::new(()));
         let nested = Mutex::default();
-        let inner = Inner { config, runtime, table, nested, blocking, recovering, open };
+        let nursery = Arc::new(nursery::Nursery::of(config.executable.clone()));
+        let inner = Inner { config, runtime, table, nested, nursery, blocking, recovering, open };
         Ok(Self { inner: Arc::new(inner), _open: sender, _lock: lock })
     }
 }

@@ -183,9 +183,14 @@ impl ImagesConfig {
         self.owner.as_deref().unwrap_or(container.as_str())
     }
 
+    /// Where the trees of containers are made, those of what is within one of an agent's in its own.
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.roots.join("containers")
+    }
+
     /// Where the tree of a container is made.
     fn root(&self, container: &ContainerId) -> PathBuf {
-        self.roots.join("containers").join(self.owner_of(container)).join(container.as_str())
+        self.containers().join(self.owner_of(container)).join(container.as_str())
     }
 
     /// The whole name of an image here, its source, and its name there.

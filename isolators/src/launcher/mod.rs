@@ -1,8 +1,8 @@
 //! The launcher: the small process between the agent and one container's program, which outlives the agent.
 //!
-//! The agent has many threads, so it may do nothing between fork and exec. It starts its own executable with the
-//! argument [`ARGUMENT`] instead; `cli` calls [`main`] before any thread or runtime exists. The conversation, over the
-//! launcher's standard input and output:
+//! The agent has many threads, so it may do nothing between fork and exec. Its own executable with the argument [`ARGUMENT`] does
+//! instead, started for the one container of an executor, forked by a [`nursery`] for those of an agent; `cli` calls [`main`]
+//! before any thread or runtime exists. The conversation, over the launcher's standard input and output:
 //!
 //! ```text
 //! agent                                   launcher                                 program
@@ -25,6 +25,7 @@
 //! Shape and pitfalls: dependencies reference 7. Nothing here knows of isolators: what they want is in the description.
 
 pub(crate) mod description;
+pub(crate) mod nursery;
 mod output;
 mod program;
 mod root;
@@ -95,20 +96,26 @@ pub(crate) fn kill_signal() -> i32 {
 /// The whole program of a launcher. To be called at the very start of `main`, with one thread, when the first argument is
 /// [`ARGUMENT`]: it closes every file descriptor that it was not meant to have.
 ///
-/// Returns when the container and its whole tree are gone and its status is written, or when it could not be started.
+/// Returns when the container and its whole tree are gone and its status is written, or when it could not be started. With
+/// a further argument it is the [`nursery`], and returns when the agent is gone.
 pub fn main() -> ExitCode {
+    let is_nursery = std::env::args_os().nth(2).is_some_and(|argument| argument == nursery::ARGUMENT);
+    let ends_well = if is_nursery { nursery::keep().is_ok() } else { ends_well() };
+    if ends_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Is a launcher from its first to its last moment; whether nothing went wrong.
+fn ends_well() -> bool {
     // Whoever holds a descriptor of ours by mistake loses it here: the sandbox gets what it is meant to get.
     let prepared = syscall::close_from(3).and_then(|()| stand_alone());
-    match prepared.and_then(|()| run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Standard error is the log in the runtime directory. While the agent listens it is told as well.
-            let reason = error.to_string();
-            eprintln!("{reason}");
-            let _ = report(&Report::Failed { reason });
-            ExitCode::FAILURE
-        }
+    let ended = prepared.and_then(|()| run());
+    if let Err(error) = &ended {
+        // Standard error is the log in the runtime directory. While the agent listens it is told as well.
+        let reason = error.to_string();
+        eprintln!("{reason}");
+        let _ = report(&Report::Failed { reason });
     }
+    ended.is_ok()
 }
 
 /// Cuts what ties this process to the one that started it.

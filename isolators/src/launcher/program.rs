@@ -230,6 +230,10 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     // The agent does without huge pages for itself; a program has what the machine gives.
     let _ = nix::sys::prctl::set_thp_disable(false);
     plan.ends.connect()?;
+    if walls.namespaces.user {
+        // What has been built so far stays the machine's: from here on nobody in the container can change it.
+        walls::begin_users()?;
+    }
     // Who can gain no rights may be filtered by anybody: as late as can be. Else it takes rights that are given up below.
     let filter = |is_last: bool| match &walls.system_calls {
         Some(program) if walls.is_bound_to_its_rights == is_last => {

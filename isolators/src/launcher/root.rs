@@ -27,7 +27,7 @@ const NONE: Option<&str> = None;
 const BARE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
 /// What of `/proc` is shown and can't be written, and what is not shown at all, of `/sys` too (Docker's lists).
-const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
+pub(super) const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 const HIDDEN: [&str; 10] = [
     "proc/acpi",
     "proc/asound",

@@ -6,11 +6,15 @@ use super::program::step;
 use super::root;
 use crate::isolator::{CapabilitySets, Contribution, Mount};
 use crate::{sandbox, syscall};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::sys::stat::Mode;
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -51,7 +55,10 @@ pub(super) fn join(group: &Path) -> Result<(), String> {
 pub(super) fn mount_all(site: &Site<'_>, walls: &Contribution) -> Result<(), String> {
     let cut = mount(NONE, "/", NONE, MsFlags::MS_REC | FOLLOWS, NONE);
     cut.map_err(|errno| step("cut off the view of mounts", errno))?;
-    let Some(wanted) = &walls.root else { return walls.mounts.iter().try_for_each(|mount| mount_one(site, mount)) };
+    let Some(wanted) = &walls.root else {
+        walls.mounts.iter().try_for_each(|mount| mount_one(site, mount))?;
+        return if walls.namespaces.user { guard() } else { Ok(()) };
+    };
     // What changes this process's own view comes first: the root is furnished from it.
     let is_view = |mount: &&Mount| matches!(mount, Mount::Proc | Mount::MessageQueues | Mount::Memory { .. });
     walls.mounts.iter().filter(is_view).try_for_each(|mount| mount_one(site, mount))?;
@@ -62,6 +69,22 @@ pub(super) fn mount_all(site: &Site<'_>, walls: &Contribution) -> Result<(), Str
     placed.into_iter().try_for_each(|mount| mount_one(&within, mount))?;
     let home = sandbox::open(site.work_directory, site.sandbox).map_err(|error| error.to_string())?;
     root::enter(&held, &home)
+}
+
+/// What changes the kernel when it is written (`/proc/sys`, control groups and the rest of `/sys`) is root's by its number alone,
+/// whatever rights root has in its own view of users: so it can't be written at all. A root of the container's own is furnished so.
+fn guard() -> Result<(), String> {
+    for at in root::READ_ONLY.into_iter().chain(["sys"]) {
+        let path = Path::new("/").join(at);
+        let failed = |error: std::io::Error| step(&format!("protect '{}'", path.display()), error);
+        if !path.exists() {
+            continue;
+        }
+        let bound = mount(Some(&path), &path, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE);
+        bound.map_err(|errno| failed(errno.into()))?;
+        syscall::mount_read_only(&path).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn mount_one(site: &Site<'_>, what: &Mount) -> Result<(), String> {
@@ -192,6 +215,44 @@ impl Place {
 
     fn is_directory(&self) -> bool {
         self.path().is_dir()
+    }
+}
+
+/// All numbers of users, each for itself (`user_namespaces(7)`).
+const EVERYBODY: &[u8] = b"0 0 4294967295";
+
+/// Begins a view of users of its own, in which everybody is who it is outside, and rights hold for files and processes alone.
+/// Whose numbers stand for whom is written by a child that stays outside: who is inside may name nobody but itself.
+pub(super) fn begin_users() -> Result<(), String> {
+    let failed = |errno: Errno| step("begin a view of users", errno);
+    // Held before: whatever this process is called in which view of processes.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let me = nix::fcntl::open("/proc/self", flags, Mode::empty()).map_err(failed)?;
+    let (wait, go) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+    let mut go = Some(go);
+    let scribe = syscall::fork(|| {
+        drop(go.take());
+        let mut byte = [0];
+        let begun = File::from(wait).read_exact(&mut byte);
+        let written = begun.and_then(|()| {
+            ["uid_map", "gid_map"].into_iter().try_for_each(|name| {
+                let map = nix::fcntl::openat(&me, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+                File::from(map).write_all(EVERYBODY)
+            })
+        });
+        i32::from(written.is_err())
+    });
+    let scribe = Pid::from_raw(scribe.map_err(|error| step("fork", error))?);
+    let begun = unshare(CloneFlags::CLONE_NEWUSER);
+    if let (Ok(()), Some(go)) = (begun, go.take()) {
+        // One that has died tells by its end.
+        let _ = File::from(go).write_all(&[1]);
+    }
+    let ended = nix::sys::wait::waitpid(scribe, None).map_err(failed)?;
+    begun.map_err(failed)?;
+    match ended {
+        WaitStatus::Exited(_, 0) => Ok(()),
+        _ => Err("can't say who is who in the view of users".to_owned()),
     }
 }
 

@@ -13,7 +13,8 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 /// The views that can be shared, with the names of their links below `/proc/PID/ns`.
-pub(crate) const VIEWS: [(i32, &str); 6] = [
+pub(crate) const VIEWS: [(i32, &str); 7] = [
+    (libc::CLONE_NEWUSER, "user"),
     (libc::CLONE_NEWNS, "mnt"),
     (libc::CLONE_NEWPID, "pid"),
     (libc::CLONE_NEWIPC, "ipc"),

@@ -52,7 +52,11 @@ pub(crate) fn isolated(isolation: &str, change: impl FnOnce(&mut Settings)) -> O
     if !root_or_skip(isolation) {
         return None;
     }
-    let mut machine = Machine::new();
+    isolate(Machine::new(), isolation, change)
+}
+
+/// The same of a machine that is there.
+pub(crate) fn isolate(mut machine: Machine, isolation: &str, change: impl FnOnce(&mut Settings)) -> Option<Machine> {
     let mut settings = settings(&machine, isolation);
     change(&mut settings);
     match settings.chain() {

@@ -4,7 +4,7 @@ use crate::Test;
 use crate::registry::{Item, Made, Registry, busybox, image, layer, sha, text};
 use crate::rig::{Machine, eventually, exec, id, root_or_skip, shell, spec};
 use kaon_isolators::build::Settings;
-use kaon_isolators::containers::Executable;
+use kaon_isolators::containers::{ContainersConfig, Executable};
 use kaon_isolators::images::{Backend, Images, ImagesConfig};
 use kaon_kernel::container::{ExitStatus, LaunchSpec, Program};
 use kaon_kernel::container_info::{ContainerInfo, Image, Propagation, Volume, VolumeSource};
@@ -27,33 +27,50 @@ pub(crate) const TESTS: &[Test] = &[
     ("images::the_own_binary_stays_whole", the_own_binary_stays_whole),
 ];
 
+/// The isolators that images need.
+pub(crate) const IMAGES: &str = "filesystem/linux,docker/runtime";
+
 const ISOLATION: &str = "filesystem/linux,docker/runtime,namespaces/pid,namespaces/ipc,namespaces/uts,posix/rlimits";
 
 fn machine(change: impl FnOnce(&mut ImagesConfig)) -> Option<Machine> {
-    if !root_or_skip("images") {
-        return None;
-    }
-    let machine = Machine::with(|config| {
-        let directory = config.work_directory.parent().expect("below it").to_owned();
-        let mut images = ImagesConfig::usual(&directory);
-        images.stall_timeout = std::time::Duration::from_secs(10);
-        change(&mut images);
-        let mut settings = Settings::usual(ISOLATION);
-        settings.work_directory.clone_from(&config.work_directory);
-        settings.runtime_directory.clone_from(&config.runtime_directory);
-        settings.images = images.clone();
-        config.isolators = settings.chain().expect("a chain");
-        config.images = Some(Images::new(images, Executable::current().expect("own")).expect("a store"));
-    });
-    Some(machine)
+    machine_with(ISOLATION, |_| {}, change)
 }
 
-fn asked(registry: &Registry, name: &str) -> ContainerInfo {
+/// A machine with images and these isolators.
+pub(crate) fn machine_with(
+    isolation: &str,
+    set: impl FnOnce(&mut Settings),
+    change: impl FnOnce(&mut ImagesConfig),
+) -> Option<Machine> {
+    root_or_skip("images").then(|| Machine::with(|config| use_images(config, isolation, set, change)))
+}
+
+/// Gives a machine a store of images and these isolators.
+pub(crate) fn use_images(
+    config: &mut ContainersConfig,
+    isolation: &str,
+    set: impl FnOnce(&mut Settings),
+    change: impl FnOnce(&mut ImagesConfig),
+) {
+    let directory = config.work_directory.parent().expect("below it").to_owned();
+    let mut images = ImagesConfig::usual(&directory);
+    images.stall_timeout = std::time::Duration::from_secs(10);
+    change(&mut images);
+    let mut settings = Settings::usual(isolation);
+    settings.work_directory.clone_from(&config.work_directory);
+    settings.runtime_directory.clone_from(&config.runtime_directory);
+    settings.images = images.clone();
+    set(&mut settings);
+    config.isolators = settings.chain().expect("a chain");
+    config.images = Some(Images::new(images, Executable::current().expect("own")).expect("a store"));
+}
+
+pub(crate) fn asked(registry: &Registry, name: &str) -> ContainerInfo {
     let image = Image { name: name.to_owned(), is_cached: true, credentials: Some(registry.credentials()) };
     ContainerInfo { image: Some(image), ..ContainerInfo::default() }
 }
 
-fn with(spec: LaunchSpec, container: ContainerInfo) -> LaunchSpec {
+pub(crate) fn with(spec: LaunchSpec, container: ContainerInfo) -> LaunchSpec {
     LaunchSpec { container: Some(Box::new(container)), ..spec }
 }
 
@@ -62,7 +79,7 @@ fn images(machine: &Machine) -> &Images {
 }
 
 /// Nothing of containers is left: no tree, no lease.
-fn assert_nothing_left(machine: &Machine) {
+pub(crate) fn assert_nothing_left(machine: &Machine) {
     let config = images(machine).config();
     let count = |path: PathBuf| fs::read_dir(path).map_or(0, |entries| entries.count());
     assert_eq!(count(config.roots.join("containers")), 0);

@@ -5,6 +5,9 @@
 //! after the other, filtered by the words on the command line (`--exact`, `--skip` and `--list` as in libtest).
 #![allow(missing_docs, reason = "a test binary")]
 
+mod attacks;
+mod devices;
+mod disk;
 mod end;
 mod fetch;
 mod groups;
@@ -18,6 +21,8 @@ mod restart;
 mod rig;
 mod seccomp;
 mod serve;
+#[cfg(target_arch = "x86_64")]
+mod steps;
 mod topology;
 mod views;
 mod walls;
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
         Some("terms") => return walls::terms(),
         Some("greet") => return network::greet(arguments.get(1).map_or("0", String::as_str)),
         Some("hog") => return groups::hog(),
+        #[cfg(target_arch = "x86_64")]
+        Some("launching") => return steps::agent(&arguments[1..]),
         Some("agent") => return restart::agent(&arguments[1..]),
         _ => {}
     }
@@ -51,10 +58,15 @@ fn main() -> ExitCode {
         walls::TESTS,
         groups::TESTS,
         views::TESTS,
+        attacks::TESTS,
+        devices::TESTS,
+        disk::TESTS,
         end::TESTS,
         fetch::TESTS,
         images::TESTS,
         restart::TESTS,
+        #[cfg(target_arch = "x86_64")]
+        steps::TESTS,
         topology::TESTS,
         probe::TESTS,
     ];

@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::groups::isolated;
-use crate::rig::{Machine, eventually, id, is_alive, mark, runtime, shell, sleepers};
+use crate::rig::{Machine, all, eventually, id, is_alive, mark, runtime, shell, sleepers};
 use kaon_isolators::containers::{AttachError, LaunchError, Listener, ProcessContainers, RemoveError, Speaker};
 use kaon_isolators::linux::parse_capabilities;
 use kaon_kernel::container::{Exit, ExitStatus, LaunchSpec, Program};
@@ -11,7 +11,6 @@ use kaon_kernel::nested::{Order, Piece, Said};
 use kaon_kernel::resource::Resources;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
-use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     ("nested::a_session_takes_part_in_its_container", a_session_takes_part_in_its_container),
@@ -148,6 +147,19 @@ fn a_session_takes_part_in_its_container() {
     machine.wait("c");
 }
 
+fn is_session(pid: i32, name: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let is_its =
+        environment.split(|&byte| byte == 0).any(|entry| entry == format!("KAON_CONTAINER_ID={name}").as_bytes());
+    is_its && fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "cat\n")
+}
+
+/// Whether a process sleeps in a write to its standard output (`proc_pid_syscall(5)`).
+fn writes(pid: i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.starts_with(&format!("{} 0x1 ", nix::libc::SYS_write))
+}
+
 fn what_is_said_to_a_session_reaches_it_whole() {
     let machine = Machine::new();
     machine.launch("c", shell("c", "sleep 300"));
@@ -162,8 +174,8 @@ fn what_is_said_to_a_session_reaches_it_whole() {
         speaker.say(Said::Input(Vec::new())).await.unwrap();
         speaker.ended().await;
     });
-    // A slow ear: the program waits, nothing is lost, and the launcher keeps little.
-    std::thread::sleep(Duration::from_millis(300));
+    // A slow ear: the program waits until it is heard, nothing is lost, and the launcher keeps little.
+    eventually("what it writes has to wait", || all().into_iter().any(|pid| is_session(pid, "c.s") && writes(pid)));
     let (out, _) = heard(&mut listener);
     assert!(out == format!("{text}end\n"), "{} of {} bytes", out.len(), text.len());
     assert_eq!(wait(&machine, "c.s").status, Some(ExitStatus::Code(0)));

@@ -1,7 +1,9 @@
 //! The agent goes and comes back: what it knows is found again, what it does not know is destroyed, and a number alone
 //! convinces nobody.
 
-use crate::rig::{Machine, PATIENCE, config, eventually, exec, id, is_alive, mark, runtime, shell, sleepers, stat};
+use crate::rig::{
+    Machine, PATIENCE, all, config, eventually, exec, id, is_alive, mark, runtime, shell, sleepers, stat,
+};
 use crate::{Test, fetch};
 use kaon_isolators::containers::{Error, ProcessContainers};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, LaunchSpec};
@@ -25,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("restart::damaged_records", damaged_records),
     ("restart::two_at_once", two_at_once),
     ("restart::an_agent_that_dies_before_go", an_agent_that_dies_before_go),
+    ("restart::a_nursery_that_is_killed_is_replaced", a_nursery_that_is_killed_is_replaced),
 ];
 
 fn the_living_and_the_ended_are_found() {
@@ -129,8 +132,6 @@ fn a_launcher_that_fell_meanwhile() {
     machine.stop();
     kill(Pid::from_raw(launcher), Signal::SIGKILL).unwrap();
     eventually("it is gone", || !is_alive(launcher));
-    // What one process can't play: the agent that started it is gone, so its zombie is init's.
-    nix::sys::wait::waitpid(Pid::from_raw(launcher), None).unwrap();
     machine.start();
     assert_eq!(machine.recover(&["c"]), ["c"]);
     assert_eq!(machine.wait("c").status, None);
@@ -189,9 +190,7 @@ fn damaged_records() {
     assert_eq!(machine.recover(&["one", "empty"]), ["empty", "one"]);
     assert_eq!(machine.wait("one").status, None);
     assert!(sleepers(&mark).is_empty());
-    for launcher in launchers {
-        let _ = nix::sys::wait::waitpid(Pid::from_raw(launcher), None);
-    }
+    assert!(launchers.into_iter().all(|launcher| !is_alive(launcher)));
     assert!(!machine.record("two").exists());
     fs::remove_file(machine.config.runtime_directory.join("containers/file")).unwrap_or_default();
 }
@@ -241,4 +240,35 @@ fn an_agent_that_dies_before_go() {
         assert_eq!(launcher.wait().unwrap().code(), Some(1));
         assert!(sleepers(&mark).is_empty() && !run.join("status").exists());
     }
+}
+
+/// The processes that fork launchers for this one.
+fn nurseries() -> Vec<i32> {
+    let is_nursery = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let is_ours = stat(*pid).is_some_and(|(_, parent, _)| parent == std::process::id().cast_signed());
+        is_ours && line.split(|&byte| byte == 0).nth(2) == Some(&b"nursery"[..])
+    };
+    all().into_iter().filter(is_nursery).collect()
+}
+
+fn a_nursery_that_is_killed_is_replaced() {
+    let mut machine = Machine::new();
+    let one = machine.launch("one", exec("one", &["/bin/sleep", &mark()]));
+    let [first] = nurseries()[..] else { panic!("there is one: {:?}", nurseries()) };
+    assert_eq!(stat(machine.launcher_of(one)).map(|(_, parent, _)| parent), Some(first));
+    let shown = fs::read(format!("/proc/{first}/environ")).unwrap();
+    assert!(shown.iter().all(|&byte| byte == 0), "it bears the marks of none");
+    kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    let two = machine.launch("two", exec("two", &["/bin/sleep", &mark()]));
+    let [second] = nurseries()[..] else { panic!("there is one: {:?}", nurseries()) };
+    assert!(first != second && is_alive(one) && is_alive(two));
+    machine.kill("one", Length::ZERO);
+    assert_eq!(machine.wait("one").status, Some(ExitStatus::Signal(9)), "its launcher goes on without the nursery");
+    // It goes with its agent; what it forked does not.
+    machine.stop();
+    eventually("it is gone", || nurseries().is_empty());
+    assert!(is_alive(two));
+    machine.start();
+    assert_eq!(machine.recover(&["two"]), ["two"]);
 }

@@ -2,25 +2,23 @@
 
 use crate::Test;
 use crate::groups::isolated;
-use crate::rig::{Machine, is_alive, root_or_skip, shell};
-use kaon_isolators::disk::Watching;
+use crate::rig::{Machine, is_alive, shell};
 use kaon_isolators::linux::parse_capabilities;
-use kaon_kernel::container::{ExitStatus, LaunchSpec, LimitKind};
+use kaon_kernel::container::{ExitStatus, LaunchSpec};
 use kaon_kernel::container_info::{ContainerInfo, IpcMode, LinuxInfo, Propagation, Volume, VolumeSource};
-use kaon_kernel::resource::parse;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
-use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     ("views::each_namespace_is_its_own", each_namespace_is_its_own),
     ("views::process_numbers_begin_anew", process_numbers_begin_anew),
     ("views::rights_are_bounded", rights_are_bounded),
     ("views::volumes_show_inside_only", volumes_show_inside_only),
+    ("views::private_directories_lie_over_shared_ones", private_directories_lie_over_shared_ones),
     ("views::links_lead_no_volume_out", links_lead_no_volume_out),
     ("views::what_is_asked_for_in_vain_is_refused", what_is_asked_for_in_vain_is_refused),
     ("views::a_flood_of_output_has_a_bound", a_flood_of_output_has_a_bound),
-    ("views::a_sandbox_too_large_ends_its_container", a_sandbox_too_large_ends_its_container),
+    ("views::rights_count_only_within", rights_count_only_within),
 ];
 
 const ALL: &str = "namespaces/pid,namespaces/mnt,namespaces/ipc,namespaces/uts,namespaces/cgroup";
@@ -114,6 +112,38 @@ fn rights_are_bounded() {
     assert!(refused.unwrap_err().contains("not among the bounding ones"));
 }
 
+fn rights_count_only_within() {
+    let Some(machine) = isolated("namespaces/user,namespaces/pid,filesystem/linux", |_| {}) else { return };
+    // What root of the machine may do: mount, make nodes, name the machine, set its clock, its limits. And what it still may:
+    // whatever is its users'.
+    let text = "cat /proc/self/uid_map /proc/self/gid_map; grep CapEff /proc/self/status; touch f; chown 65534:65534 f && stat -c %u f; \
+        mkdir d; mount -t tmpfs none d && echo MOUNTED; mknod n c 1 3 && echo MADE; hostname changed && echo NAMED; \
+        date -s @0 && echo SET; ip link set lo down 2>/dev/null && echo DOWN; readlink /proc/self/ns/user; sleep 60";
+    let pid = machine.launch("c", shell("c", text));
+    crate::rig::eventually("it has tried", || machine.output("c", "stdout").contains("user:["));
+    let out = machine.output("c", "stdout");
+    let everybody = out.lines().filter(|line| line.split_whitespace().eq(["0", "0", "4294967295"])).count();
+    assert_eq!(everybody, 2, "each is who it is outside: {out}");
+    assert!(out.contains("\n65534\n"), "its own files are its own: {out}");
+    let held = out.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    assert!(held.is_some_and(|held| held & 1 << 21 != 0), "it holds the right to mount, within: {out}");
+    for word in ["MOUNTED", "MADE", "NAMED", "SET", "DOWN"] {
+        assert!(!out.contains(word), "{word}: {out}");
+    }
+    let user = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+    assert_ne!(user(&pid.to_string()), user("self"));
+    assert_eq!(user(&machine.launcher_of(pid).to_string()), user("self"), "the launcher stays outside");
+    machine.kill("c", Length::ZERO);
+    machine.wait("c");
+    // As another user, who has no rights at all.
+    if nix::unistd::User::from_name("nobody").is_ok_and(|user| user.is_some()) {
+        let nobody =
+            LaunchSpec { user: Some("nobody".to_owned()), ..shell("d", "id -u; grep CapEff /proc/self/status") };
+        let (_, out) = machine.run("d", nobody);
+        assert!(out.starts_with("65534\n") && out.contains("0000000000000000"), "{out}");
+    }
+}
+
 fn volume(container_path: &str, is_read_only: bool, source: VolumeSource) -> Volume {
     Volume { container_path: container_path.to_owned(), is_read_only, source }
 }
@@ -158,6 +188,21 @@ fn volumes_show_inside_only() {
     }
 }
 
+fn private_directories_lie_over_shared_ones() {
+    let Some(machine) = isolated("filesystem/shared", |_| {}) else { return };
+    let shared = tempfile::tempdir().unwrap();
+    let path = shared.path().display().to_string();
+    fs::write(shared.path().join("everybodys"), "").unwrap();
+    let private = VolumeSource::Host { path: "private".to_owned(), propagation: Propagation::Private };
+    let volumes = vec![volume(&path, false, private)];
+    let text = format!("ls {path}; echo mine > {path}/f");
+    let (exit, out) =
+        machine.run("c", asking(shell("c", &text), ContainerInfo { volumes, ..ContainerInfo::default() }));
+    assert_eq!((exit.status, out.as_str()), (Some(ExitStatus::Code(0)), ""));
+    assert!(!shared.path().join("f").exists() && shared.path().join("everybodys").exists());
+    assert_eq!(fs::read_to_string(machine.sandbox("c").join("private/f")).unwrap(), "mine\n");
+}
+
 /// What a task can put into its sandbox leads no mount of a later container elsewhere (attack 46).
 fn links_lead_no_volume_out() {
     let Some(machine) = isolated("filesystem/linux", |_| {}) else { return };
@@ -181,27 +226,6 @@ fn what_is_asked_for_in_vain_is_refused() {
     let refused = machine.try_launch("c", asking(shell("c", "true"), asked)).unwrap_err();
     assert!(refused.contains("a host name is asked for, but the isolator namespaces/uts is not enabled"), "{refused}");
     assert!(!machine.record("c").exists() && !machine.sandbox("c").exists());
-}
-
-fn a_sandbox_too_large_ends_its_container() {
-    let watching = Watching { interval: Duration::from_millis(50), is_enforced: true };
-    if !root_or_skip("disk/du") {
-        return;
-    }
-    let Some(mut machine) = isolated("posix/disk", |settings| settings.disk = watching) else { return };
-    let spec =
-        |name: &str, text: &str| LaunchSpec { resources: parse::resources("disk:2").unwrap(), ..shell(name, text) };
-    machine.launch("c", spec("c", "dd if=/dev/zero of=f bs=1M count=4 2>/dev/null; sleep 60"));
-    let limitation = machine.wait("c").limitation.expect("a limit ended it");
-    assert_eq!(limitation.kind, LimitKind::Disk);
-    assert!(limitation.message.ends_with("MB) exceeds quota (2 MB)"), "{}", limitation.message);
-    // One that was there before this agent is watched as well.
-    machine.launch("d", spec("d", "sleep 1; dd if=/dev/zero of=f bs=1M count=4 2>/dev/null; sleep 60"));
-    machine.stop();
-    machine.start();
-    assert_eq!(machine.recover(&["d"]), ["d"]);
-    assert!(machine.statistics("d").disk_limit_bytes == Some(2 << 20));
-    assert_eq!(machine.wait("d").limitation.expect("a limit ended it").kind, LimitKind::Disk);
 }
 
 /// Attack 53: a log flood.

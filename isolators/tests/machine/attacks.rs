@@ -1,0 +1,102 @@
+//! What hostile tasks try, beyond what the other files have: each fails closed. The numbers are those of the project's list of
+//! attacks; docs/isolation.md says which test keeps which.
+
+use crate::Test;
+use crate::groups::isolated;
+use crate::rig::{Machine, all, eventually, is_alive, mark, shell, sleepers, stat};
+use kaon_isolators::linux::parse_capabilities;
+use kaon_kernel::container::{ExitStatus, LaunchSpec};
+use kaon_kernel::time::Duration as Length;
+use std::fs;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("attacks::a_storm_of_zombies_is_reaped", a_storm_of_zombies_is_reaped),
+    ("attacks::siblings_can_not_be_reached", siblings_can_not_be_reached),
+    ("attacks::another_view_of_processes_is_no_way_out", another_view_of_processes_is_no_way_out),
+    ("attacks::packets_can_not_be_forged", packets_can_not_be_forged),
+    ("attacks::the_kernels_files_can_not_be_written", the_kernels_files_can_not_be_written),
+];
+
+/// Attack 53: what loses its parents and ends is reaped by the launcher, while the program runs on.
+fn a_storm_of_zombies_is_reaped() {
+    let machine = Machine::new();
+    let text = "i=0; while [ $i -lt 400 ]; do (true &); i=$((i+1)); done; echo done; sleep 300";
+    let pid = machine.launch("c", shell("c", text));
+    let launcher = machine.launcher_of(pid);
+    eventually("all are started", || machine.output("c", "stdout") == "done\n");
+    let is_zombie_of = |one: &i32| stat(*one).is_some_and(|(state, parent, _)| state == 'Z' && parent == launcher);
+    eventually("all are reaped", || !all().iter().any(is_zombie_of));
+    assert!(is_alive(pid));
+    machine.kill("c", Length::ZERO);
+    machine.wait("c");
+}
+
+/// Attack 54: a task looks for others of the same user, to trace, signal or read them.
+fn siblings_can_not_be_reached() {
+    let Some(machine) = isolated("namespaces/pid,namespaces/ipc,filesystem/linux", |_| {}) else { return };
+    let sibling = machine.launch(
+        "a",
+        LaunchSpec { environment: vec![("KEY".into(), "s3cret".into())], ..shell("a", "sleep 300; true") },
+    );
+    let launcher = machine.launcher_of(sibling);
+    let text = format!(
+        "for p in {sibling} {launcher} {}; do kill -0 $p && echo SIGNALLED; cat /proc/$p/environ && echo READ; done; \
+         cat /proc/[0-9]*/environ | tr '\\0' '\\n' | grep s3cret && echo FOUND; echo tried",
+        std::process::id()
+    );
+    let (_, out) = machine.run("b", shell("b", &text));
+    assert_eq!(out, "tried\n");
+    assert!(is_alive(sibling));
+    machine.kill("a", Length::ZERO);
+    machine.wait("a");
+}
+
+/// Attack 54: what begins a view of processes of its own, leaves its session and ignores TERM ends with its container.
+fn another_view_of_processes_is_no_way_out() {
+    let Some(machine) = isolated("cgroups/pids", |_| {}) else { return };
+    let mark = mark();
+    let text = format!(
+        "trap '' TERM; unshare --pid --fork --mount-proc setsid sh -c \"trap '' TERM; sleep {mark} & sleep {mark}\" & wait"
+    );
+    machine.launch("c", shell("c", &text));
+    eventually("it runs", || sleepers(&mark).len() == 2);
+    machine.kill("c", Length::millis(100));
+    assert_eq!(machine.wait("c").status, Some(ExitStatus::Signal(9)));
+    assert!(sleepers(&mark).is_empty());
+}
+
+/// Attack 55: without NET_RAW nobody makes packets that are not its own, not even root, and not by another program either.
+fn packets_can_not_be_forged() {
+    let rights = parse_capabilities("CHOWN,SETUID,SETGID,NET_BIND_SERVICE").unwrap();
+    let Some(machine) = isolated("linux/capabilities", |settings| settings.rights.bounding = Some(rights)) else {
+        return;
+    };
+    let program = "import socket\nfor kind in [(socket.AF_INET, socket.SOCK_RAW, 1), (socket.AF_PACKET, socket.SOCK_RAW, 0)]:\n\
+        \x20try:\n  socket.socket(*kind); print('FORGED')\n except PermissionError: print('refused')";
+    let text = format!("command -v python3 >/dev/null || {{ echo skipped; exit; }}; python3 -c \"{program}\"");
+    match machine.run("c", shell("c", &text)).1.as_str() {
+        "skipped\n" => println!("SKIPPED, needs python3: raw sockets"),
+        told => assert_eq!(told, "refused\nrefused\n", "{}", machine.output("c", "stderr")),
+    }
+}
+
+/// Attack 57, and writes to `/proc` and `/sys`: control groups are not left, no program is named that the kernel would run, nothing
+/// of the kernel is set, though the task is root and the files are root's.
+fn the_kernels_files_can_not_be_written() {
+    let Some(machine) = isolated("cgroups/all,namespaces/user,namespaces/pid,namespaces/cgroup", |_| {}) else {
+        return;
+    };
+    let text = "cat /proc/self/cgroup > before; mkdir m; \
+        for g in $(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -o -maxdepth 2 -name release_agent -o -maxdepth 2 -name notify_on_release); do \
+          echo $$ > $g && echo WROTE $g; done; \
+        for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/own-$$ && echo MADE $d; done; \
+        mount -t cgroup -o memory none m && echo MOUNTED; mount -t cgroup2 none m && echo MOUNTED; \
+        mount -o remount,rw /sys && echo REMOUNTED; mount -o remount,rw,bind /proc/sys && echo REMOUNTED; umount /proc/sys && echo UNMOUNTED; \
+        for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sys/vm/drop_caches /proc/sysrq-trigger /sys/kernel/uevent_helper /sys/power/state; do \
+          test -e $f && echo '|/bin/false' > $f && echo WROTE $f; done; \
+        cat /proc/self/cgroup > after; cmp before after && echo same";
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let (_, out) = machine.run("c", shell("c", text));
+    assert_eq!(out, "same\n", "{}", machine.output("c", "stderr"));
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), pattern);
+}
