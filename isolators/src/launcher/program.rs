@@ -43,6 +43,8 @@ pub(super) struct Plan {
     surrounding: Option<Surrounding>,
     /// A socket of the machine's network for an executor of ours that has another.
     socket: Option<UdpSocket>,
+    /// Whether the program is the launcher's own executable.
+    is_ours: bool,
     /// Files to try, in order.
     files: Vec<CString>,
     arguments: Vec<CString>,
@@ -122,6 +124,7 @@ impl Plan {
             ends,
             surrounding,
             socket,
+            is_ours: matches!(description.program, ProgramFile::Own { .. }),
             files: texts(&files).map_err(with_nul)?,
             arguments: texts(arguments).map_err(with_nul)?,
             environment: texts(&variables).map_err(with_nul)?,
@@ -227,8 +230,10 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
         (said, _) => said.clone(),
     };
     walls::settle(&walls.units, &walls.memory_nodes)?;
-    // The agent does without huge pages for itself; a program has what the machine gives.
-    let _ = nix::sys::prctl::set_thp_disable(false);
+    if !plan.is_ours {
+        // The agent does without huge pages for itself and its executors; a program has what the machine gives.
+        let _ = nix::sys::prctl::set_thp_disable(false);
+    }
     plan.ends.connect()?;
     if walls.namespaces.user {
         // What has been built so far stays the machine's: from here on nobody in the container can change it.
