@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh Debian machine with Rust: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo up test guest check fix bench results clean
+.PHONY: help setup build demo up test guest test-gpu check fix bench results clean
 
 KAON := target/release/kaon
 SEEDS ?= 200
@@ -32,6 +32,9 @@ test: check ## everything CI runs
 guest: ## the tests of the real kernel in a QEMU guest: control groups of version 2, two NUMA nodes
 	@tools/setup guest
 	tools/guest "$$(cargo test --workspace --test machine --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$$/\1/p')"
+
+test-gpu: setup ## the tests with the GPUs of this machine; says so when it has none
+	cargo test --workspace --test machine -- gpus
 
 check: setup ## format, lints, docs, dependency and tidiness rules; never writes
 	cargo fmt --all --check

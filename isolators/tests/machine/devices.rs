@@ -1,6 +1,7 @@
 //! Nodes of devices in the root of a container with an image.
 
 use crate::Test;
+use crate::groups::isolated;
 use crate::images::{IMAGES, asked, assert_nothing_left, machine_with, with};
 use crate::registry::{Registry, busybox, image, layer};
 use crate::rig::{root_or_skip, shell};
@@ -64,4 +65,36 @@ fn only_what_is_allowed_is_a_device() {
     let (_, out) = machine.run("d", with(shell("d", &text), asked(&registry, &name)));
     assert!(out.starts_with("allowed\nallowed open\n"), "without GPUs none shows: {out}");
     assert_nothing_left(&machine);
+}
+
+/// The same on real hardware (`make test-gpu`): by the driver's own files, and by the maker's tool where it is installed.
+fn real_gpus_open_to_who_was_given_them() {
+    let driver = Gpus::default().driver.join("gpus");
+    let told = fs::read_dir(driver).into_iter().flatten().flatten();
+    let told = told.filter_map(|place| fs::read_to_string(place.path().join("information")).ok());
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
+        line.map(|(_, value)| value.trim().to_owned())
+    };
+    let found: Vec<(String, String)> =
+        told.filter_map(|text| Some((field(&text, "GPU UUID")?, field(&text, "Device Minor")?))).collect();
+    if found.is_empty() {
+        return println!("SKIPPED, this machine has no GPU with NVIDIA's driver: real devices");
+    }
+    let Some(machine) = isolated("cgroups/devices,gpu/nvidia", |_| {}) else { return };
+    let open = |minor: &str| format!("(exec 3<>/dev/nvidia{minor}) 2>/dev/null && echo {minor}");
+    let text = found.iter().map(|(_, minor)| open(minor)).collect::<Vec<_>>().join("; ");
+    for (ordinal, (id, minor)) in (0_u32..).zip(&found) {
+        let share = DeviceShare { id: id.clone(), ordinal, share: 1000, memory_bytes: 0 };
+        let placement = Some(Placement { devices: vec![share], ..Placement::default() });
+        let name = format!("gpu-{ordinal}");
+        let text = format!("{text}; command -v nvidia-smi >/dev/null && nvidia-smi -L; true");
+        let (_, out) = machine.run(&name, LaunchSpec { placement, ..shell(&name, &text) });
+        assert!(out.starts_with(&format!("{minor}\n")), "its own alone opens: {out}");
+        let listed = out.lines().filter(|line| line.contains("UUID")).collect::<Vec<_>>();
+        assert!(listed.iter().all(|line| line.contains(id.as_str())), "the tool sees its own alone: {out}");
+        println!("  {id} is /dev/nvidia{minor}; nvidia-smi lists {}", listed.len());
+    }
+    let (_, out) = machine.run("none", shell("none", &text));
+    assert_eq!(out, "", "without one none opens");
 }
