@@ -204,6 +204,8 @@ fn assert_nothing(machine: &Machine, root: &str, mark: &str, step: usize) {
     }
     assert_eq!(count(&machine.config.runtime_directory.join("containers")), 0, "{at}: a record is left");
     assert_eq!(count(&machine.config.runtime_directory.join("disk")), 0, "{at}: a size is left");
+    // What stays for people to read, and would be in the way of the next.
+    let _ = fs::remove_dir_all(machine.sandbox("c"));
 }
 
 fn an_agent_killed_at_any_step() {
