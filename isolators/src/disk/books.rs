@@ -53,7 +53,7 @@ impl Books {
 
     pub(super) fn put(&self, container: &ContainerId, quota: Quota) -> io::Result<()> {
         fs::create_dir_all(&self.records)?;
-        let aside = self.records.join(format!(".{container}"));
+        let aside = self.aside(container);
         fs::write(&aside, serde_json::to_vec(&quota)?)?;
         fs::rename(aside, self.records.join(container.as_str()))?;
         self.quotas().insert(container.clone(), quota);
@@ -73,9 +73,17 @@ impl Books {
 
     pub(super) fn forget(&self, container: &ContainerId) -> io::Result<()> {
         self.quotas().remove(container);
-        match fs::remove_file(self.records.join(container.as_str())) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        // An agent may have been killed while it wrote.
+        [self.aside(container), self.records.join(container.as_str())].iter().try_for_each(
+            |path| match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        )
+    }
+
+    /// Where it is written before it counts.
+    fn aside(&self, container: &ContainerId) -> PathBuf {
+        self.records.join(format!(".{container}"))
     }
 }

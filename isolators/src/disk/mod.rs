@@ -183,9 +183,9 @@ impl<M: Meter> Isolator for Measured<M> {
 
     fn cleanup(&self, container: &ContainerId) -> Result<(), Error> {
         self.books.recover(container);
-        let Some(quota) = self.books.get(container) else { return Ok(()) };
         // Forgotten only when it is released: the next recovery tries again.
-        self.meter.release(&quota).map_err(|source| self.failed("let go of its sandbox", source))?;
+        let released = self.books.get(container).map_or(Ok(()), |quota| self.meter.release(&quota));
+        released.map_err(|source| self.failed("let go of its sandbox", source))?;
         self.books.forget(container).map_err(|source| self.failed("forget its size", source))
     }
 }

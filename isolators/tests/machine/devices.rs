@@ -13,7 +13,10 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
 use std::fs;
 
-pub(crate) const TESTS: &[Test] = &[("devices::only_what_is_allowed_is_a_device", only_what_is_allowed_is_a_device)];
+pub(crate) const TESTS: &[Test] = &[
+    ("devices::only_what_is_allowed_is_a_device", only_what_is_allowed_is_a_device),
+    ("devices::real_gpus_open_to_who_was_given_them", real_gpus_open_to_who_was_given_them),
+];
 
 /// Attack 58, with an image: nodes of devices that were allowed and of GPUs that were given show, and open; no other.
 fn only_what_is_allowed_is_a_device() {

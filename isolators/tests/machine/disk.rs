@@ -4,7 +4,7 @@ use crate::Test;
 use crate::groups::{isolate, isolated};
 use crate::images::{IMAGES, asked, machine_with, with};
 use crate::registry::{Registry, busybox, image, layer};
-use crate::rig::{Machine, eventually, root_or_skip, shell};
+use crate::rig::{Machine, eventually, mark, root_or_skip, shell};
 use kaon_isolators::disk::{Watching, XfsSettings};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, LimitKind};
 use kaon_kernel::container_info::Limits;
@@ -122,7 +122,7 @@ impl Mounted {
     }
 
     fn machine(&self, isolation: &str, change: impl FnOnce(&mut kaon_isolators::build::Settings)) -> Option<Machine> {
-        let work = self.at().join(format!("work-{}", isolation.replace('/', "-")));
+        let work = self.at().join(mark());
         isolate(Machine::with(|config| config.work_directory = work), isolation, change)
     }
 }
