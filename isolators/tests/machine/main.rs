@@ -21,8 +21,6 @@ mod restart;
 mod rig;
 mod seccomp;
 mod serve;
-#[cfg(target_arch = "x86_64")]
-mod steps;
 mod topology;
 mod views;
 mod walls;
@@ -45,8 +43,6 @@ fn main() -> ExitCode {
         Some("terms") => return walls::terms(),
         Some("greet") => return network::greet(arguments.get(1).map_or("0", String::as_str)),
         Some("hog") => return groups::hog(),
-        #[cfg(target_arch = "x86_64")]
-        Some("launching") => return steps::agent(&arguments[1..]),
         Some("agent") => return restart::agent(&arguments[1..]),
         _ => {}
     }
@@ -65,8 +61,6 @@ fn main() -> ExitCode {
         fetch::TESTS,
         images::TESTS,
         restart::TESTS,
-        #[cfg(target_arch = "x86_64")]
-        steps::TESTS,
         topology::TESTS,
         probe::TESTS,
     ];
