@@ -164,7 +164,9 @@ fn revived() -> Vec<Row> {
     vec![
         row("3.3", "REVIVE", "every agent was declined", "offers again", revive(false)),
         row("3.3", "REVIVE", "every agent was declined, roles are named", "offers again", revive(true)),
-        row("3.3", "REVIVE", "one of its roles and one that it does not have", "the whole call is dropped", stays),
+        // An agent that others hold meanwhile would be offered for the first time.
+        row("3.3", "REVIVE", "one of its roles and one that it does not have", "the whole call is dropped", stays)
+            .alone(),
         row("3.3", "SUPPRESS", "all roles", "no more offers", suppress),
         row("3.3", "SUPPRESS", "an offer is out", "it stays good", held),
         row("3.3", "REVIVE", "all roles are suppressed", "offers", unsuppress),

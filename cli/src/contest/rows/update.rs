@@ -81,7 +81,7 @@ fn refused() -> Vec<Row> {
         ("an invalid role", json!({"roles": ["a b"]})),
         ("a role twice", json!({"roles": ["r", "r"]})),
         ("`role` beside MULTI_ROLE", json!({"role": "r"})),
-        ("a negative failover_timeout", json!({"failover_timeout": -1.0})),
+        ("a failover_timeout before all bounds", json!({"failover_timeout": -1e30})),
         ("a failover_timeout beyond all bounds", json!({"failover_timeout": 1e30})),
         ("another id", json!({"id": {"value": "no-such-framework"}})),
     ];
