@@ -5,6 +5,7 @@ use crate::agent::Agent;
 use crate::agent::container::Stage;
 use crate::agent::state::Delivery;
 use kaon_kernel::actor::{Context, StreamId};
+use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::message::agent_master::RunningExecutor;
 use kaon_kernel::message::agent_outside::{AgentEvent, CallRefusal, ExecutorStage};
 use kaon_kernel::task::{Task, TaskInfo};
@@ -16,7 +17,9 @@ impl Agent {
             context.emit(reply, &AgentEvent::Refused(CallRefusal::Recovering));
             return context.close(reply);
         }
-        let (info, drain) = (Box::new(self.state.info().clone()), self.draining);
+        // With what was reserved and made of volumes since it was started.
+        let info = AgentInfo { resources: self.state.total().clone(), ..self.state.info().clone() };
+        let (info, drain) = (Box::new(info), self.draining);
         context.emit(reply, &AgentEvent::Agent { info, drain });
         for framework in self.state.frameworks() {
             context.emit(reply, &AgentEvent::Framework { info: Box::new(framework.info.clone()) });
