@@ -69,6 +69,48 @@ fn the_reason_follows_what_happens() {
     framework.teardown();
 }
 
+/// Agents of another make than this machine, two NUMA nodes of eight processing units each.
+#[test]
+fn a_place_that_no_machine_has_is_the_reason() {
+    let flags = ["--topology", "pack:2 numa:1 core:4 pu:2", "--resources", "cpus:16;mem:1024;disk:0;ports:[]"];
+    let cluster = Cluster::start_with(2, &flags);
+    let mut framework = Framework::subscribe(&cluster.api, info("asking"));
+    for _ in 0..2 {
+        let offer = framework.offer();
+        framework.must("DECLINE", json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 1000.0}}));
+    }
+    let ask = |cpus: u32, policy: &str| {
+        let (wants, policy) = (format!("cpus:{cpus};mem:64"), format!("policy={policy}"));
+        let arguments = ["explain", "--api", &cluster.api, "framework", &framework.id];
+        let out = kaon().args(arguments).args(["--wants", &wants, "--placement", &policy]).output().expect("kaon runs");
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+    };
+    let reason = "12 cpus wanted near one NUMA node, the most free there is 8";
+    let said = wait_for("the offers to be free again", SOON, || {
+        let said = ask(12, "numa");
+        said.contains(&format!("2 agents: {reason}")).then_some(said)
+    });
+    assert!(said.contains("ask for less in one place, or loosen the placement policy"), "{said}");
+    for (cpus, policy) in [(8, "numa"), (12, "packed")] {
+        let said = ask(cpus, policy);
+        assert!(said.contains("declined") && !said.contains("wanted near"), "{cpus} {policy}: {said}");
+    }
+    // The agents say the same, and either change helps.
+    let run = |cpus: &str, policy: &str| {
+        let label = format!("kaon.placement/policy={policy}");
+        let out = cluster.command("run").args(["--cpus", cpus, "--label", &label, "--", "true"]).output();
+        let out = out.expect("kaon runs");
+        (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (done, said) = run("12", "numa");
+    assert!(!done && said.contains(reason), "{said}");
+    for (cpus, policy) in [("8", "numa"), ("12", "packed")] {
+        let (done, said) = run(cpus, policy);
+        assert!(done, "{cpus} {policy}: {said}");
+    }
+    framework.teardown();
+}
+
 #[test]
 fn the_command_prints_it_and_what_nobody_knows_is_said() {
     let cluster = Cluster::start(1);

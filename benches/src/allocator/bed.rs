@@ -124,7 +124,7 @@ impl Bed {
         let stride = agents.len().div_ceil(runs.max(1)).max(1);
         let (spent, ()) = super::timed(|| {
             for (index, NewAgent { facts, total, used }) in agents.into_iter().enumerate() {
-                let added = self.engine.add_agent(AgentIndex(index as u32), facts, total, &used);
+                let added = self.engine.add_agent(AgentIndex(index as u32), facts, total, used);
                 assert_eq!(added, Ok(0), "all that is in use can be booked");
                 if runs > 0 && (index + 1).is_multiple_of(stride) {
                     self.engine.cycle(self.now, &mut self.chance, &mut self.grants);

@@ -8,6 +8,7 @@
 use super::bed::{bag, role};
 use super::labels::{fragments, with};
 use super::table::Row;
+use super::{median, timed_by_the_wall};
 use core::ops::ControlFlow;
 use kaon_actors::allocator::engine::amounts::{Amounts, ScalarNames};
 use kaon_actors::allocator::engine::sorter::{Client, Drf, RoleIndex, Sorter};
@@ -101,6 +102,25 @@ impl Bench {
         super::timed(|| clients.iter().cycle().take(count as usize).for_each(|&client| each(sorter, client))).0
     }
 
+    /// A walk to the end after everybody changed: the median of some, in milliseconds of wall time as the peer's, and how
+    /// many clients were visited.
+    fn sort(&mut self, change: &mut dyn FnMut(&mut Drf, Client)) -> (f64, usize) {
+        let Self { sorter, clients, .. } = self;
+        let mut visited = 0;
+        let mut once = || {
+            clients.iter().for_each(|&client| change(sorter, client));
+            let walk = || {
+                visited = 0;
+                sorter.walk(&mut |_| {
+                    visited += 1;
+                    ControlFlow::Continue(())
+                });
+            };
+            timed_by_the_wall(walk).0
+        };
+        (median(&mut (0..SORTS).map(|_| once()).collect::<Vec<_>>()), visited)
+    }
+
     /// A walk to the end, so many times in turn: milliseconds each, and how many clients were visited.
     fn walk(&mut self, times: u32) -> (f64, usize) {
         let mut visited = 0;
@@ -119,6 +139,9 @@ impl Bench {
 
 /// Reading the clock takes longer than a walk that finds its order ready: so many are timed together.
 const WALKS: u32 = 1_000;
+
+/// So many sorts after a change are timed one by one.
+const SORTS: usize = 101;
 
 fn sorter(case: &'static str, shape: String, agents: u32, paths: Vec<String>, peer: [f64; 6]) -> Vec<Row> {
     let mut names = ScalarNames::new(Vec::new());
@@ -139,7 +162,11 @@ fn sorter(case: &'static str, shape: String, agents: u32, paths: Vec<String>, pe
             names.measure(&allocation, &mut amounts);
             sorter.allocated(client, &amounts);
         });
-        let (sorting, visited) = bench.walk(1);
+        let (sorting, visited) = bench.sort(&mut |sorter, client| {
+            names.measure(&allocation, &mut amounts);
+            sorter.adjusted(client, &amounts, true);
+            sorter.adjusted(client, &amounts, false);
+        });
         assert_eq!(visited, if is_active { paths.len() } else { 0 }, "active clients are in the walk");
         let (again, _) = bench.walk(WALKS);
         let removing = bench.allocations(agents, |sorter, client| {

@@ -184,11 +184,12 @@ impl Resources {
 
     /// Takes a bag out; on refusal nothing is changed. Cost: one walk over both.
     pub fn subtract(&mut self, other: &Self) -> Result<(), ResourcesError> {
+        if self.0.is_shared() {
+            *self = self.minus(other)?;
+            return Ok(());
+        }
         if let Some(missing) = self.first_missing(other) {
-            let have: Vec<String> =
-                self.0.iter().filter(|own| key(own) == key(missing)).map(Resource::to_string).collect();
-            let have = if have.is_empty() { "nothing".to_owned() } else { have.join("; ") };
-            return Err(ResourcesError::Insufficient { wanted: missing.to_string(), have });
+            return Err(self.insufficient(missing));
         }
         let mut used_up: Vec<usize> = Vec::new();
         let mut at = 0;
@@ -226,10 +227,33 @@ impl Resources {
         sum.add(other).map(|()| sum)
     }
 
-    /// The difference, or why not.
+    /// The difference, or why not. Cost: one walk over both, and a copy of what stays.
     pub fn minus(&self, other: &Self) -> Result<Self, ResourcesError> {
-        let mut rest = self.clone();
-        rest.subtract(other).map(|()| rest)
+        if other.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut left = Vec::with_capacity(self.0.len());
+        let mut next = 0;
+        for entry in &other.0 {
+            let (at, is_there) = self.look_up(next, entry);
+            let Some(own) = self.0.get(at).filter(|_| is_there) else { return Err(self.insufficient(entry)) };
+            left.extend_from_slice(&self.0[next..at]);
+            if !entry.stands_alone() {
+                let Some(value) = own.value.less(&entry.value) else { return Err(self.insufficient(entry)) };
+                if !value.is_empty() {
+                    left.push(Resource { name: own.name.clone(), identity: own.identity.clone(), value });
+                }
+            }
+            next = at + 1;
+        }
+        left.extend_from_slice(&self.0[next..]);
+        Ok(Self(left.into()))
+    }
+
+    fn insufficient(&self, missing: &Resource) -> ResourcesError {
+        let have: Vec<String> = self.0.iter().filter(|own| key(own) == key(missing)).map(Resource::to_string).collect();
+        let have = if have.is_empty() { "nothing".to_owned() } else { have.join("; ") };
+        ResourcesError::Insufficient { wanted: missing.to_string(), have }
     }
 
     /// Whether every entry of `other` is in it, identity included. One walk over both; nothing is copied.
@@ -253,12 +277,23 @@ impl Resources {
     fn first_missing<'o>(&self, other: &'o Self) -> Option<&'o Resource> {
         let mut at = 0;
         other.0.iter().find(|entry| {
-            at = self.seek(at, entry);
-            let own = self.0.get(at).filter(|own| order(own, entry).is_eq());
-            let is_there = own.is_some_and(|own| entry.stands_alone() || own.value.covers(&entry.value));
-            at += 1;
+            let (place, is_known) = self.look_up(at, entry);
+            let is_there = is_known && (entry.stands_alone() || self.0[place].value.covers(&entry.value));
+            at = place + 1;
             !is_there
         })
+    }
+
+    /// The place of an entry at or after `from`, and whether it is there: each that is passed is compared once, since an
+    /// identity can be long.
+    fn look_up(&self, from: usize, entry: &Resource) -> (usize, bool) {
+        let is_there = core::cell::Cell::new(false);
+        let is_before = |own: &Resource| {
+            let order = order(own, entry);
+            is_there.set(is_there.get() || order.is_eq());
+            order.is_lt()
+        };
+        (gallop(&self.0, from.min(self.0.len()), is_before), is_there.get())
     }
 
     /// The place of an entry at or after `from`.
@@ -286,6 +321,9 @@ fn key(entry: &Resource) -> (&ResourceName, &Option<super::SharedIdentity>) {
 
 /// The order of the places in a bag: what can be divided has one place, whatever its value.
 fn order(own: &Resource, entry: &Resource) -> Ordering {
+    if own.identity.is_none() && entry.identity.is_none() {
+        return own.name.cmp(&entry.name);
+    }
     key(own).cmp(&key(entry)).then_with(|| match entry.stands_alone() {
         true => own.value.cmp(&entry.value),
         false => Ordering::Equal,

@@ -21,6 +21,11 @@ impl Entries {
     pub(super) const fn new() -> Self {
         Self(None)
     }
+
+    /// Whether a change would copy them first.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.as_ref().is_some_and(|entries| Arc::strong_count(entries) > 1)
+    }
 }
 
 impl From<Vec<Resource>> for Entries {

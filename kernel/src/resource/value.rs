@@ -87,14 +87,28 @@ impl Value {
     /// # Panics
     /// When it has it not: the caller asked [`Self::covers`] before.
     pub(super) fn take(&mut self, part: &Self) {
-        let is_taken = match (&mut *self, part) {
-            (Self::Scalar(have), Self::Scalar(part)) => have.minus(*part).map(|rest| *have = rest).is_some(),
-            (Self::Ranges(have), Self::Ranges(part)) => have.minus(part).map(|rest| *have = rest).is_some(),
-            (Self::Set(have), Self::Set(part)) => part.iter().all(|item| have.remove(item)),
-            (Self::Devices(have), Self::Devices(part)) => minus_devices(have, part).map(|rest| *have = rest).is_some(),
-            _ => false,
-        };
-        assert!(is_taken, "a part was taken out of a value that has it not");
+        match (&mut *self, part) {
+            (Self::Scalar(have), Self::Scalar(less)) if *have >= *less => have.0 -= less.0,
+            (Self::Set(have), Self::Set(less)) => {
+                assert!(less.iter().all(|item| have.remove(item)), "a part is taken out of a set that has it");
+            }
+            _ => *self = self.less(part).expect("a part is taken out of a value that has it"),
+        }
+    }
+
+    /// What is left without a part; `None` when it has it not.
+    pub(super) fn less(&self, part: &Self) -> Option<Self> {
+        match (self, part) {
+            (Self::Scalar(have), Self::Scalar(part)) => have.minus(*part).map(Self::Scalar),
+            (Self::Ranges(have), Self::Ranges(part)) if have == part => Some(Self::Ranges(Ranges::default())),
+            (Self::Ranges(have), Self::Ranges(part)) => have.minus(part).map(Self::Ranges),
+            (Self::Set(have), Self::Set(part)) => {
+                let rest: BTreeSet<String> = have.difference(part).cloned().collect();
+                (rest.len() + part.len() == have.len()).then_some(Self::Set(rest))
+            }
+            (Self::Devices(have), Self::Devices(part)) => minus_devices(have, part).map(Self::Devices),
+            _ => None,
+        }
     }
 
     /// Whether `part` is in it. Copies nothing.

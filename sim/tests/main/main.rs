@@ -4,3 +4,4 @@ mod faults;
 mod plants;
 mod repeat;
 mod shrinking;
+mod starvation;

@@ -16,24 +16,22 @@ use std::sync::Arc;
 /// its excess. Nothing is free of what anybody has in excess: what comes back stands for that first.
 ///
 /// Shared volumes are never taken out of what is free: who is granted one gets a copy.
+///
+/// What every round and every return looks at lies in the first two lines of the cache: thousands of agents are visited
+/// in an order of which memory knows nothing, and each line that has to come costs more than all that is decided by it.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Agent {
-    pub(super) facts: AgentFacts,
-    pub(super) total: Resources,
     pub(super) free: Resources,
     /// In ascending order of clients.
     pub(super) holdings: Vec<(Client, Holding)>,
+    pub(super) filters: AgentFilters,
     /// The unreserved, not revocable scalars that are free: what quota is about.
     pub(super) open: Amounts,
-    pub(super) filters: AgentFilters,
-    /// What its hardware could give at most, if that is known; agents of one make share it.
-    pub(super) shape: Option<Arc<Shape>>,
     /// While the interest of frameworks is at this number, nobody takes anything of what is free now.
     pub(super) nobody_at: u64,
-    /// The last pass of a round that visited it.
-    pub(super) visited_in: u64,
-    /// The last round that granted a copy of a shared volume of it.
-    pub(super) shared_in: u64,
+    /// The last pass over agents that saw it: a round collects its candidates in one, and visits them in others.
+    pub(super) seen_in: u64,
     pub(super) active: bool,
     /// Whether its hostname may be offered.
     pub(super) is_listed: bool,
@@ -52,6 +50,12 @@ pub struct Agent {
     /// Whether the master once told of used resources that can't be in one bag (a port in two tasks). From then on more
     /// may come back than is booked.
     pub(super) is_disputed: bool,
+    /// The last round that granted a copy of a shared volume of it.
+    pub(super) shared_in: u64,
+    pub(super) total: Resources,
+    /// What its hardware could give at most, if that is known; agents of one make share it.
+    pub(super) shape: Option<Arc<Shape>>,
+    pub(super) facts: AgentFacts,
 }
 
 /// What one client holds of one agent.
@@ -88,7 +92,7 @@ impl Agent {
             filters: AgentFilters::default(),
             shape: None,
             nobody_at: 0,
-            visited_in: 0,
+            seen_in: 0,
             shared_in: 0,
             active: true,
             is_listed: true,
@@ -125,6 +129,18 @@ impl Agent {
     /// Whether there is anything to offer on it now.
     pub(super) fn is_available(&self) -> bool {
         self.active && self.is_listed && !self.free.is_empty()
+    }
+
+    /// Touches what deciding about it will need, so many pointers away from it, and answers something of it.
+    pub(super) fn glimpse(&self, away: u32) -> usize {
+        match away {
+            0 => self.holdings.len() ^ self.filters.is_empty() as usize ^ self.seen_in as usize,
+            1 => {
+                let last = self.holdings.last().map_or(0, |(client, _)| client.role.0 as usize);
+                last ^ usize::from(self.free.is_empty()) ^ self.filters.glimpse()
+            }
+            _ => self.filters.glimpse_further(),
+        }
     }
 
     pub(super) fn holding(&self, client: Client) -> Option<&Holding> {
@@ -174,15 +190,24 @@ impl Agent {
         self.refresh(names);
     }
 
-    /// Books resources that are in use already, whether the agent has them or not. False when they can't be in one bag
-    /// with what the client uses already; they are not booked then.
-    pub(super) fn take_used(&mut self, client: Client, resources: Resources, names: &mut ScalarNames) -> bool {
-        let fits = !has_shared(&resources) && self.free.contains(&resources);
+    /// Books resources that are in use already, whether the agent has them or not; `open` are the open scalars of them.
+    /// False when they can't be in one bag with what the client uses already; they are not booked then.
+    pub(super) fn take_used(
+        &mut self,
+        client: Client,
+        resources: Resources,
+        open: &Amounts,
+        names: &mut ScalarNames,
+    ) -> bool {
         let known = self.holding(client);
-        if fits && known.is_none_or(|holding| holding.is_empty()) {
-            self.free.subtract(&resources).expect("what is contained can be taken out");
+        if known.is_none_or(|holding| holding.is_empty())
+            && !has_shared(&resources)
+            && let Ok(free) = self.free.minus(&resources)
+        {
+            self.free = free;
             self.holding_mut(client).covered = resources;
-            self.refresh(names);
+            self.open.subtract(open);
+            self.is_plain = self.is_plain || is_plain(&self.free);
             return true;
         }
         let (exclusive, shared) = split_shared(&resources);
@@ -269,13 +294,10 @@ impl Agent {
 
     /// Gives it another total: holdings keep what they can, in order of clients, and what is left is free.
     pub(super) fn resize(&mut self, total: Resources, names: &mut ScalarNames) {
+        let is_excess = |(_, holding): &(Client, Holding)| !holding.excess.is_empty();
+        let grown = if self.holdings.iter().any(is_excess) { None } else { total.minus(&self.total).ok() };
         self.total = total;
-        let mut free = self.total.clone();
-        let fits =
-            |(_, holding): &(Client, Holding)| holding.excess.is_empty() && free.subtract(&holding.covered).is_ok();
-        if self.holdings.iter().all(fits) {
-            self.free = free;
-        } else {
+        if grown.is_none_or(|grown| self.free.add(&grown).is_err()) {
             for (_, holding) in &mut self.holdings {
                 holding.excess = holding.exclusive();
                 holding.covered = Resources::new();
@@ -351,8 +373,11 @@ impl Agent {
 
     /// Looks at the total.
     fn survey(&mut self) {
-        self.has_gpus = self.total.iter().any(|entry| entry.name == ResourceName::Gpus);
-        self.has_shared = has_shared(&self.total);
+        (self.has_gpus, self.has_shared) = (false, false);
+        for entry in &self.total {
+            self.has_gpus |= entry.name == ResourceName::Gpus;
+            self.has_shared |= entry.is_shared();
+        }
     }
 
     /// Looks at what is free.

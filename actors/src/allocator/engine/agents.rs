@@ -26,7 +26,6 @@ impl Engine {
         used: impl Into<Cow<'a, [Grant]>>,
     ) -> Result<u32, Error> {
         self.check_begun()?;
-        assert!(!self.agents.contains_key(&agent), "{agent:?} is added twice");
         let mut found = Box::new(Agent::new(facts, total, self.rules.region.as_deref(), &mut self.names));
         found.is_listed = self.lists(&found.facts.hostname);
         self.enter_total(&found, true);
@@ -36,7 +35,7 @@ impl Engine {
             let client = self.clients.at(at).client;
             let is_first = found.holding(client).is_none();
             self.measure(&grant.resources);
-            if found.take_used(client, grant.resources, &mut self.names) {
+            if found.take_used(client, grant.resources, &self.measured.open, &mut self.names) {
                 self.book(at, is_first);
             } else {
                 unbooked += 1;
@@ -44,13 +43,14 @@ impl Engine {
             }
         }
         self.quotas.headroom.add(&found.open);
-        self.agents.insert(agent, found);
+        let (place, before) = self.agents.insert_full(agent, found);
+        assert!(before.is_none(), "{agent:?} is added twice");
         self.loosen();
         if self.recovery.is_some_and(|recovery| self.agents.len() >= recovery.needed) {
             self.recovery = None;
             self.mark_everyone();
         }
-        self.touch(agent);
+        self.touch_at(place);
         Ok(unbooked)
     }
 
@@ -65,7 +65,7 @@ impl Engine {
         self.filters.drop_all(&mut found.filters);
         self.total_of(at, true);
         self.loosen();
-        self.touch(agent);
+        self.touch_at(at);
         Ok(())
     }
 
@@ -107,11 +107,11 @@ impl Engine {
     pub fn recover(&mut self, now: Instant, grant: Grant, refusal: Option<Refusal>) -> Result<(), Error> {
         let Grant { framework, role, agent, resources } = grant;
         self.check_begun()?;
-        let found = self.agents.get_mut(&agent).ok_or(Error::UnknownAgent(agent))?;
+        let place = self.agents.get_index_of(&agent).ok_or(Error::UnknownAgent(agent))?;
         let known = self.frameworks.get(&framework).ok_or(Error::UnknownFramework(framework))?;
         let is_active = known.active;
-        let roles = &self.roles;
-        let is_meant = |client: &Client| client.framework == framework && *roles.name(client.role) == role;
+        let found = &self.agents[place];
+        let is_meant = |client: &Client| client.framework == framework && *self.roles.name(client.role) == role;
         let client = found.holdings.iter().map(|(client, _)| *client).find(is_meant);
         let is_lenient = found.is_disputed || self.plants_double_grant;
         let Some(client) = client else {
@@ -121,7 +121,7 @@ impl Engine {
         };
         self.measure(&resources);
         let Self { agents, quotas, names, measured, .. } = self;
-        let Some(found) = agents.get_mut(&agent) else { return Err(Error::UnknownAgent(agent)) };
+        let found = &mut agents[place];
         quotas.headroom.subtract(&found.open);
         let back = found.give_back(client, &resources, &measured.open, is_lenient, names);
         quotas.headroom.add(&found.open);
@@ -138,17 +138,17 @@ impl Engine {
                 Duration::ZERO => self.next_round(now),
                 length => now + length.max(self.rules.interval),
             };
-            self.refuse(agent, at, resources, until);
+            self.refuse(place, at, resources, until);
         }
-        self.touch(agent);
+        self.touch_at(place);
         self.unbook(at, is_last);
         Ok(())
     }
 
-    /// Remembers a refusal.
-    fn refuse(&mut self, agent: AgentIndex, at: u32, refused: Resources, until: Instant) {
+    /// Remembers a refusal on the agent at a place in the table.
+    fn refuse(&mut self, place: usize, at: u32, refused: Resources, until: Instant) {
         let Self { agents, clients, filters, .. } = self;
-        let Some(found) = agents.get_mut(&agent) else { return };
+        let Some((&agent, found)) = agents.get_index_mut(place) else { return };
         if clients.at(at).owner.is_none() {
             let is_resting = !clients.is_walked(at);
             let member = clients.at_mut(at);
@@ -261,12 +261,13 @@ impl Engine {
     }
 
     fn count_total(&mut self, total: &Resources, is_more: bool) {
-        self.names.measure(total, &mut self.measured.shares);
+        let Self { names, measured, sorter, .. } = self;
+        names.measure(total, &mut measured.shares);
         match is_more {
-            true => self.total.add(&self.measured.shares),
-            false => self.total.subtract(&self.measured.shares),
+            true => self.total.add(&measured.shares),
+            false => self.total.subtract(&measured.shares),
         }
-        self.sorter.set_total(&self.total);
+        sorter.set_total(&self.total);
         if !super::bags::is_plain(total) {
             self.count_reservations(total, is_more);
         }

@@ -2,16 +2,17 @@
 //!
 //! A share is asked for far more often than a resource changes its name, so names become positions once
 //! ([`ScalarNames`]) and every sum is a row indexed by them ([`Amounts`]). Ranges, sets and devices do not count, as in
-//! the sorter of Mesos. Sums are exact: 128 bits hold any number of agents at any quantity that the edge lets in.
+//! the sorter of Mesos. Sums are exact: 128 bits hold any number of agents at any quantity that the edge lets in; almost
+//! all fit into a word, so what is beyond lies elsewhere and is not touched as long as there is nothing.
 
+use super::share::{Dominant, Share};
 use kaon_kernel::resource::{Resource, ResourceName, Resources, Value};
-use std::cmp::Ordering;
 
 /// So many names of scalars can count in shares and quotas; a name that appears later does not. Bounds the rows of every
 /// client against agents that invent names.
 pub const SCALAR_NAMES_MAX: usize = 64;
 
-/// Rows up to this long lie in place: processors, memory, disk and GPUs.
+/// The common names: processors, memory, disk and GPUs.
 const NEAR: usize = 4;
 
 /// The names of scalars, in order of appearance.
@@ -64,7 +65,7 @@ impl ScalarNames {
                 && condition(entry)
                 && let Some(at) = self.position(&entry.name)
             {
-                *amounts.at(at) += u128::from(quantity.0);
+                amounts.raise(at, quantity.0);
             }
         }
     }
@@ -106,30 +107,35 @@ impl ScalarNames {
 }
 
 /// Sums of scalars in thousandths, by position of their names. A position beyond the end holds zero.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Amounts {
-    near: [u128; NEAR],
-    /// Almost always empty, and then not to be copied or filled: the C library does such nothing by a masked access to no
-    /// address, which costs more than all the rest here together.
-    far: Vec<u128>,
+    /// The lower [`NEAR_BITS`] of the common names.
+    near: [u64; NEAR],
+    /// What has no room there: almost always nothing.
+    rest: Option<Box<Rest>>,
 }
 
-impl Clone for Amounts {
-    fn clone(&self) -> Self {
-        Self { near: self.near, far: if self.far.is_empty() { Vec::new() } else { self.far.clone() } }
-    }
-    fn clone_from(&mut self, other: &Self) {
-        self.near = other.near;
-        if !(self.far.is_empty() && other.far.is_empty()) {
-            self.far.clone_from(&other.far);
-        }
-    }
+/// The highest bit of a sum of two such numbers says whether it is one.
+const NEAR_BITS: u32 = 63;
+
+/// Whether all of some sums or differences are numbers of [`NEAR_BITS`].
+#[inline]
+fn are_near(numbers: &[u64; NEAR]) -> bool {
+    numbers.iter().fold(0, |bits, number| bits | number) >> NEAR_BITS == 0
+}
+
+/// Amounts of more bits, and of further names.
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    /// The upper bits of the common names.
+    high: [u64; NEAR],
+    far: Vec<u128>,
 }
 
 impl Amounts {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { near: [0; NEAR], far: Vec::new() }
+        Self { near: [0; NEAR], rest: None }
     }
 
     /// One thousandth of the scalar at a position, and nothing else.
@@ -145,12 +151,19 @@ impl Amounts {
     }
 
     /// Adds.
+    #[inline]
     pub fn add(&mut self, more: &Self) {
-        for (have, more) in self.near.iter_mut().zip(&more.near) {
-            *have += more;
+        let sums = core::array::from_fn(|at| self.near[at].wrapping_add(more.near[at]));
+        if self.rest.is_some() || more.rest.is_some() || !are_near(&sums) {
+            return self.add_far(more);
         }
-        for (at, &amount) in more.far.iter().enumerate().filter(|(_, amount)| **amount > 0) {
-            *self.at(NEAR + at) += amount;
+        self.near = sums;
+    }
+
+    #[cold]
+    fn add_far(&mut self, more: &Self) {
+        for (at, amount) in more.iter() {
+            self.set(at, self.of(at) + amount);
         }
     }
 
@@ -158,22 +171,27 @@ impl Amounts {
     ///
     /// # Panics
     /// When more is taken than is in: the books are wrong.
+    #[inline]
     pub fn subtract(&mut self, less: &Self) {
-        let taken = |have: u128, amount: u128, at: usize| {
-            have.checked_sub(amount).unwrap_or_else(|| panic!("{amount} taken out of {have} at position {at}"))
-        };
-        for (at, (have, less)) in self.near.iter_mut().zip(&less.near).enumerate() {
-            *have = taken(*have, *less, at);
+        let left = core::array::from_fn(|at| self.near[at].wrapping_sub(less.near[at]));
+        if self.rest.is_some() || less.rest.is_some() || !are_near(&left) {
+            return self.subtract_far(less);
         }
-        for (at, &amount) in less.far.iter().enumerate().filter(|(_, amount)| **amount > 0) {
-            let have = self.at(NEAR + at);
-            *have = taken(*have, amount, NEAR + at);
+        self.near = left;
+    }
+
+    #[cold]
+    fn subtract_far(&mut self, less: &Self) {
+        for (at, amount) in less.iter() {
+            let have = self.of(at);
+            let left = have.checked_sub(amount);
+            self.set(at, left.unwrap_or_else(|| panic!("{amount} taken out of {have} at position {at}")));
         }
     }
 
     /// Whether there is nothing.
     pub fn is_zero(&self) -> bool {
-        self.near.iter().chain(&self.far).all(|&amount| amount == 0)
+        self.near == [0; NEAR] && self.rest.as_ref().is_none_or(|_| self.iter().next().is_none())
     }
 
     /// The dominant share: the largest part that this is of `total`, over all scalars of which `total` has any
@@ -184,145 +202,105 @@ impl Amounts {
 
     /// The resource of the dominant share, and the share divided by a weight in thousandths.
     pub(super) fn dominant(&self, total: &Self, weight: u32) -> Dominant {
-        let (mut best, mut most) = (None, 0.0);
-        let mut consider = |at: usize, amount: u128, whole: u128| {
-            if amount == 0 || whole == 0 {
-                return;
-            }
-            let part = float(amount) / float(whole);
-            // What differs by more than all rounding needs no fraction.
-            if part < most * (1.0 - ROUNDING) {
-                return;
-            }
-            let is_more = part > most * (1.0 + ROUNDING)
-                || best.is_none_or(|(_, other, of)| {
-                    Share::new(amount, whole, 1000).cmp(&Share::new(other, of, 1000)).is_gt()
-                });
-            if is_more {
-                (best, most) = (Some((at, amount, whole)), part);
-            }
-        };
-        for at in 0..NEAR {
-            consider(at, self.near[at], total.near[at]);
+        if self.rest.is_some() || total.rest.is_some() {
+            return self.dominant_far(total, weight);
         }
-        for (at, (&amount, &whole)) in self.far.iter().zip(&total.far).enumerate() {
-            consider(NEAR + at, amount, whole);
+        // Fractions are compared by their products, which have less than 128 bits.
+        let mut best = None;
+        for (at, (&amount, &whole)) in self.near.iter().zip(&total.near).enumerate() {
+            let is_more = |(_, other, of): &(usize, u64, u64)| {
+                u128::from(amount) * u128::from(*of) > u128::from(*other) * u128::from(whole)
+            };
+            if amount > 0 && whole > 0 && best.as_ref().is_none_or(is_more) {
+                best = Some((at, amount, whole));
+            }
         }
-        best.map_or(Dominant { at: 0, share: Share::ZERO }, |(at, amount, whole)| Dominant {
-            at,
-            share: Share::new(amount, whole, weight),
-        })
+        best.map_or(Dominant::NONE, |(at, amount, whole)| Dominant { at, share: Share::near(amount, whole, weight) })
+    }
+
+    #[cold]
+    fn dominant_far(&self, total: &Self, weight: u32) -> Dominant {
+        let mut best: Option<(usize, u128, u128)> = None;
+        for (at, amount, whole) in self.iter().map(|(at, amount)| (at, amount, total.of(at))) {
+            let share = Share::new(amount, whole, 1000);
+            if whole > 0 && best.is_none_or(|(_, other, of)| share.cmp(&Share::new(other, of, 1000)).is_gt()) {
+                best = Some((at, amount, whole));
+            }
+        }
+        best.map_or(Dominant::NONE, |(at, amount, whole)| Dominant { at, share: Share::new(amount, whole, weight) })
     }
 
     /// The amount at a position.
+    #[inline]
     pub(super) fn of(&self, at: usize) -> u128 {
-        match self.near.get(at) {
-            Some(&amount) => amount,
-            None => self.far.get(at - NEAR).copied().unwrap_or(0),
+        let low = self.near.get(at).copied().unwrap_or(0);
+        match &self.rest {
+            None => u128::from(low),
+            Some(rest) => rest.of(at, low),
         }
     }
 
     /// Sets the amount at a position.
     pub(super) fn set(&mut self, at: usize, amount: u128) {
-        if amount > 0 || at < NEAR + self.far.len() {
-            *self.at(at) = amount;
+        let low = (amount >> NEAR_BITS == 0).then_some(amount as u64);
+        match (self.near.get_mut(at), low, &mut self.rest) {
+            (Some(near), Some(low), None) => *near = low,
+            (None, Some(0), None) => {}
+            (Some(near), _, rest) => {
+                *near = amount as u64 & (u64::MAX >> (u64::BITS - NEAR_BITS));
+                rest.get_or_insert_default().high[at] = u64::try_from(amount >> NEAR_BITS).expect("less than 127 bits");
+            }
+            (None, _, rest) => {
+                let far = &mut rest.get_or_insert_default().far;
+                if far.len() <= at - NEAR {
+                    far.resize(at - NEAR + 1, 0);
+                }
+                far[at - NEAR] = amount;
+            }
+        }
+    }
+
+    /// Adds to the amount at a position.
+    fn raise(&mut self, at: usize, more: u64) {
+        let is_near = self.rest.is_none() && more >> NEAR_BITS == 0;
+        match self.near.get_mut(at) {
+            Some(near) if is_near && (*near + more) >> NEAR_BITS == 0 => *near += more,
+            _ => self.set(at, self.of(at) + u128::from(more)),
         }
     }
 
     /// Empties it.
     pub(super) fn clear(&mut self) {
         self.near = [0; NEAR];
-        if !self.far.is_empty() {
-            self.far.fill(0);
+        if let Some(rest) = &mut self.rest {
+            rest.high = [0; NEAR];
+            rest.far.fill(0);
         }
     }
 
     /// Positions that hold something, with what they hold.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u128)> + '_ {
-        self.near.iter().chain(&self.far).copied().enumerate().filter(|(_, amount)| *amount > 0)
+        let positions = NEAR + self.rest.as_ref().map_or(0, |rest| rest.far.len());
+        (0..positions).map(|at| (at, self.of(at))).filter(|(_, amount)| *amount > 0)
     }
+}
 
-    pub(super) fn at(&mut self, at: usize) -> &mut u128 {
-        if at < NEAR {
-            return &mut self.near[at];
+impl Rest {
+    /// The amount at a position of which the lower bits are `low`.
+    #[cold]
+    fn of(&self, at: usize, low: u64) -> u128 {
+        match self.high.get(at) {
+            Some(&high) => u128::from(high) << NEAR_BITS | u128::from(low),
+            None => self.far.get(at - NEAR).copied().unwrap_or(0),
         }
-        let at = at - NEAR;
-        if self.far.len() <= at {
-            self.far.resize(at + 1, 0);
-        }
-        &mut self.far[at]
     }
 }
 
 impl PartialEq for Amounts {
     fn eq(&self, other: &Self) -> bool {
-        let (short, long) = if self.far.len() < other.far.len() { (self, other) } else { (other, self) };
-        self.near == other.near
-            && short.far == long.far[..short.far.len()]
-            && long.far[short.far.len()..].iter().all(|&amount| amount == 0)
-    }
-}
-
-/// Three roundings on each side of a comparison are far below this.
-const ROUNDING: f64 = 1e-14;
-
-/// A dominant share and whose it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dominant {
-    /// Position of the resource; 0 when nothing is held.
-    pub(super) at: usize,
-    pub(super) share: Share,
-}
-
-/// A weighted share as an exact fraction, with its float beside it: most comparisons need no more than the float.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) float: f64,
-    amount: u128,
-    whole: u128,
-    weight: u32,
-}
-
-impl Share {
-    pub(super) const ZERO: Self = Self { float: 0.0, amount: 0, whole: 1, weight: 1000 };
-
-    /// `amount` of `whole`, divided by a weight in thousandths. None of it where there is no whole.
-    pub(super) fn new(amount: u128, whole: u128, weight: u32) -> Self {
-        if amount == 0 || whole == 0 {
-            return Self::ZERO;
-        }
-        let part = float(amount) / float(whole);
-        let float = if weight == 1000 { part } else { part / (f64::from(weight) / 1000.0) };
-        Self { float, amount, whole, weight }
-    }
-
-    /// Exact: floats that differ by more than their rounding decide, and the fractions otherwise.
-    pub(super) fn cmp(&self, other: &Self) -> Ordering {
-        let difference = self.float - other.float;
-        if difference.abs() > ROUNDING * self.float.max(other.float) {
-            return if difference < 0.0 { Ordering::Less } else { Ordering::Greater };
-        }
-        if self.whole == other.whole && self.weight == other.weight {
-            return self.amount.cmp(&other.amount);
-        }
-        let cross = |one: &Self, two: &Self| {
-            let part = one.amount.checked_mul(u128::from(two.weight))?;
-            if one.whole == two.whole { Some(part) } else { part.checked_mul(two.whole) }
-        };
-        match (cross(self, other), cross(other, self)) {
-            (Some(left), Some(right)) => left.cmp(&right),
-            // Beyond 128 bits the floats have to do.
-            _ => self.float.total_cmp(&other.float),
+        match (&self.rest, &other.rest) {
+            (None, None) => self.near == other.near,
+            _ => self.iter().eq(other.iter()),
         }
     }
-}
-
-/// The conversion of 64 bits is one instruction, that of 128 a call.
-fn float(amount: u128) -> f64 {
-    if amount >> 64 == 0 { amount as u64 as f64 } else { large(amount) }
-}
-
-#[cold]
-fn large(amount: u128) -> f64 {
-    amount as f64
 }

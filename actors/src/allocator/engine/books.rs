@@ -9,23 +9,24 @@ use kaon_kernel::resource::Resources;
 impl Engine {
     /// Notes that what can be offered on an agent may have changed.
     pub(super) fn touch(&mut self, agent: AgentIndex) {
-        self.changed = true;
-        self.recount(agent);
-        if let Some(found) = self.agents.get_mut(&agent) {
-            found.nobody_at = 0;
-            if found.is_counted && !found.is_dirty {
-                found.is_dirty = true;
-                self.dirty.push(agent);
-            }
+        match self.agents.get_index_of(&agent) {
+            Some(place) => self.touch_at(place),
+            None => self.changed = true,
         }
     }
 
-    /// Counts an agent among the available, or no longer.
-    pub(super) fn recount(&mut self, agent: AgentIndex) {
-        let Some(found) = self.agents.get_mut(&agent) else { return };
+    /// The same of the agent at a place in the table.
+    pub(super) fn touch_at(&mut self, place: usize) {
+        self.changed = true;
+        let Some((&agent, found)) = self.agents.get_index_mut(place) else { return };
         let (was, is) = (found.is_counted, found.is_available());
         found.is_counted = is;
         self.available = self.available + usize::from(is) - usize::from(was);
+        found.nobody_at = 0;
+        if is && !found.is_dirty {
+            found.is_dirty = true;
+            self.dirty.push(agent);
+        }
     }
 
     /// Measures a bag, copies of shared volumes left out.

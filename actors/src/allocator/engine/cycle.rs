@@ -66,16 +66,27 @@ impl Engine {
         }
         let mut candidates = core::mem::take(&mut self.candidates);
         candidates.clear();
+        self.passes += 1;
+        let Self { agents, passes, .. } = self;
+        let is_candidate = |found: &mut Agent| {
+            if found.is_counted {
+                found.seen_in = *passes;
+            }
+            found.is_counted
+        };
         if self.everyone {
-            candidates.extend(self.agents.iter_mut().filter_map(|(&agent, found)| {
+            candidates.extend(agents.iter_mut().filter_map(|(&agent, found)| {
                 found.is_dirty = false;
-                found.is_counted.then_some(agent)
+                is_candidate(found).then_some(agent)
             }));
             (self.everyone, self.changed) = (false, false);
         } else {
-            let agents = &mut self.agents;
             candidates.extend(self.dirty.iter().copied().filter(|agent| {
-                agents.get_mut(agent).is_some_and(|found| core::mem::take(&mut found.is_dirty) && found.is_counted)
+                let found = agents.get_mut(agent).filter(|found| found.is_dirty);
+                found.is_some_and(|found| {
+                    found.is_dirty = false;
+                    is_candidate(found)
+                })
             }));
         }
         self.dirty.clear();
@@ -90,31 +101,44 @@ impl Engine {
         self.candidates = candidates;
     }
 
-    /// Visits each candidate once, in the order of the arrangement. One that the arrangement drops comes at the end.
+    /// Visits each candidate once, in the order of the arrangement. One that the arrangement drops comes at the end; one that
+    /// it adds is passed over.
     fn visit(&mut self, candidates: &[AgentIndex], stage: Stage, chance: &mut Chance, grants: &mut Vec<Grant>) {
-        self.passes += 1;
         let mut arranged = core::mem::take(&mut self.arranged);
         arranged.clear();
         arranged.extend_from_slice(candidates);
         self.arrangement.arrange(&mut arranged, chance);
+        self.passes += 1;
+        let visited = self.visit_all(&arranged, stage, grants);
+        if visited < candidates.len() {
+            self.visit_all(candidates, stage, grants);
+        }
+        self.arranged = arranged;
+    }
+
+    /// Visits those of some agents that were last seen in the pass before this one, and answers how many.
+    fn visit_all(&mut self, agents: &[AgentIndex], stage: Stage, grants: &mut Vec<Grant>) -> usize {
+        let mut visited = 0;
         let mut places = Vec::with_capacity(AHEAD);
-        for agents in arranged.chunks(AHEAD).chain(candidates.chunks(AHEAD)) {
+        for agents in agents.chunks(AHEAD) {
             places.clear();
             places.extend(agents.iter().filter_map(|agent| self.agents.get_index_of(agent)));
-            // Agents lie far apart in memory. Looking at some together before one is decided waits for them once.
-            let look = |place: &usize| {
-                let found = &self.agents[*place];
-                let first = found.holdings.first().map_or(0, |(client, _)| client.role.0 as usize);
-                first + usize::from(found.free.is_empty())
-            };
-            core::hint::black_box(places.iter().map(look).sum::<usize>());
+            // Agents lie far apart in memory. Touching what some of them will need before the first is decided waits for all
+            // of them at once.
+            for away in 0..=2 {
+                let glimpses = places.iter().map(|&place| self.agents[place].glimpse(away));
+                core::hint::black_box(glimpses.fold(0, |seen, more| seen ^ more));
+            }
             for &place in &places {
-                if core::mem::replace(&mut self.agents[place].visited_in, self.passes) != self.passes {
+                let found = &mut self.agents[place];
+                if found.seen_in + 1 == self.passes {
+                    found.seen_in = self.passes;
+                    visited += 1;
                     self.offer(place, stage, grants);
                 }
             }
         }
-        self.arranged = arranged;
+        visited
     }
 
     /// Holds the agent at a place in the table out until nobody takes anything more of it.
@@ -303,8 +327,9 @@ impl Look<'_> {
         if draft.offer.is_empty() || !is_enough {
             return None;
         }
-        let facts = self.agent.facts.to_choose_by();
-        if member.constrained.as_mut().is_some_and(|constrained| !constrained.allow(self.index, facts)) {
+        if let Some(constrained) = &mut member.constrained
+            && !constrained.allow(self.index, self.agent.facts.to_choose_by())
+        {
             return None;
         }
         let is_blocked = |owner| self.agent.filters.blocking(owner, draft.offer).is_some();

@@ -136,7 +136,7 @@ impl Engine {
     /// Cost: one pass over all agents for each role.
     pub fn summary(&self, framework: FrameworkIndex) -> Option<Vec<RoleSummary>> {
         let known = self.frameworks.get(&framework).filter(|known| known.is_known)?;
-        let members = known.memberships.iter().map(|(&role, &at)| (role, self.clients.at(at)));
+        let members = known.memberships.iter().map(|(role, at)| (role, self.clients.at(at)));
         let subscribed = members.filter(|(_, member)| member.is_subscribed);
         let summaries = subscribed.map(|(role, member)| {
             let name = self.roles.name(role);
@@ -164,8 +164,8 @@ impl Engine {
 
     pub(super) fn standing(&self, framework: FrameworkIndex, role: &RoleName) -> Vec<Reason<'static>> {
         let Some(known) = self.frameworks.get(&framework) else { return vec![Reason::FrameworkUnknown] };
-        let membership = self.roles.find(role).and_then(|role| known.memberships.get(&role));
-        let membership = membership.and_then(|&at| self.clients.get(at));
+        let membership = self.roles.find(role).and_then(|role| known.memberships.get(role));
+        let membership = membership.and_then(|at| self.clients.get(at));
         let (is_granting, is_recovering) = (self.is_granting(), self.recovery.is_some());
         let standing = Standing { is_granting, is_recovering, framework: known, membership };
         STANDING.iter().filter_map(|check| check(&standing)).collect()

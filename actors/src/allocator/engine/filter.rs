@@ -89,6 +89,17 @@ impl AgentFilters {
         self.groups.is_empty()
     }
 
+    /// Something of the groups, which lie away from it.
+    pub(super) fn glimpse(&self) -> usize {
+        self.groups.first().map_or(0, |group| group.entries.len())
+    }
+
+    /// Something of what lies away from the groups.
+    pub(super) fn glimpse_further(&self) -> usize {
+        let look = |group: &Group| group.entries.last().map_or(0, |entry| entry.0 as usize);
+        self.groups.first().map_or(0, look)
+    }
+
     /// The filter that keeps an offer from an owner, if there is one: what was refused, and until when.
     pub(super) fn blocking(&self, owner: Owner, offer: &Resources) -> Option<(&Resources, Instant)> {
         self.groups.iter().find_map(|group| {

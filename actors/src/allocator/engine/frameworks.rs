@@ -21,11 +21,16 @@ impl Engine {
         assert!(!known.is_known, "{framework:?} is added twice");
         known.id.clone_from(&facts.id);
         (known.is_known, known.active) = (true, active);
-        for &role in known.memberships.keys() {
-            self.sorter.add_framework(Client { framework, role }, &facts.id);
-        }
         known.capabilities = facts.capabilities;
-        self.subscribe(framework, &facts.roles, &facts.suppressed, facts.capabilities);
+        for (role, at) in known.memberships.iter() {
+            self.sorter.add_framework(Client { framework, role }, &facts.id);
+            self.clients.at_mut(at).capabilities = facts.capabilities;
+        }
+        for role in &facts.roles {
+            let at = self.join(framework, role);
+            self.set_subscription(at, true, facts.suppressed.contains(role));
+        }
+        self.mark_everyone();
         Ok(())
     }
 
@@ -105,8 +110,8 @@ impl Engine {
     pub(super) fn join(&mut self, framework: FrameworkIndex, role: &RoleName) -> u32 {
         let known = self.frameworks.entry(framework).or_insert_with(Framework::expected);
         let index = self.roles.find(role);
-        if let Some(at) = index.and_then(|index| known.memberships.get(&index)) {
-            return *at;
+        if let Some(at) = index.and_then(|index| known.memberships.get(index)) {
+            return at;
         }
         let (index, is_new) = self.roles.acquire(role);
         let top = self.quotas.enter(role);
@@ -152,7 +157,7 @@ impl Engine {
             self.quotas.remove_role(top);
         }
         if let Some(known) = self.frameworks.get_mut(&client.framework) {
-            known.memberships.swap_remove(&client.role);
+            known.memberships.remove(client.role);
             if !known.is_known && known.memberships.is_empty() {
                 self.frameworks.swap_remove(&client.framework);
             }
@@ -232,13 +237,15 @@ impl Engine {
     }
 
     fn places_of(&self, framework: FrameworkIndex) -> Vec<u32> {
-        self.frameworks.get(&framework).map_or_else(Vec::new, |known| known.memberships.values().copied().collect())
+        self.frameworks
+            .get(&framework)
+            .map_or_else(Vec::new, |known| known.memberships.iter().map(|(_, at)| at).collect())
     }
 
     /// The places of a framework among `roles` in which it is subscribed.
     fn subscriptions(&self, framework: FrameworkIndex, roles: &[RoleName]) -> Vec<u32> {
         let Some(known) = self.frameworks.get(&framework) else { return Vec::new() };
-        let places = roles.iter().filter_map(|role| known.memberships.get(&self.roles.find(role)?).copied());
+        let places = roles.iter().filter_map(|role| known.memberships.get(self.roles.find(role)?));
         places.filter(|&at| self.clients.at(at).is_subscribed).collect()
     }
 

@@ -75,7 +75,7 @@ impl Engine {
         let mut known_clients: Set<(FrameworkIndex, u32)> = Set::default();
         for (&framework, known) in &self.frameworks {
             assert!(known.is_known || !known.memberships.is_empty(), "{framework:?} is expected and holds nothing");
-            for (&role, &at) in &known.memberships {
+            for (role, at) in known.memberships.iter() {
                 let (client, member) = (Client { framework, role }, self.clients.at(at));
                 known_clients.insert((framework, at));
                 assert_eq!(member.client, client);

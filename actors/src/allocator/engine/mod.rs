@@ -35,6 +35,7 @@ mod partition;
 mod quota;
 pub mod scenario;
 mod settings;
+mod share;
 pub mod sorter;
 pub mod tables;
 
@@ -212,7 +213,7 @@ pub struct Engine {
     /// When the master began: batch rounds are counted from here.
     begun: Instant,
     rounds: u64,
-    /// Passes of rounds over their candidates.
+    /// Passes of rounds over agents.
     passes: u64,
     /// Scratch space of rounds and measurements.
     candidates: Vec<AgentIndex>,

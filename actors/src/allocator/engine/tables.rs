@@ -81,13 +81,51 @@ pub(super) struct Framework {
     pub(super) active: bool,
     pub(super) capabilities: Capabilities,
     /// Its clients by role: where it is subscribed or holds something.
-    pub(super) memberships: Table<RoleIndex, u32>,
+    pub(super) memberships: Memberships,
+}
+
+/// The places of a framework's clients, ascending by role: most frameworks have one.
+#[derive(Debug, Default)]
+pub(super) struct Memberships(Vec<(RoleIndex, u32)>);
+
+impl Memberships {
+    fn seek(&self, role: RoleIndex) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&role, |(role, _)| *role)
+    }
+
+    pub(super) fn get(&self, role: RoleIndex) -> Option<u32> {
+        Some(self.0[self.seek(role).ok()?].1)
+    }
+
+    pub(super) fn insert(&mut self, role: RoleIndex, at: u32) {
+        if self.0.is_empty() {
+            self.0.reserve_exact(1);
+        }
+        match self.seek(role) {
+            Ok(place) => self.0[place].1 = at,
+            Err(place) => self.0.insert(place, (role, at)),
+        }
+    }
+
+    pub(super) fn remove(&mut self, role: RoleIndex) {
+        if let Ok(place) = self.seek(role) {
+            self.0.remove(place);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RoleIndex, u32)> + '_ {
+        self.0.iter().copied()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Framework {
     pub(super) fn expected() -> Self {
         let id = FrameworkId::trusted("");
-        let (capabilities, memberships) = (Capabilities::default(), Table::default());
+        let (capabilities, memberships) = (Capabilities::default(), Memberships::default());
         Self { id, is_known: false, active: false, capabilities, memberships }
     }
 }

@@ -10,7 +10,7 @@
 use super::super::amounts::Amounts;
 use super::ring::{Ring, Tally, Who};
 use super::tree::{Member, Node, Own, ROOT, name, place, relabel};
-use super::walk::Walk;
+use super::walk::{Walk, first};
 use super::{Class, Client, RoleIndex, Sorter};
 use core::ops::ControlFlow;
 use kaon_kernel::chance::Chance;
@@ -170,7 +170,7 @@ impl Hierarchy {
             let standing = found.siblings.iter().copied().filter(|&at| at != tally);
             let standing = standing.filter(|&at| found.ring.remove(&mut tallies[at as usize])).collect::<Vec<_>>();
             relabel(&found.siblings, tallies);
-            standing.iter().for_each(|&at| found.ring.insert(at, &mut tallies[at as usize], total));
+            standing.iter().for_each(|&at| found.ring.insert(at, tallies, total));
         }
         if !had_children && found.has_children() {
             self.settle_leaf(node);
@@ -205,11 +205,11 @@ impl Hierarchy {
         let Some(&at) = self.paths.get(path) else { return };
         let Self { nodes, tallies, total, .. } = self;
         let &Node { parent, tally, .. } = &nodes[at as usize];
-        let (ring, tally, at) = (&mut nodes[parent as usize].ring, &mut tallies[tally as usize], tally);
-        let stood = ring.remove(tally);
-        change(tally);
+        let ring = &mut nodes[parent as usize].ring;
+        let stood = ring.remove(&mut tallies[tally as usize]);
+        change(&mut tallies[tally as usize]);
         if stood {
-            ring.insert(at, tally, total);
+            ring.insert(tally, tallies, total);
         }
     }
 
@@ -219,11 +219,10 @@ impl Hierarchy {
         let found = &mut nodes[node as usize];
         let Some(own) = &found.own else { return };
         let (leaf, competes) = (own.leaf, own.active > 0 && found.has_children());
-        let tally = &mut tallies[leaf as usize];
-        if competes && !tally.stands() {
-            found.ring.insert(leaf, tally, total);
+        if competes && !tallies[leaf as usize].stands() {
+            found.ring.insert(leaf, tallies, total);
         } else if !competes {
-            found.ring.remove(tally);
+            found.ring.remove(&mut tallies[leaf as usize]);
         }
     }
 
@@ -344,10 +343,10 @@ impl Sorter for Hierarchy {
             let standing = own.members.iter().copied();
             let standing = standing.filter(|&at| own.ring.remove(&mut tallies[at as usize])).collect::<Vec<_>>();
             relabel(&own.members, tallies);
-            standing.iter().for_each(|&at| own.ring.insert(at, &mut tallies[at as usize], &whole));
+            standing.iter().for_each(|&at| own.ring.insert(at, tallies, &whole));
         }
         if stood {
-            own.ring.insert(tally, &mut tallies[tally as usize], &whole);
+            own.ring.insert(tally, tallies, &whole);
         }
         tallies[own.leaf as usize].amounts = whole;
         let member = members.entry(client).or_insert_with(|| Member { id: id.clone(), node, tally, active: false });
@@ -376,7 +375,7 @@ impl Sorter for Hierarchy {
             step(&mut own.active);
             let whole = core::mem::take(&mut tallies[own.leaf as usize].amounts);
             match active {
-                true => own.ring.insert(tally, &mut tallies[tally as usize], &whole),
+                true => own.ring.insert(tally, tallies, &whole),
                 false => {
                     own.ring.remove(&mut tallies[tally as usize]);
                 }
@@ -391,11 +390,11 @@ impl Sorter for Hierarchy {
             }
             // The first to come and the last to go change who competes above.
             let &Node { parent, tally, active: count, .. } = &nodes[current as usize];
-            let (ring, entry) = (&mut nodes[parent as usize].ring, &mut tallies[tally as usize]);
+            let ring = &mut nodes[parent as usize].ring;
             if count == 0 {
-                ring.remove(entry);
-            } else if !entry.stands() {
-                ring.insert(tally, entry, total);
+                ring.remove(&mut tallies[tally as usize]);
+            } else if !tallies[tally as usize].stands() {
+                ring.insert(tally, tallies, total);
             }
             current = parent;
         }
@@ -462,7 +461,18 @@ impl Sorter for Hierarchy {
         if self.nodes[ROOT as usize].active == 0 {
             return;
         }
-        self.stroll(|walk| walk.descend(ROOT, classes, visit));
+        // Most walks end where they begin.
+        self.settle();
+        let is_drf = (self.roles_by, self.frameworks_by) == (Order::Drf, Order::Drf);
+        let mut first = if is_drf { first(&self.nodes, &self.tallies, &self.total, classes) } else { None };
+        if first.is_some_and(|first| visit(first).is_break()) {
+            return;
+        }
+        let mut others = |next: Client| match first.take_if(|first| *first == next) {
+            Some(_) => ControlFlow::Continue(()),
+            None => visit(next),
+        };
+        self.stroll(|walk| walk.descend(ROOT, classes, &mut others));
     }
 
     fn walk_within(

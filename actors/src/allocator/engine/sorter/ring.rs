@@ -10,7 +10,8 @@
 //! Nor is anybody moved when what it holds changes: it is noted as restless, and stands where it stood until somebody
 //! walks. Ten thousand returns in one breath then cost a move for each competitor, not for each return.
 
-use super::super::amounts::{Amounts, Dominant, Share};
+use super::super::amounts::Amounts;
+use super::super::share::{Dominant, Share};
 use super::{Class, Client};
 use core::ops::ControlFlow;
 use kaon_kernel::chance::Chance;
@@ -113,6 +114,10 @@ impl Eq for Key {}
 /// The competitors that take part, by class and list.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
+    /// So many stand in it.
+    count: u32,
+    /// Who stands in it alone and has nobody to be ordered with. It is in no list.
+    sole: Option<u32>,
     lists: [Vec<BTreeSet<Key>>; 3],
     /// The order of all, once a walk went to the end, with the version of the total by which it is one.
     order: Vec<u32>,
@@ -121,7 +126,21 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Takes a competitor in, where it belongs by `total`.
-    pub(super) fn insert(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
+    pub(super) fn insert(&mut self, at: u32, tallies: &mut [Tally], total: &Amounts) {
+        self.ordered_at = None;
+        self.count += 1;
+        if self.count == 1 {
+            let tally = &mut tallies[at as usize];
+            (self.sole, tally.place) = (Some(at), Some(Place { class: tally.class, list: 0, key: tally.key(at, 0) }));
+            return;
+        }
+        if let Some(sole) = self.sole.take() {
+            self.enlist(sole, &mut tallies[sole as usize], total);
+        }
+        self.enlist(at, &mut tallies[at as usize], total);
+    }
+
+    fn enlist(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
         let list = tally.amounts.dominant(total, tally.weight).at as u16;
         let place = Place { class: tally.class, list, key: tally.key(at, list) };
         tally.place = Some(place);
@@ -130,25 +149,38 @@ impl Ring {
             lists.resize_with(usize::from(list) + 1, BTreeSet::new);
         }
         lists[usize::from(list)].insert(place.key);
-        self.ordered_at = None;
     }
 
     /// Takes a competitor out, if it is in.
     pub(super) fn remove(&mut self, tally: &mut Tally) -> bool {
-        let Some(Place { class, list, key }) = tally.place.take() else { return false };
-        let was_there = self.lists[class as usize][usize::from(list)].remove(&key);
-        assert!(was_there, "{tally:?} is not in the list that should hold it");
+        let Some(place) = tally.place.take() else { return false };
         self.ordered_at = None;
+        self.count -= 1;
+        if self.sole.take().is_none() {
+            self.strike(place);
+        }
         true
+    }
+
+    fn strike(&mut self, Place { class, list, key }: Place) {
+        let was_there = self.lists[class as usize][usize::from(list)].remove(&key);
+        assert!(was_there, "{key:?} is not in the list that should hold it");
     }
 
     /// Puts a restless competitor where it belongs now. An order that stood through what made it restless stands on.
     pub(super) fn settle(&mut self, at: u32, tally: &mut Tally, total: &Amounts) {
-        let ordered_at = self.ordered_at;
-        if core::mem::take(&mut tally.is_restless) && self.remove(tally) {
-            self.insert(at, tally, total);
+        if !core::mem::take(&mut tally.is_restless) || self.sole.is_some() {
+            return;
         }
-        self.ordered_at = ordered_at;
+        if let Some(place) = tally.place {
+            self.strike(place);
+            self.enlist(at, tally, total);
+        }
+    }
+
+    /// Who stands alone, when that is one of some classes.
+    fn alone(&self, tallies: &[Tally], classes: &[Class]) -> Option<u32> {
+        self.sole.filter(|&sole| classes.contains(&tallies[sole as usize].class))
     }
 
     /// Who competes holds something else now, or the total has changed without another version.
@@ -171,6 +203,9 @@ impl Ring {
         moves: &mut Vec<u32>,
         visit: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        if let Some(sole) = self.alone(tallies, classes) {
+            return visit(sole);
+        }
         let is_whole = classes.len() == Class::ALL.len();
         if self.ordered_at == Some(version) && is_whole {
             return self.order.iter().try_for_each(|&at| visit(at));
@@ -204,7 +239,10 @@ impl Ring {
     }
 
     /// The first in order, when it is plain to see: the head of a list whose share is what the list says.
-    fn first(&self, tallies: &[Tally], total: &Amounts, classes: &[Class]) -> Option<u32> {
+    pub(super) fn first(&self, tallies: &[Tally], total: &Amounts, classes: &[Class]) -> Option<u32> {
+        if self.sole.is_some() {
+            return self.alone(tallies, classes);
+        }
         let mut best: Option<(Share, Key)> = None;
         for (list, keys) in self.lists(classes) {
             let head = keys.first()?;
@@ -229,7 +267,8 @@ impl Ring {
         mut chance: Chance,
         visit: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut rest = self.lists(classes).flat_map(|(_, list)| list.iter().map(|key| key.at)).collect::<Vec<_>>();
+        let listed = self.lists(classes).flat_map(|(_, list)| list.iter().map(|key| key.at));
+        let mut rest = listed.chain(self.alone(tallies, classes)).collect::<Vec<_>>();
         rest.sort_unstable_by_key(|&at| tallies[at as usize].rank);
         let weight = |at: u32| u64::from(tallies[at as usize].weight);
         let mut sum = rest.iter().map(|&at| weight(at)).sum::<u64>();

@@ -8,6 +8,24 @@ use crate::allocator::engine::amounts::Amounts;
 use core::ops::ControlFlow;
 use kaon_kernel::chance::Chance;
 
+/// The first in order of dominant shares when that is plain to see, in a tree where everybody stands where he belongs.
+pub(super) fn first(nodes: &[Node], tallies: &[Tally], total: &Amounts, mut classes: &[Class]) -> Option<Client> {
+    let mut at = ROOT;
+    loop {
+        let node = &nodes[at as usize];
+        if at == ROOT || node.has_children() {
+            let next = node.ring.first(tallies, total, classes)?;
+            if let Who::Node(child) = tallies[next as usize].who {
+                (at, classes) = (child, &Class::ALL);
+                continue;
+            }
+        }
+        let own = node.own.as_ref()?;
+        let first = own.ring.first(tallies, &tallies[own.leaf as usize].amounts, &Class::ALL)?;
+        return client(&tallies[first as usize]);
+    }
+}
+
 /// One walk through the tree.
 pub(super) struct Walk<'a> {
     pub(super) nodes: &'a mut [Node],

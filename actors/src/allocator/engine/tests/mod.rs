@@ -1,6 +1,7 @@
 //! Tests of the engine, without the actor.
 
 mod books;
+mod carried;
 mod declines;
 mod explanation;
 mod feasibility;
