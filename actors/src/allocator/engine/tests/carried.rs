@@ -144,7 +144,7 @@ impl World {
 
     /// An acceptance: an operation perhaps, a launch perhaps, and the rest comes back.
     fn accept(&mut self, mut grant: Grant, step: &Step) {
-        if step.percents[3] % 2 == 0 {
+        if step.percents[3].is_multiple_of(2) {
             self.operate(&mut grant, step.percents);
         }
         let taken = grant.resources.iter().zip(step.percents.iter().cycle());
@@ -161,7 +161,7 @@ impl World {
             None => self.play.recover(task, None),
         }
         if !rest.is_empty() {
-            let refusal = (step.percents[1] % 2 == 0).then(|| Duration::secs(1));
+            let refusal = step.percents[1].is_multiple_of(2).then(|| Duration::secs(1));
             self.play.recover(Grant { resources: rest, ..grant }, refusal);
         }
     }
