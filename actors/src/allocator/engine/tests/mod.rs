@@ -1,5 +1,6 @@
 //! Tests of the engine, without the actor.
 
+mod amounts;
 mod books;
 mod carried;
 mod declines;
