@@ -37,6 +37,7 @@ use crate::process::Verbosity;
 use crate::server::{Handler, Hangup, Request};
 use crate::stream::{Session, Subscriber};
 use crate::v1::mesos as v1;
+use crate::v1::mesos::master_info::capability::Type as Capability;
 use crate::view::View;
 use crate::{convert, explain, help, legacy, maintenance, operator, path, polled, scheduler, version};
 
@@ -165,9 +166,9 @@ impl MasterEdge {
             version: Some(version::MESOS_VERSION.to_owned()),
             address: Some(address),
             domain: config.domain.as_ref().map(convert::agent::domain_to_v1),
-            capabilities: operator::MASTER_CAPABILITIES
-                .map(|kind| v1::master_info::Capability { r#type: Some(kind as i32) })
-                .to_vec(),
+            // Schedulers are told so, and older ones (mesos-go 0.0.11 in JSON) refuse names that they do not know: the one
+            // that all know. `/state` has the rest.
+            capabilities: vec![v1::master_info::Capability { r#type: Some(Capability::AgentUpdate as i32) }],
             ..v1::MasterInfo::default()
         };
         let files = Files::new(None, config.log.clone().map(|path| ("/master/log", path)));
