@@ -118,7 +118,7 @@ fn rights_count_only_within() {
     // whatever is its users'.
     let text = "cat /proc/self/uid_map /proc/self/gid_map; grep CapEff /proc/self/status; touch f; chown 65534:65534 f && stat -c %u f; \
         mkdir d; mount -t tmpfs none d && echo MOUNTED; mknod n c 1 3 && echo MADE; hostname changed && echo NAMED; \
-        date -s @0; ip link set lo down 2>/dev/null && echo DOWN; readlink /proc/self/ns/user; sleep 60";
+        date -s @0; readlink /proc/self/ns/user; sleep 60";
     let pid = machine.launch("c", shell("c", text));
     crate::rig::eventually("it has tried", || machine.output("c", "stdout").contains("user:["));
     let out = machine.output("c", "stdout");
@@ -127,7 +127,7 @@ fn rights_count_only_within() {
     assert!(out.contains("\n65534\n"), "its own files are its own: {out}");
     let held = out.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
     assert!(held.is_some_and(|held| held & 1 << 21 != 0), "it holds the right to mount, within: {out}");
-    for word in ["MOUNTED", "MADE", "NAMED", "DOWN"] {
+    for word in ["MOUNTED", "MADE", "NAMED"] {
         assert!(!out.contains(word), "{word}: {out}");
     }
     let now = std::time::UNIX_EPOCH.elapsed().expect("a clock");
