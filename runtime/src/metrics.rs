@@ -108,6 +108,13 @@ pub struct Series {
     pub reading: Reading,
 }
 
+impl Series {
+    /// Its name with its labels as further parts, as Mesos names what it has several of.
+    pub fn flat_name(&self) -> String {
+        self.labels.iter().fold(self.name.clone(), |name, (_, value)| name + "/" + value)
+    }
+}
+
 /// A value and its type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
@@ -218,9 +225,9 @@ impl Recorded {
 /// histogram its count and its sum.
 pub fn flatten(series: &[Series]) -> Vec<(String, f64)> {
     let mut flat = Vec::new();
-    for Series { name, labels, reading } in series {
-        let name = labels.iter().fold(name.clone(), |name, (_, value)| name + "/" + value);
-        match reading {
+    for one in series {
+        let name = one.flat_name();
+        match &one.reading {
             Reading::Counter(value) => flat.push((name, *value as f64)),
             Reading::Gauge(value) => flat.push((name, *value)),
             Reading::Histogram { count, sum_seconds, .. } => {

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use kaon_http::{Kind, Sample};
 use kaon_kernel::actor::{ActorKind, HostId};
 use kaon_kernel::message::session::PeerRole;
-use kaon_runtime::metrics::Reading;
+use kaon_runtime::metrics::{Reading, Series};
 use kaon_transport::{AuthorityCertificate, Credentials, Trust};
 use std::io::Read;
 use std::path::Path;
@@ -134,13 +134,17 @@ fn say_ready(http: std::net::SocketAddr, listen: std::net::SocketAddr) {
 
 /// A host's numbers, as http shows them.
 fn samples(host: &kaon_runtime::Host) -> Vec<Sample> {
-    let series = host.series();
-    let flat = series.iter().flat_map(|one| {
-        let kind = if matches!(one.reading, Reading::Counter(_)) { Kind::Counter } else { Kind::Gauge };
-        let values = kaon_runtime::metrics::flatten(std::slice::from_ref(one));
-        values.into_iter().map(move |(name, value)| Sample { name, value, kind })
-    });
-    let mut samples: Vec<Sample> = flat.collect();
+    let sample = |one: Series| {
+        let name = one.flat_name();
+        match one.reading {
+            Reading::Counter(value) => Sample::counter(name, value),
+            Reading::Gauge(value) => Sample::gauge(name, value),
+            Reading::Histogram { buckets, count, sum_seconds: sum } => {
+                Sample { name, value: count as f64, kind: Kind::Histogram { buckets, sum } }
+            }
+        }
+    };
+    let mut samples: Vec<Sample> = host.series().into_iter().map(sample).collect();
     system::add(&mut samples);
     samples
 }
