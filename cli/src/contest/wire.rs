@@ -1,4 +1,4 @@
-//! HTTP/1.1 over a plain socket, as a client sees it: the messages of [`http1`](super::http1), sent and read.
+//! HTTP/1.1 over a plain socket, as a client sees it: the messages of `http1.rs`, sent and read.
 
 pub(crate) use super::http1::Answer;
 use super::http1::{self, Extent, PART_BYTES_MAX};
