@@ -214,7 +214,7 @@ fn bodies_that_are_bombs_are_refused_and_cost_nothing() {
     connection.send_bytes(head.as_bytes()).expect("it is open");
     assert_eq!(connection.answer().expect("an answer").status, 413);
     for bytes in [
-        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+        "POST /api/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
         "POST /api/v1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx",
         "POST /api/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         "GET  HTTP/1.1\r\nHost: x\r\n\r\n",
