@@ -106,7 +106,7 @@ fn seeds_that_break_a_claim_are_kept_and_replayed() {
 fn a_failing_seed_is_made_smaller() {
     let folder = tempfile::tempdir().expect("a folder");
     let cluster = ["run", "--agents", "4", "--frameworks", "2", "--tasks", "40", "--plant", "overtaking", "--shrink"];
-    let (code, out, err) = sim(folder.path(), &[&cluster[..], &["--faults", "--seeds", "2"]].concat());
+    let (code, out, err) = sim(folder.path(), &[&cluster[..], &["--faults", "--seed", "4", "--seeds", "6"]].concat());
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(out.contains("shrunk in ") && out.contains(" to 1 agents, "), "{out}");
     let repeat = out.lines().filter_map(|line| line.trim().strip_prefix("repeat: kaon sim ")).next_back();
