@@ -2,6 +2,7 @@
 
 use crate::arguments::Arguments;
 use anyhow::{Context, Result, bail};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use kaon_kernel::nearest::nearest;
@@ -19,7 +20,8 @@ pub(crate) type Flags = BTreeMap<String, String>;
 /// end the process with clap's text.
 pub(crate) fn arguments() -> Result<(Arguments, Flags)> {
     let given: Vec<OsString> = std::env::args_os().collect();
-    let matches = Arguments::command().get_matches_from(&given);
+    let parsed = Arguments::command().try_get_matches_from(&given);
+    let matches = parsed.unwrap_or_else(|error| advised(error, &given).exit());
     let parsed = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let Some(path) = &parsed.config else { return Ok((parsed, shown(&matches))) };
     let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
@@ -31,6 +33,26 @@ pub(crate) fn arguments() -> Result<(Arguments, Flags)> {
     full.extend_from_slice(&given[end..]);
     let matches = Arguments::command().get_matches_from(full);
     Ok((Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), shown(&matches)))
+}
+
+/// An error with the command that was meant, where clap has none to suggest: it compares no short words.
+fn advised(mut error: clap::Error, given: &[OsString]) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_none() {
+        let root = Arguments::command();
+        let mut command = &root;
+        for word in given.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| !word.starts_with('-')) {
+            let Some(next) = command.find_subcommand(word) else {
+                let known = command.get_subcommands().filter(|one| !one.is_hide_set());
+                if let Some(meant) = nearest(word, known.map(clap::Command::get_name)) {
+                    let meant = ContextValue::Strings(vec![meant.to_owned()]);
+                    error.insert(ContextKind::SuggestedSubcommand, meant);
+                }
+                break;
+            };
+            command = next;
+        }
+    }
+    error
 }
 
 /// Flags whose values hold what only their owner may know.

@@ -166,6 +166,10 @@ fn errors_say_what_to_do_next() {
     assert!(code == Some(1) && err.contains("kaon up"), "{err}");
     let (code, _, err) = output(kaon().arg("taks"));
     assert!(code == Some(2) && err.contains("'tasks'"), "a typo suggests: {err}");
+    for typo in [&["rn"][..], &["sim", "rnu"]] {
+        let (code, _, err) = output(kaon().args(typo));
+        assert!(code == Some(2) && err.contains("'run'"), "a short one too: {err}");
+    }
     let (code, _, err) = output(kaon().args(["up", "--agnets", "1"]));
     assert!(code == Some(2) && err.contains("--agents"), "a typo suggests: {err}");
     let file = std::env::temp_dir().join(format!("kaon-test-{}.toml", std::process::id()));
