@@ -56,7 +56,7 @@ fn advised(mut error: clap::Error, given: &[OsString]) -> clap::Error {
 }
 
 /// Flags whose values hold what only their owner may know.
-const SECRET: [&str; 1] = ["docker-config"];
+const SECRET: [&str; 2] = ["docker-config", "executor-environment-variables"];
 
 /// Every flag of the chosen command that has a value, given or by default. Lengths of time have Mesos's unit.
 fn shown(matches: &ArgMatches) -> Flags {
@@ -175,14 +175,24 @@ mod tests {
     #[test]
     fn flags_are_shown_with_their_values() {
         let line = ["kaon", "agent", "--master", "a:1,b:2", "--dir", "d", "--docker-config", "{}", "--leash"];
-        let given =
-            line.into_iter().chain(["--certificate", "c", "--key", "k", "--authority", "e", "--attributes", "x:y"]);
+        let secret = ["--executor-environment-variables", r#"{"PASSWORD":"x"}"#];
+        let given = line.into_iter().chain(secret).chain([
+            "--certificate",
+            "c",
+            "--key",
+            "k",
+            "--authority",
+            "e",
+            "--attributes",
+            "x:y",
+        ]);
         let flags = shown(&Arguments::command().get_matches_from(given));
         let show = |name: &str| flags.get(name).map(String::as_str);
         assert_eq!((show("master"), show("attributes")), (Some("a:1,b:2"), Some("x:y")));
         assert_eq!(show("recovery_timeout"), Some("900secs"), "by default, with its unit");
         assert_eq!(show("authenticate_http_executors"), Some("false"));
         assert_eq!(show("docker_config"), Some("(not shown)"));
+        assert_eq!(show("executor_environment_variables"), Some("(not shown)"));
         assert_eq!((show("leash"), show("domain")), (None, None), "hidden, or without a value");
     }
 

@@ -1,7 +1,7 @@
 //! How this process holds memory, settled before anything else: daemons stay small.
 //!
 //! The allocator asks for huge pages. A daemon touches little in each of its threads' heaps, and every first touch would
-//! cost it two megabytes: an idle agent has 4 MB of its own without them and 57 MB with them. The simulator fills what it
+//! cost it two megabytes: an idle agent has 4 MB of its own without them and 56 MB with them. The simulator fills what it
 //! asks for, and keeps them.
 
 use std::ffi::OsStr;

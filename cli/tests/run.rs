@@ -185,7 +185,7 @@ fn errors_say_what_to_do_next() {
     assert!(code == Some(1) && err.contains("agent"), "{err}");
 }
 
-/// Memory of its own that an idle agent may hold, in kibibytes: four times what was measured, a twelfth of what huge pages
+/// Memory of its own that an idle agent may hold, in kibibytes: four times what was measured, less than a third of what huge pages
 /// made of it.
 const IDLE_KIBIBYTES_MAX: u64 = 16 * 1024;
 
