@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every name that `--isolation` takes.
-pub const NAMES: [&str; 39] = [
+pub const NAMES: [&str; 40] = [
     "posix/cpu",
     "posix/mem",
     "posix/rlimits",
@@ -61,10 +61,11 @@ pub const NAMES: [&str; 39] = [
     "namespaces/net",
     "network/cni",
     SECRET,
+    GPU,
     "numa",
 ];
 
-/// The further name, which stands alone for its folder.
+/// The one of GPUs.
 const GPU: &str = gpu::NVIDIA;
 
 /// What the names of all isolators of control groups begin with.
@@ -221,7 +222,7 @@ impl Settings {
     fn names(&self) -> Result<Vec<&'static str>, ChainError> {
         let mut names: Vec<&'static str> = Vec::new();
         for said in self.isolation.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let known = NAMES.iter().chain([&GPU]).find(|name| **name == said);
+            let known = NAMES.iter().find(|name| **name == said);
             let known = *known.ok_or_else(|| ChainError::Unknown(said.to_owned()))?;
             // An older name.
             let known = if known == "posix/disk" { disk::DU } else { known };

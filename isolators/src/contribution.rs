@@ -96,8 +96,8 @@ pub enum Mount {
 /// Capabilities (`capabilities(7)`), bit n for the one that Linux numbers n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapabilitySets {
-    /// What the program begins with.
-    pub effective: u64,
+    /// What the program begins with, whoever its user is; what its user has of the bounding ones without.
+    pub effective: Option<u64>,
     /// What it could ever get.
     pub bounding: u64,
 }
@@ -124,6 +124,9 @@ pub struct Contribution {
     pub mounts: Vec<Mount>,
     /// Capabilities; without, those of its user.
     pub capabilities: Option<CapabilitySets>,
+    /// Whether what changes the kernel can't be written: `/proc/sys` and its like, `/sys`, control groups. A root of its own is
+    /// always furnished so.
+    pub is_guarded: bool,
     /// Whether no program in it can gain rights (`PR_SET_NO_NEW_PRIVS`).
     pub is_bound_to_its_rights: bool,
     /// A program of the kernel that answers its system calls (`seccomp(2)`); without, all are let pass.

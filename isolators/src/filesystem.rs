@@ -4,13 +4,12 @@
 
 use crate::isolator::{Contribution, Error, Isolator, Mount};
 use crate::sandbox;
+use crate::secrets::SECRET_BYTES_MAX;
 use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::container_info::{ContainerInfo, Propagation, Volume, VolumeSource};
 use kaon_kernel::id::ContainerId;
+use kaon_kernel::secret::Secret;
 use std::path::{Component, Path, PathBuf};
-
-/// The largest secret in bytes, as an environment variable may be long.
-const SECRET_BYTES_MAX: usize = 128 * 1024;
 
 /// How files are shown, and the volumes of each kind, as isolators.
 #[derive(Clone, Debug)]
@@ -82,7 +81,8 @@ impl Filesystem {
                 let from = below(home, path).map_err(|reason| self.refuse(reason))?;
                 Ok(Some(Mount::Bind { from, to: to()?, is_read_only: volume.is_read_only, follows: false }))
             }
-            (Self::Secret { .. }, VolumeSource::Secret(data)) => {
+            // A reference has been looked up by now.
+            (Self::Secret { .. }, VolumeSource::Secret(Secret::Value(data))) => {
                 if data.len() > SECRET_BYTES_MAX {
                     let reason = format!("a secret of {} bytes, at most {SECRET_BYTES_MAX} go", data.len());
                     return Err(self.refuse(reason));

@@ -1,7 +1,9 @@
 //! `linux/capabilities` and `linux/nnp`: which rights a container's programs have and can gain; `linux/devices`: which nodes of
 //! devices its own root shows (reference 12.1).
 
+pub use crate::guard::USUAL as USUAL_CAPABILITIES;
 use crate::isolator::{CapabilitySets, Contribution, Error, Isolator, Mount};
+use crate::syscall::rights;
 use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::container_info::Capabilities;
 use kaon_kernel::id::ContainerId;
@@ -59,12 +61,30 @@ pub const CAPABILITY_NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// Names with commas between, such as `CHOWN,NET_RAW`, as a set.
+/// What Mesos's flags take (reference 15.2): a `CapabilityInfo` in JSON.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Told {
+    capabilities: Vec<String>,
+}
+
+/// The word for all that the agent itself has.
+const ALL: &str = "ALL";
+
+/// Names with commas between, such as `CHOWN,NET_RAW`, as a set; the word `ALL`; or JSON as Mesos has it, such as
+/// `{"capabilities": ["CHOWN"]}`.
 ///
 /// # Errors
 /// The name that is none.
 pub fn parse_capabilities(text: &str) -> Result<Capabilities, String> {
-    text.split(',').map(str::trim).filter(|name| !name.is_empty()).try_fold(Capabilities(0), |set, name| {
+    if text.trim() == ALL {
+        return rights::permitted_capabilities().map(Capabilities).map_err(|error| error.to_string());
+    }
+    let names = match text.trim().starts_with('{') {
+        true => serde_json::from_str::<Told>(text).map_err(|error| error.to_string())?.capabilities,
+        false => text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+    };
+    names.iter().try_fold(Capabilities(0), |set, name| {
         let bare = name.strip_prefix("CAP_").unwrap_or(name);
         let bit = CAPABILITY_NAMES.iter().position(|known| *known == bare);
         bit.map(|bit| Capabilities(set.0 | 1 << bit)).ok_or_else(|| format!("'{name}' is no capability"))
@@ -100,7 +120,7 @@ impl Isolator for Rights {
         if self.bounding.is_some_and(|most| bounding.0 & !most.0 != 0) {
             return refuse("more capabilities are asked for than the agent allows");
         }
-        let sets = CapabilitySets { effective: effective.0, bounding: bounding.0 };
+        let sets = CapabilitySets { effective: Some(effective.0), bounding: bounding.0 };
         Ok(Contribution { capabilities: Some(sets), ..Contribution::default() })
     }
 }
@@ -130,15 +150,16 @@ impl Isolator for Nodes {
     }
 
     fn prepare(&self, _: &ContainerId, spec: &LaunchSpec) -> Result<Contribution, Error> {
-        Ok(Contribution { mounts: shown(spec, self.0.iter().cloned()), ..Contribution::default() })
+        let node =
+            |node: &PathBuf| Mount::Bind { from: node.clone(), to: node.clone(), is_read_only: false, follows: false };
+        let nodes = if has_own_root(spec) { &self.0[..] } else { &[] };
+        Ok(Contribution { mounts: nodes.iter().map(node).collect(), ..Contribution::default() })
     }
 }
 
-/// Nodes of the machine in the root of a container that has one of its own, each in its place.
-pub(crate) fn shown(spec: &LaunchSpec, nodes: impl Iterator<Item = PathBuf>) -> Vec<Mount> {
-    let own = spec.container.as_ref().filter(|asked| asked.image.is_some() && asked.docker.is_none());
-    let node = |node: PathBuf| Mount::Bind { from: node.clone(), to: node, is_read_only: false, follows: false };
-    own.map_or_else(Vec::new, |_| nodes.map(node).collect())
+/// Whether a container has a root of its own, which shows of the machine what is shown on purpose.
+pub(crate) fn has_own_root(spec: &LaunchSpec) -> bool {
+    spec.container.as_ref().is_some_and(|asked| asked.image.is_some() && asked.docker.is_none())
 }
 
 #[cfg(test)]
@@ -149,6 +170,9 @@ mod tests {
     fn names_of_capabilities_are_the_kernels() {
         assert_eq!(parse_capabilities("CHOWN, CAP_NET_RAW,").unwrap(), Capabilities(1 | 1 << 13));
         assert_eq!(parse_capabilities("").unwrap(), Capabilities(0));
+        assert_eq!(parse_capabilities(r#"{"capabilities": ["CHOWN", "NET_RAW"]}"#).unwrap(), Capabilities(1 | 1 << 13));
+        assert_eq!(parse_capabilities("ALL").unwrap().0, rights::permitted_capabilities().unwrap());
+        assert!(parse_capabilities(r#"{"capability": []}"#).is_err() && parse_capabilities("{").is_err());
         assert_eq!(parse_capabilities("CHOWN,chown").unwrap_err(), "'chown' is no capability");
         assert_eq!(CAPABILITY_NAMES.iter().position(|name| *name == "CHECKPOINT_RESTORE"), Some(40));
     }

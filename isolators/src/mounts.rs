@@ -9,6 +9,17 @@ pub(crate) fn points() -> io::Result<Vec<PathBuf>> {
     Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect())
 }
 
+/// The mount points of file systems of these kinds. Cost as above.
+pub(crate) fn of(kinds: &[&str]) -> io::Result<Vec<PathBuf>> {
+    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    let is_one = |line: &&str| {
+        // Optional fields end with a dash; the kind is next (`proc_pid_mountinfo(5)`).
+        let kind = line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').next());
+        kind.is_some_and(|kind| kinds.contains(&kind))
+    };
+    Ok(text.lines().filter(is_one).filter_map(|line| line.split(' ').nth(4)).map(unescape).collect())
+}
+
 /// `mountinfo` writes space, tab, line feed and backslash as three octal digits.
 pub(crate) fn unescape(text: &str) -> PathBuf {
     let mut out = Vec::with_capacity(text.len());

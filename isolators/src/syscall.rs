@@ -5,6 +5,7 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod quota;
+pub(crate) mod rights;
 pub(crate) mod room;
 
 use nix::libc;
@@ -362,58 +363,6 @@ pub(crate) fn bind_memory(nodes: &[u32]) -> io::Result<()> {
     // is that of the mask.
     let answer = unsafe { libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_BIND, mask.as_ptr(), NODES_MAX + 1) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn prctl(option: i32, argument: u64, more: u64) -> io::Result<i32> {
-    // SAFETY: the options used here take integers and touch no memory.
-    let answer = unsafe { libc::prctl(option, argument, more, 0_u64, 0_u64) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
-}
-
-/// Root is nobody special to `execve` (`SECBIT_NOROOT`), and what is held stays through a change of user, until the next exec
-/// (`SECBIT_KEEP_CAPS`).
-const NO_ROOT_AND_KEEP: u64 = 1 | 16;
-
-/// Drops from the bounding set all capabilities that the kernel knows but these. From here on root gets none of them by an
-/// exec for being root; files with capabilities of their own still give them, within the bounding set.
-pub(crate) fn bound_capabilities(kept: u64) -> io::Result<()> {
-    for capability in 0..64 {
-        // EINVAL: the kernel knows no more.
-        let Ok(is_there) = prctl(libc::PR_CAPBSET_READ, capability, 0) else { break };
-        if is_there == 1 && kept & 1 << capability == 0 {
-            prctl(libc::PR_CAPBSET_DROP, capability, 0)?;
-        }
-    }
-    // Needs CAP_SETPCAP, so it comes before that is given up.
-    prctl(libc::PR_SET_SECUREBITS, NO_ROOT_AND_KEEP, 0).map(drop)
-}
-
-/// Holds exactly these capabilities, through every exec.
-pub(crate) fn hold_capabilities(held: u64) -> io::Result<()> {
-    /// `struct __user_cap_header_struct` and the version with 64 bits.
-    const HEADER: [u32; 2] = [0x2008_0522, 0];
-    let known = (0..64).take_while(|&capability| prctl(libc::PR_CAPBSET_READ, capability, 0).is_ok());
-    let known = known.fold(0_u64, |set, capability| set | 1 << capability);
-    let held = held & known;
-    let (low, high) = ((held & 0xffff_ffff) as u32, (held >> 32) as u32);
-    // Effective, permitted, inheritable of the low half, then of the high one.
-    let data = [low, low, low, high, high, high];
-    let mut header = HEADER;
-    // SAFETY: the kernel reads two words of header and six of data, and writes to the header only when it does not know the
-    // version, which is why it gets a copy.
-    let answer = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) };
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    for capability in (0..64).filter(|bit| held & 1 << bit != 0) {
-        prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability)?;
-    }
-    Ok(())
-}
-
-/// No program that this process or its children execute gains rights by it (`PR_SET_NO_NEW_PRIVS`).
-pub(crate) fn gain_no_rights() -> io::Result<()> {
-    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
 /// Makes a terminal the one of this process, which leads a session and has none (`TIOCSCTTY`).

@@ -9,6 +9,7 @@ use crate::id::ContainerId;
 use crate::placement::Placement;
 use crate::quantity::Quantity;
 use crate::resource::Resources;
+use crate::secret::SecretReference;
 use crate::task::{Reason, Uri};
 use crate::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -120,6 +121,8 @@ pub struct LaunchSpec {
     pub program: Program,
     /// Its whole environment, in this order; nothing is inherited but a default `PATH`.
     pub environment: Vec<(String, String)>,
+    /// Variables whose values are looked up when it is launched.
+    pub secrets: Vec<(String, SecretReference)>,
     /// Its sandbox, relative to the work directory of the machine; made with mode 0750, working directory of the program.
     pub sandbox: String,
     /// Share the sandbox of a container that exists already (a task beside its executor) instead of making one.
@@ -151,6 +154,7 @@ impl LaunchSpec {
         Self {
             program,
             environment: Vec::new(),
+            secrets: Vec::new(),
             sandbox,
             join: false,
             user: None,

@@ -2,6 +2,7 @@
 //! the limits of `TaskInfo.limits`. The edge makes these; the isolators carry them out or refuse them by name.
 
 use crate::quantity::Quantity;
+use crate::secret::Secret;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// How far a container may go, where that differs from what it takes of the offer (bursting, `TaskInfo.limits`).
@@ -224,7 +225,7 @@ pub enum VolumeSource {
         path: String,
     },
     /// A secret, shown as a file in memory.
-    Secret(Vec<u8>),
+    Secret(Secret),
     /// The files of an image.
     Image(Image),
 }

@@ -32,6 +32,7 @@ pub mod port;
 pub mod quantity;
 pub mod quota;
 pub mod resource;
+pub mod secret;
 pub mod statistics;
 pub mod table;
 pub mod task;

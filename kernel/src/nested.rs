@@ -6,6 +6,7 @@ use crate::container::Program;
 use crate::container_info::{ContainerInfo, Limits, Window};
 use crate::id::ContainerId;
 use crate::resource::Resources;
+use crate::secret::SecretReference;
 use crate::task::Uri;
 
 /// The deepest chain of names: what Mesos's own bound on a container's path comes to.
@@ -43,6 +44,8 @@ pub struct Order {
     pub program: Program,
     /// Its variables; a session has those of the container around it too.
     pub environment: Vec<(String, String)>,
+    /// Variables whose values are looked up when it is launched.
+    pub secrets: Vec<(String, SecretReference)>,
     /// Whom to run as; without, whoever the container around it is.
     pub user: Option<String>,
     /// What it asks of its walls.

@@ -7,6 +7,7 @@ use crate::framework::Label;
 use crate::id::{AgentId, ContainerId, ExecutorId, RoleName, TaskId, Uuid};
 use crate::placement::PlacementRequest;
 use crate::resource::Resources;
+use crate::secret::{Secret, SecretReference};
 use crate::time::{Duration, WallTime};
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -340,21 +341,23 @@ pub struct CommandInfo {
     pub rest: Vec<u8>,
 }
 
-/// A text that only the program it is meant for reads: no state, event or log shows it.
-#[derive(Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Secret(pub String);
-
-impl core::fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.write_str("(secret)")
-    }
-}
-
 impl CommandInfo {
-    /// Its whole environment, secrets included: for the process that it becomes.
+    /// Its environment, secrets with a value included: for the process that it becomes.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        let secrets = self.secrets.iter().map(|(name, secret)| (name.as_str(), secret.0.as_str()));
+        let secrets = self.secrets.iter().filter_map(|(name, secret)| match secret {
+            // The edge lets nothing pass that is no text.
+            Secret::Value(value) => Some((name.as_str(), core::str::from_utf8(value).ok()?)),
+            Secret::Reference(_) => None,
+        });
         self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(secrets)
+    }
+
+    /// The variables whose values the agent has to look up.
+    pub fn references(&self) -> impl Iterator<Item = (String, SecretReference)> {
+        self.secrets.iter().filter_map(|(name, secret)| match secret {
+            Secret::Value(_) => None,
+            Secret::Reference(reference) => Some((name.clone(), reference.clone())),
+        })
     }
 
     /// What is started; `None` when it names nothing that could be.

@@ -99,7 +99,8 @@ pub(super) fn add_devices(environment: &mut Vec<(String, String)>, placement: &P
     if placement.devices.is_empty() {
         return;
     }
-    let has_identities = placement.devices.iter().all(|device| device.id.starts_with("GPU-"));
+    let is_identity = |id: &str| id.starts_with("GPU-") || id.starts_with("MIG-");
+    let has_identities = placement.devices.iter().all(|device| is_identity(&device.id));
     let word = |device: &DeviceShare| match has_identities {
         true => device.id.clone(),
         false => device.ordinal.to_string(),

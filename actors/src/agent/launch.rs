@@ -292,6 +292,7 @@ impl Agent {
         let spec = LaunchSpec {
             program,
             environment,
+            secrets: own.map_or_else(Vec::new, |command| command.references().collect()),
             sandbox: names.sandbox(),
             join: false,
             user: user.filter(|user| self.config.switch_user && !user.is_empty()),
@@ -340,6 +341,8 @@ impl Agent {
         let spec = LaunchSpec {
             program: Program::BuiltinExecutor,
             environment: environment::executor_environment(&self.config, &names, framework, grace, &task.role),
+            // The executor hands them on.
+            secrets: command.references().collect(),
             sandbox: names.sandbox(),
             join: false,
             user: Some(user).filter(|user| self.config.switch_user && !user.is_empty()),

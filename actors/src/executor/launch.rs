@@ -120,6 +120,7 @@ impl Executor {
         let user = over.into_iter().chain(command).find_map(|command| command.user.clone());
         LaunchSpec {
             environment,
+            secrets: command.into_iter().chain(over).flat_map(CommandInfo::references).collect(),
             join: true,
             user: user.or_else(|| self.user.clone()).filter(|_| self.is_for_groups()),
             // The walls stand around this executor already; an image is the task's alone.

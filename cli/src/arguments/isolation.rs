@@ -7,14 +7,20 @@ use kaon_isolators::build::Settings;
 use kaon_isolators::cgroups::Handles;
 use kaon_isolators::cgroups::devices::Rule;
 use kaon_isolators::disk::{Watching, XfsSettings};
+use kaon_isolators::gpu::Gpus;
 use kaon_isolators::launcher::Rotation;
 use kaon_isolators::linux::{Rights, parse_capabilities};
+use kaon_isolators::secrets::{Directory, Secrets};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The isolators of an agent that is told nothing: what every user can carry out.
 pub(crate) const ISOLATION_DEFAULT: &str = "posix/cpu,posix/mem,posix/rlimits";
+
+/// The size of an output before it is turned over: `max_stdout_size` of Mesos's logger that rotates (10 MB).
+const LOG_BYTES_MAX_DEFAULT: u64 = 10 * 1024 * 1024;
 
 /// The walls around containers.
 #[derive(Args, Debug, Clone)]
@@ -44,12 +50,15 @@ pub(crate) struct Isolation {
     /// Device nodes that every container may open beside the usual ones.
     #[arg(long, env = "KAON_ALLOWED_DEVICES", value_delimiter = ',', value_name = "PATH,..")]
     pub(crate) allowed_devices: Vec<PathBuf>,
-    /// Capabilities that containers begin with, such as CHOWN,NET_RAW.
+    /// Capabilities that containers begin with, such as CHOWN,NET_RAW; ALL; or JSON as Mesos takes it.
     #[arg(long, env = "KAON_EFFECTIVE_CAPABILITIES", value_name = "LIST")]
     pub(crate) effective_capabilities: Option<String>,
-    /// Capabilities that containers can ever get.
+    /// Capabilities that containers can ever get. One that may get SYS_ADMIN is not guarded (docs/isolation.md).
     #[arg(long, env = "KAON_BOUNDING_CAPABILITIES", value_name = "LIST")]
     pub(crate) bounding_capabilities: Option<String>,
+    /// The directory of secrets by reference: files NAME, or NAME/KEY of those with parts.
+    #[arg(long, env = "KAON_SECRET_RESOLVER", value_name = "DIR")]
+    pub(crate) secret_resolver: Option<PathBuf>,
     /// Where profiles of system calls are, in Docker's format (`linux/seccomp`).
     #[arg(long, env = "KAON_SECCOMP_CONFIG_DIR", value_name = "DIR")]
     pub(crate) seccomp_config_dir: Option<PathBuf>,
@@ -87,7 +96,7 @@ pub(crate) struct Isolation {
     #[arg(long, env = "KAON_XFS_QUOTA_HEADROOM", default_value_t = 10, value_name = "MIB")]
     pub(crate) xfs_quota_headroom: u32,
     /// The size at which `stdout` and `stderr` of a task are turned over, in bytes; zero lets them grow.
-    #[arg(long, env = "KAON_LOG_BYTES_MAX", default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, env = "KAON_LOG_BYTES_MAX", default_value_t = LOG_BYTES_MAX_DEFAULT, value_name = "BYTES")]
     pub(crate) log_bytes_max: u64,
     /// How many older files of each are kept.
     #[arg(long, env = "KAON_LOG_FILES_MAX", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100), value_name = "N")]
@@ -95,6 +104,15 @@ pub(crate) struct Isolation {
     /// Where the driver of GPUs tells of them.
     #[arg(long, env = "KAON_NVIDIA_DRIVER_DIRECTORY", default_value = "/proc/driver/nvidia", value_name = "DIR")]
     pub(crate) nvidia_driver_directory: PathBuf,
+    /// Where specifications of devices are (Container Device Interface, JSON), the later before the earlier.
+    #[arg(
+        long,
+        env = "KAON_CDI_SPEC_DIRS",
+        value_delimiter = ',',
+        default_value = "/etc/cdi,/var/run/cdi",
+        value_name = "DIR,.."
+    )]
+    pub(crate) cdi_spec_dirs: Vec<PathBuf>,
     /// Where the device nodes of GPUs are.
     #[arg(long, env = "KAON_NVIDIA_DEVICE_DIRECTORY", default_value = "/dev", value_name = "DIR")]
     pub(crate) nvidia_device_directory: PathBuf,
@@ -131,10 +149,7 @@ impl Isolation {
             devices: self.allowed_devices.iter().map(rule).collect::<Result<_>>()?,
             device_nodes: self.allowed_devices.clone(),
             machine_bytes,
-            gpus: kaon_isolators::gpu::Gpus {
-                driver: self.nvidia_driver_directory.clone(),
-                nodes: self.nvidia_device_directory.clone(),
-            },
+            gpus: self.gpus(),
             rights: Rights {
                 effective: set(&self.effective_capabilities, "effective-capabilities")?,
                 bounding: set(&self.bounding_capabilities, "bounding-capabilities")?,
@@ -157,6 +172,17 @@ impl Isolation {
             },
             ..usual
         })
+    }
+
+    /// Where GPUs are told of.
+    pub(crate) fn gpus(&self) -> Gpus {
+        let (driver, nodes) = (self.nvidia_driver_directory.clone(), self.nvidia_device_directory.clone());
+        Gpus { driver, nodes, cdi: self.cdi_spec_dirs.clone() }
+    }
+
+    /// Who knows what secrets by reference are.
+    pub(crate) fn secrets(&self) -> Option<Arc<dyn Secrets>> {
+        self.secret_resolver.as_ref().map(|path| Arc::new(Directory(path.clone())) as Arc<dyn Secrets>)
     }
 
     /// How large outputs may be.

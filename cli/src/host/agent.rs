@@ -75,6 +75,7 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
         fetcher: FetcherConfig { cache_directory: None, ..fetching },
         images: images.is_some().then_some(images_config),
         docker: docker.clone(),
+        secrets: options.isolation.secret_resolver.clone(),
         rotation,
         plants: of_executors.iter().map(|(_, nth)| format!("executor:{nth}")).collect(),
         tokens: tokens.clone(),
@@ -90,6 +91,8 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
         images: images.clone(),
         docker,
         inside: None,
+        rights: None,
+        secrets: options.isolation.secrets(),
         rotation,
         parent: None,
     };
@@ -146,7 +149,6 @@ fn config(options: &Options, info: &AgentInfo, machine: Machine, http: SocketAdd
     config.sweep = options.sandboxes.policy()?;
     config.disk_watch_interval = seconds("disk-watch-interval", options.sandboxes.disk_watch_interval)?;
     config.executor_environment = executor_variables(options.executor_environment_variables.as_deref())?;
-    config.completed_executors_max = options.max_completed_executors_per_framework;
     config.machine = Some(machine);
     config.switch_user = nix::unistd::geteuid().is_root();
     Ok(config)
@@ -248,8 +250,12 @@ fn containers_source(containers: Arc<ProcessContainers>) -> ContainerSource {
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move || {
         let all = runtime.block_on(containers.all_statistics());
-        let told = all.into_iter();
-        told.map(|(container, _, figures)| ContainerFigures { container_id: container.to_string(), figures }).collect()
+        let told = all.into_iter().map(|(container, sandbox, figures)| ContainerFigures {
+            container_id: container.to_string(),
+            sandbox,
+            figures,
+        });
+        told.collect()
     })
 }
 
@@ -268,7 +274,8 @@ fn target(master: &str) -> Result<Target> {
 fn describe(options: &Options, dir: &Path, http: SocketAddr) -> Result<(AgentInfo, Machine, u64)> {
     let topology = match &options.topology {
         Some(word) => apart::named(word, &Executable::current()?).with_context(|| format!("--topology {word}"))?,
-        None => topology::discover()?,
+        // Parts of GPUs are those of this machine.
+        None => options.isolation.gpus().split(topology::discover()?).context("the instances of GPUs")?,
     };
     let text = flag_text(options.resources.as_deref().unwrap_or_default()).context("--resources")?;
     let said = resource_flag::said(&text).context("--resources")?;

@@ -6,7 +6,7 @@ use kaon_actors::executor::{Executor, ExecutorConfig, Inherited};
 use kaon_isolators::cgroups::{GROUP_VARIABLE, Observed};
 use kaon_isolators::chain::Chain;
 use kaon_isolators::containers::{
-    ContainersConfig, Executable, INSIDE_VARIABLE, Inside, ProcessContainers, RUNTIME_VARIABLE,
+    ContainersConfig, Executable, INSIDE_VARIABLE, Inside, ProcessContainers, RIGHTS_VARIABLE, RUNTIME_VARIABLE,
 };
 use kaon_isolators::docker::{DockerConfig, DockerContainers};
 use kaon_isolators::fetcher::Fetcher;
@@ -15,6 +15,7 @@ use kaon_isolators::images::{ImageVolumes, Images, ImagesConfig, Runtime};
 use kaon_isolators::isolator::Isolator;
 use kaon_isolators::launcher::{Rotation, inherited_socket};
 use kaon_isolators::posix;
+use kaon_isolators::secrets::{DIRECTORY_VARIABLE, Directory, GIVEN_VARIABLE, Given, Secrets};
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
 use kaon_kernel::actor::{ActorCell, Cell, HostId};
 use kaon_kernel::message::session::PeerRole;
@@ -78,12 +79,21 @@ fn text(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: an executor is started by its agent"))
 }
 
+/// Who knows what the secrets of its tasks are: its agent has handed them on, or said where they are.
+fn secrets() -> Result<Option<Arc<dyn Secrets>>> {
+    if let Ok(text) = std::env::var(GIVEN_VARIABLE) {
+        return Ok(Some(Arc::new(Given::parse(&text).context("the secrets of the task")?)));
+    }
+    Ok(std::env::var_os(DIRECTORY_VARIABLE).map(|path| Arc::new(Directory(path.into())) as Arc<dyn Secrets>))
+}
+
 /// The containers of its tasks, as the agent that started it said.
 fn containers(config: &ExecutorConfig) -> Result<ProcessContainers> {
     let sandbox = PathBuf::from(text("MESOS_DIRECTORY")?);
     let work_directory = sandbox.ancestors().nth(PathBuf::from(&config.sandbox).components().count());
     let work_directory = work_directory.context("the sandbox lies below the work directory")?.to_owned();
     let inside = std::env::var(INSIDE_VARIABLE).ok().map(PathBuf::from);
+    let rights = std::env::var(RIGHTS_VARIABLE).ok();
     // The sandbox is its task's, which may not lead an executor with more rights astray.
     let apart = std::env::var(RUNTIME_VARIABLE).ok().map(PathBuf::from);
     let runtime_directory = apart.unwrap_or_else(|| sandbox.join(".executor"));
@@ -112,6 +122,8 @@ fn containers(config: &ExecutorConfig) -> Result<ProcessContainers> {
         images: images
             .map(|images| Images::new(images, Executable::current().map_err(std::io::Error::other)?))
             .transpose()?,
+        secrets: secrets()?,
+        rights: rights.as_deref().map(serde_json::from_str).transpose().context("the rights of tasks")?,
         inside: inside.as_deref().map(Inside::read).transpose().context("what stands around the task")?,
         rotation: std::env::var(ROTATION).ok().as_deref().and_then(rotation),
         // Its end must be its task's, even when both launchers are killed at once.

@@ -8,6 +8,7 @@ use kaon_isolators::docker::DockerConfig;
 use kaon_isolators::fetcher::FetcherConfig;
 use kaon_isolators::images::ImagesConfig;
 use kaon_isolators::launcher::Rotation;
+use kaon_isolators::secrets::DIRECTORY_VARIABLE;
 use kaon_kernel::container::{LaunchSpec, Program};
 use kaon_kernel::id::{ContainerId, ExecutorId, FrameworkId};
 use kaon_kernel::message::session::PeerRole;
@@ -15,7 +16,7 @@ use kaon_transport::{Authority, Request};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the executors of one agent are given.
 pub(super) struct Provision {
@@ -29,6 +30,8 @@ pub(super) struct Provision {
     pub(super) fetcher: FetcherConfig,
     pub(super) images: Option<ImagesConfig>,
     pub(super) docker: Option<DockerConfig>,
+    /// Where secrets are, for the members of pods.
+    pub(super) secrets: Option<PathBuf>,
     /// How large the outputs of tasks may be.
     pub(super) rotation: Option<Rotation>,
     /// Where built-in ones panic, for tests.
@@ -65,6 +68,9 @@ impl Provision {
         if let Some(docker) = &self.docker {
             let config = DockerConfig { owner: owner(), ..docker.clone() };
             pairs.push((executor::DOCKER, serde_json::to_string(&config)?));
+        }
+        if let Some(secrets) = &self.secrets {
+            pairs.push((DIRECTORY_VARIABLE, secrets.display().to_string()));
         }
         if let Some(rotation) = self.rotation {
             pairs.push((executor::ROTATION, format!("{},{}", rotation.bytes_max, rotation.files_max)));

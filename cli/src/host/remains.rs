@@ -72,6 +72,8 @@ pub(crate) async fn end_containers(dir: &Path) -> Result<()> {
         images: None,
         docker: None,
         inside: None,
+        rights: None,
+        secrets: None,
         rotation: None,
         parent: None,
     };

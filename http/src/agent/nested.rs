@@ -291,8 +291,9 @@ impl Asked {
         let limits = limits::from_v1(entries, &resources).map_err(text)?.map_or_else(Limits::default, |limits| *limits);
         let CommandInfo { user, uris, .. } = command.clone();
         let environment = command.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let secrets = command.references().collect();
         let is_session = self.is_session;
-        Ok(Order { container, is_session, program, environment, user, asked, resources, limits, uris })
+        Ok(Order { container, is_session, program, environment, secrets, user, asked, resources, limits, uris })
     }
 }
 

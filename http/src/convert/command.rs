@@ -1,8 +1,9 @@
 //! `CommandInfo`, with its environment (reference 5.1 rule 7).
 
-use kaon_kernel::task::{CommandInfo, Secret, Uri};
+use kaon_kernel::secret::Secret;
+use kaon_kernel::task::{CommandInfo, Uri};
 
-use super::{Error, rest_of, with_rest};
+use super::{Error, rest_of, secret, with_rest};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::environment::variable::Type;
 
@@ -18,12 +19,10 @@ pub fn from_v1(mut command: v1::CommandInfo) -> (CommandInfo, Result<(), Error>)
             command.environment = None;
         }
         for variable in taken {
-            match variable.secret.and_then(|secret| secret.value) {
-                // What no text is was refused.
-                Some(value) => {
-                    secrets.push((variable.name, Secret(String::from_utf8(value.data).unwrap_or_default())));
-                }
-                None => environment.push((variable.name, variable.value.unwrap_or_default())),
+            // What is no secret was refused.
+            match variable.secret.as_ref().map(secret::from_v1) {
+                Some(Ok(secret)) => secrets.push((variable.name, secret)),
+                _ => environment.push((variable.name, variable.value.unwrap_or_default())),
             }
         }
     } else if verdict.is_err() {
@@ -74,20 +73,16 @@ fn judge(command: &v1::CommandInfo) -> Result<(), Error> {
             Ok(Type::Value) => {}
             Ok(Type::Secret) if variable.secret.is_none() => return wrong("of type 'SECRET' must have a secret set"),
             Ok(Type::Secret) if variable.value.is_some() => return wrong("of type 'SECRET' must not have a value set"),
-            Ok(Type::Secret) => {
-                let plain = variable.secret.as_ref().and_then(|secret| secret.value.as_ref());
-                match plain {
-                    None => return Err(Error::Unsupported("A secret by reference")),
-                    Some(plain) if plain.data.contains(&0) => {
-                        let text = "specifies a secret containing null bytes, which is not allowed in the environment";
-                        return wrong(text);
-                    }
-                    Some(plain) if core::str::from_utf8(&plain.data).is_err() => {
-                        return wrong("specifies a secret that is no text");
-                    }
-                    Some(_) => {}
+            Ok(Type::Secret) => match variable.secret.as_ref().map(secret::from_v1).transpose()? {
+                Some(Secret::Value(plain)) if plain.contains(&0) => {
+                    let text = "specifies a secret containing null bytes, which is not allowed in the environment";
+                    return wrong(text);
                 }
-            }
+                Some(Secret::Value(plain)) if core::str::from_utf8(&plain).is_err() => {
+                    return wrong("specifies a secret that is no text");
+                }
+                _ => {}
+            },
             Ok(Type::Unknown) | Err(_) => return wrong("of type 'UNKNOWN' is not allowed"),
         }
         let text = [Some(&variable.name), variable.value.as_ref()];
@@ -115,12 +110,11 @@ pub fn to_v1(command: &CommandInfo) -> v1::CommandInfo {
     out.user = command.user.clone();
     out.uris = command.uris.iter().map(uri_to_v1).collect();
     if !command.environment.is_empty() || !command.secrets.is_empty() {
-        let secrets = command.secrets.iter().map(|(name, _)| v1::environment::Variable {
+        let secrets = command.secrets.iter().map(|(name, secret)| v1::environment::Variable {
             name: name.clone(),
             r#type: Some(Type::Secret as i32),
             value: None,
-            // That there is one, and not what it says.
-            secret: Some(v1::Secret { r#type: Some(v1::secret::Type::Value as i32), ..v1::Secret::default() }),
+            secret: Some(secret::shown(secret)),
         });
         let variables = command.environment.iter().map(|(name, value)| v1::environment::Variable {
             name: name.clone(),

@@ -7,8 +7,9 @@ use kaon_kernel::container_info::{
     Capabilities, ContainerInfo, Docker, DockerNetwork, Image, IpcMode, LinuxInfo, Network, PortMapping, Propagation,
     Seccomp, Volume, VolumeSource, Window,
 };
+use kaon_kernel::secret::Secret;
 
-use super::Error;
+use super::{Error, secret};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::container_info::Type;
 use crate::v1::mesos::volume::source;
@@ -107,9 +108,9 @@ fn image(image: &v1::Image) -> Result<Image, Error> {
         return Err(Error::Rule("'docker' is not set for an image of type DOCKER".to_owned()));
     };
     let credentials = match &docker.config {
-        Some(secret) => match &secret.value {
-            Some(value) => Some(value.data.clone()),
-            None => return Err(Error::Unsupported("A secret by reference")),
+        Some(given) => match secret::from_v1(given)? {
+            Secret::Value(value) => Some(value),
+            Secret::Reference(_) => return Err(Error::Unsupported("The configuration of an image by reference")),
         },
         None => None,
     };
@@ -281,10 +282,7 @@ fn volume(volume: &v1::Volume) -> Result<Volume, Error> {
         return made(VolumeSource::Sandbox { is_parents, path: sandbox.path.clone() });
     }
     match &source.secret {
-        Some(secret) => match &secret.value {
-            Some(value) => made(VolumeSource::Secret(value.data.clone())),
-            None => Err(Error::Unsupported("A secret by reference")),
-        },
+        Some(given) => made(VolumeSource::Secret(secret::from_v1(given)?)),
         None => Err(Error::Unsupported("A volume of this source")),
     }
 }

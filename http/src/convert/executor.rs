@@ -5,7 +5,7 @@ use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{ExecutorInfo, ExecutorKind};
 
 use super::resource::{self, Form};
-use super::{Error, command, container, duration, duration_info, labels, rest_of, with_rest};
+use super::{Error, command, container, duration, duration_info, labels, rest_of, secret, with_rest};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::executor_info::Type;
 
@@ -42,6 +42,7 @@ pub fn from_v1(mut executor: v1::ExecutorInfo, framework_id: &str) -> (ExecutorI
         note(Err(error));
         None
     });
+    secret::conceal(executor.container.as_mut());
     if kind == ExecutorKind::Default
         && let Some(container) = &executor.container
     {

@@ -30,6 +30,7 @@ pub mod operation;
 pub mod quota;
 pub mod resource;
 pub mod resource_flag;
+mod secret;
 pub mod status;
 pub mod task;
 

@@ -8,7 +8,8 @@ use kaon_kernel::task::{Task, TaskInfo};
 
 use super::resource::{self, Form};
 use super::{
-    Error, command, container, duration, duration_info, executor, health, labels, limits, rest_of, status, with_rest,
+    Error, command, container, duration, duration_info, executor, health, labels, limits, rest_of, secret, status,
+    with_rest,
 };
 use crate::v1::mesos as v1;
 
@@ -55,6 +56,7 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         note(Err(error));
         None
     });
+    secret::conceal(task.container.as_mut());
     // In a group it may be false, but that is not served; outside of one it may not (rule 13).
     if container::shares_cgroups(task.container.as_ref()) == Some(false) {
         note(Err(Error::Unsupported("LinuxInfo.share_cgroups=false")));

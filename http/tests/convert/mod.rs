@@ -18,6 +18,7 @@ use crate::codec::random::Random;
 
 mod checks;
 mod resources;
+mod secrets;
 
 const FRAMEWORK: &str = "m-0000";
 
@@ -90,6 +91,7 @@ fn spell_out_executor(executor: &mut api::ExecutorInfo, resources: Vec<api::Reso
     executor.name = executor.name.take().filter(|name| !name.is_empty());
     executor.command = executor.command.take().map(spelled_out);
     executor.shutdown_grace_period = executor.shutdown_grace_period.take().map(positive);
+    secrets::conceal(&mut executor.container);
 }
 
 fn positive(duration: api::DurationInfo) -> api::DurationInfo {
@@ -112,6 +114,7 @@ proptest! {
         }
         info.command = info.command.take().map(spelled_out);
         let typed = task::from_v1(info.clone(), FRAMEWORK);
+        secrets::conceal(&mut info.container);
         prop_assert_eq!(typed.role.as_str(), "web");
         prop_assert_eq!(task::to_v1(&typed, FRAMEWORK, Form::Plain), info);
     }
@@ -399,7 +402,7 @@ fn what_breaks_a_rule_becomes_the_defect_of_its_task() {
     assert_eq!(secret(Some(b"s")), None);
     assert_told(secret(Some(b"\0")), "null bytes");
     assert_told(secret(Some(&[0xff])), "is no text");
-    assert_told(secret(None), "by reference");
+    assert_told(secret(None), "must have the 'value' field set");
     let stranger = api::ExecutorInfo {
         framework_id: Some(api::FrameworkId { value: "other".to_owned() }),
         ..api::ExecutorInfo::default()

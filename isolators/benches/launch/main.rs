@@ -12,7 +12,7 @@ use kaon_isolators::build::Settings;
 use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers};
 use kaon_isolators::images::{Images, ImagesConfig};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, Program};
-use kaon_kernel::container_info::{ContainerInfo, Image, Limits};
+use kaon_kernel::container_info::{ContainerInfo, Image};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::port::Containers;
 use kaon_kernel::resource::parse;
@@ -156,6 +156,8 @@ impl Bed {
             images: Some(Images::new(images, executable).expect("a store")),
             docker: None,
             inside: None,
+            rights: None,
+            secrets: None,
             rotation: None,
             parent: None,
         };
@@ -195,20 +197,11 @@ impl Bed {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let image = Image { name: "bench".to_owned(), is_cached: true, credentials: None };
         let container = ContainerInfo { image: has_image.then_some(image), ..ContainerInfo::default() };
+        let program = Program::Exec { file: "/bin/busybox".to_owned(), arguments };
         let spec = LaunchSpec {
-            program: Program::Exec { file: "/bin/busybox".to_owned(), arguments },
-            environment: Vec::new(),
-            sandbox: format!("slaves/S/frameworks/F/executors/E/runs/{name}"),
-            join: false,
-            user: None,
             resources: parse::resources("cpus:1;mem:64").expect("resources"),
-            limits: Limits::default(),
             container: Some(Box::new(container)),
-            placement: None,
-            volumes: Vec::new(),
-            rlimits: Vec::new(),
-            uris: Vec::new(),
-            terminal: None,
+            ..LaunchSpec::bare(program, format!("slaves/S/frameworks/F/executors/E/runs/{name}"))
         };
         self.begin(ContainerRequest::Launch { container: ContainerId::trusted(name), spec: Box::new(spec) })
     }

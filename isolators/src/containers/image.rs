@@ -4,7 +4,7 @@
 //! machine's. It stays outside as the agent's user, and is told in a file that only that user reads what to build around its task;
 //! the walls that take rights away go with the root, or it could not be built (Mesos's command executor does the same).
 
-use super::join::Join;
+use super::join::{EXECUTOR_KIND, Join};
 use super::nested::is_private;
 use super::{ContainersConfig, Inner};
 use crate::docker::DockerContainers;
@@ -29,6 +29,9 @@ pub const INSIDE_VARIABLE: &str = "KAON_EXECUTOR_INSIDE";
 /// The variable that tells an executor with more rights than its task where it may keep its own files: not in the sandbox, which
 /// is its task's.
 pub const RUNTIME_VARIABLE: &str = "KAON_EXECUTOR_RUNTIME";
+
+/// The variable that tells an executor of groups which rights its tasks have (JSON): it has more itself, since it builds their walls.
+pub const RIGHTS_VARIABLE: &str = "KAON_EXECUTOR_RIGHTS";
 
 /// The name of that directory in the runtime directory of its container.
 const RUNTIME: &str = "executor";
@@ -187,6 +190,16 @@ pub(super) fn shape(
         walls.is_bound_to_its_rights = std::mem::take(&mut wanted.is_bound_to_its_rights);
         let told = Inside { user: user.take(), walls }.write(directory);
         after.push((INSIDE_VARIABLE.to_owned(), told.map_err(|error| format!("can't tell the executor: {error}"))?));
+    }
+    let is_for_groups = spec.environment.iter().any(|(name, _)| name == EXECUTOR_KIND);
+    let is_root = user.as_ref().is_none_or(|user| user.user_id == 0);
+    if spec.program == Program::BuiltinExecutor
+        && is_for_groups
+        && is_root
+        && let Some(sets) = wanted.capabilities.take()
+    {
+        let told = serde_json::to_string(&sets).map_err(|error| error.to_string())?;
+        after.push((RIGHTS_VARIABLE.to_owned(), told));
     }
     let Some(root) = &wanted.root else {
         return Ok(Shape { program: spec.program.clone(), before: Vec::new(), after });

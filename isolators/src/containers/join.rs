@@ -2,19 +2,20 @@
 //! container that runs, whoever started it. A container within another never has more rights than that one.
 
 use super::Inner;
-use crate::cgroups;
+use super::image::RIGHTS_VARIABLE;
 use crate::chain::Chain;
 use crate::isolator::{CapabilitySets, Contribution};
 use crate::launcher::description::{User, Within};
 use crate::launcher::{ARGUMENT, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE};
 use crate::process::{self, Process};
 use crate::record::{Directory, Known, Nested};
+use crate::{cgroups, guard};
 use kaon_kernel::id::ContainerId;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The variable by which the built-in executor that runs groups is known.
-const EXECUTOR_KIND: &str = "KAON_EXECUTOR_KIND";
+pub(super) const EXECUTOR_KIND: &str = "KAON_EXECUTOR_KIND";
 
 /// A container that runs, as others see it.
 #[derive(Clone, Debug)]
@@ -74,8 +75,13 @@ impl Join {
         let own = Standing::read(std::process::id().cast_signed()).map_err(failed)?;
         let (groups, group) = cgroups::surrounding(pid).map_err(failed)?;
         let is_root = nix::unistd::geteuid().is_root();
-        let is_bounded = is_root && status.bounding != own.bounding;
-        let sets = CapabilitySets { effective: status.effective & status.bounding, bounding: status.bounding };
+        // An executor that bounds its tasks is no way around that.
+        let told = variable(pid, RIGHTS_VARIABLE).and_then(|text| serde_json::from_str::<CapabilitySets>(&text).ok());
+        let is_bounded = is_root && (status.bounding != own.bounding || told.is_some());
+        let bounding = status.bounding & told.map_or(u64::MAX, |sets| sets.bounding);
+        let sets = CapabilitySets { effective: Some(status.effective & bounding), bounding };
+        // The gate of those who are bounded is set anew.
+        let is_gated = is_bounded && bounding & guard::SYS_ADMIN == 0;
         if target.program.find().is_none() {
             return Err("the container around it has ended".to_owned());
         }
@@ -88,7 +94,7 @@ impl Join {
             group,
             capabilities: is_bounded.then_some(sets),
             is_bound_to_its_rights: status.is_bound_to_its_rights,
-            is_filtered: status.is_filtered && !own.is_filtered,
+            is_filtered: status.filters > own.filters + u32::from(is_gated),
         })
     }
 
@@ -110,7 +116,8 @@ impl Join {
         if let Some(outer) = self.capabilities {
             let inner = wanted.capabilities.unwrap_or(outer);
             let bounding = inner.bounding & outer.bounding;
-            wanted.capabilities = Some(CapabilitySets { effective: inner.effective & bounding, bounding });
+            let effective = inner.effective.or(outer.effective).unwrap_or(u64::MAX) & bounding;
+            wanted.capabilities = Some(CapabilitySets { effective: Some(effective), bounding });
         }
         Ok(())
     }
@@ -122,7 +129,8 @@ struct Standing {
     effective: u64,
     bounding: u64,
     is_bound_to_its_rights: bool,
-    is_filtered: bool,
+    /// How many programs answer its system calls.
+    filters: u32,
 }
 
 impl Standing {
@@ -140,7 +148,8 @@ impl Standing {
             effective: set("CapEff").ok_or_else(damaged)?,
             bounding: set("CapBnd").ok_or_else(damaged)?,
             is_bound_to_its_rights: line("NoNewPrivs").trim() == "1",
-            is_filtered: line("Seccomp").trim() == "2",
+            // Linux 5.9; before that whether there are any.
+            filters: line("Seccomp_filters").trim().parse().unwrap_or(u32::from(line("Seccomp").trim() == "2")),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::isolator::Contribution;
 use crate::launcher::description::{Description, File, Report, Talk, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
-use crate::{fetcher, filesystem, orphans, posix, sandbox, volumes};
+use crate::{fetcher, filesystem, guard, orphans, posix, sandbox, secrets, volumes};
 use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program, VolumeLinks};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::task::Uri;
@@ -81,6 +81,11 @@ impl Inner {
         join: Option<Join>,
         stopped: oneshot::Receiver<()>,
     ) -> Result<(i32, Arc<Running>), String> {
+        if secrets::are_asked_for(&spec) {
+            let resolver = self.config.secrets.clone();
+            let filled = self.block(move || secrets::fill(spec, resolver.as_deref())).await?;
+            spec = filled.map_err(|error| error.to_string())?;
+        }
         let uris = std::mem::take(&mut spec.uris);
         let mut config = self.config.clone();
         if let Some(join) = &join {
@@ -314,6 +319,8 @@ fn describe(
     mut wanted: Contribution,
     join: Option<&Join>,
 ) -> Result<Vec<u8>, String> {
+    wanted.capabilities = wanted.capabilities.or(config.rights);
+    guard::complete(&mut wanted);
     let Shape { program, before, after } = image::shape(container, config, spec, directory, &mut user, &mut wanted)?;
     let mut more = std::mem::take(&mut wanted.environment);
     more.extend(after);

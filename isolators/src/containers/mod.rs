@@ -19,16 +19,18 @@ mod table;
 mod watch;
 
 pub use attach::{AttachError, Listener, Speaker};
-pub use image::{INSIDE_VARIABLE, Inside, RUNTIME_VARIABLE};
+pub use image::{INSIDE_VARIABLE, Inside, RIGHTS_VARIABLE, RUNTIME_VARIABLE};
 pub use nested::{LaunchError, RemoveError};
 
 use crate::chain::{Chain, chained};
 use crate::docker::DockerConfig;
 use crate::fetcher::Fetcher;
 use crate::images::Images;
+use crate::isolator::CapabilitySets;
 use crate::launcher::{Rotation, kill_signal};
 use crate::process::{Process, Tree};
 use crate::record::{self, Known};
+use crate::secrets::Secrets;
 use crate::sweep::{self, Swept};
 use crate::{process, sandbox, syscall, volumes};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Probe, SweepPolicy, Usage};
@@ -137,10 +139,14 @@ pub struct ContainersConfig {
     pub fetcher: Option<Fetcher>,
     /// Where images come from. Without them a launch that asks for one is refused.
     pub images: Option<Images>,
+    /// Who knows what secrets by reference are. Without one a launch that names any is refused.
+    pub secrets: Option<Arc<dyn Secrets>>,
     /// The engine that runs containers of type DOCKER. Without one they are refused.
     pub docker: Option<DockerConfig>,
     /// What stands around the command of an executor that stays outside itself.
     pub inside: Option<Inside>,
+    /// The rights of containers that are told none: those that the agent has said for the tasks of this executor.
+    pub rights: Option<CapabilitySets>,
     /// How large the outputs of containers may be; without a bound, none.
     pub rotation: Option<Rotation>,
     /// The mark of the container that this process itself is in, if any (its variable

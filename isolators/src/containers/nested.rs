@@ -299,6 +299,7 @@ impl Inner {
         let spec = LaunchSpec {
             program: order.program.clone(),
             environment,
+            secrets: order.secrets.clone(),
             sandbox,
             join: order.is_session,
             user: order.user.clone(),

@@ -246,6 +246,7 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
         }
         _ => Ok(()),
     };
+    walls::gate(walls, user.as_ref())?;
     filter(false)?;
     if let Some(sets) = &walls.capabilities {
         walls::bound(sets)?;
@@ -261,7 +262,7 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
         walls::hold(sets)?;
     }
     if walls.is_bound_to_its_rights {
-        syscall::gain_no_rights().map_err(|error| step("give up new rights", error))?;
+        syscall::rights::gain_no_rights().map_err(|error| step("give up new rights", error))?;
     }
     match (&home, directory) {
         (Some(home), _) => fchdir(home).map_err(|errno| step("enter the sandbox", errno))?,

@@ -5,7 +5,9 @@ use super::description::User;
 use super::program::step;
 use super::root;
 use crate::isolator::{CapabilitySets, Contribution, Mount};
-use crate::{sandbox, syscall};
+use crate::seccomp::gate;
+use crate::syscall::rights;
+use crate::{guard, mounts, sandbox, syscall};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -57,7 +59,7 @@ pub(super) fn mount_all(site: &Site<'_>, walls: &Contribution) -> Result<(), Str
     cut.map_err(|errno| step("cut off the view of mounts", errno))?;
     let Some(wanted) = &walls.root else {
         walls.mounts.iter().try_for_each(|mount| mount_one(site, mount))?;
-        return if walls.namespaces.user { guard() } else { Ok(()) };
+        return if walls.is_guarded { guard() } else { Ok(()) };
     };
     // What changes this process's own view comes first: the root is furnished from it.
     let is_view = |mount: &&Mount| matches!(mount, Mount::Proc | Mount::MessageQueues | Mount::Memory { .. });
@@ -72,17 +74,22 @@ pub(super) fn mount_all(site: &Site<'_>, walls: &Contribution) -> Result<(), Str
 }
 
 /// What changes the kernel when it is written (`/proc/sys`, control groups and the rest of `/sys`) is root's by its number alone,
-/// whatever rights root has in its own view of users: so it can't be written at all. A root of the container's own is furnished so.
+/// whatever rights root has: so it can't be written at all. A root of the container's own is furnished so.
 fn guard() -> Result<(), String> {
-    for at in root::READ_ONLY.into_iter().chain(["sys"]) {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| step(&format!("protect '{}'", path.display()), error);
+    for at in root::READ_ONLY {
         let path = Path::new("/").join(at);
-        let failed = |error: std::io::Error| step(&format!("protect '{}'", path.display()), error);
-        if !path.exists() {
-            continue;
+        match mount(Some(&path), &path, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE) {
+            Err(Errno::ENOENT) => continue,
+            bound => bound.map_err(|errno| failed(&path, &errno))?,
         }
-        let bound = mount(Some(&path), &path, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE);
-        bound.map_err(|errno| failed(errno.into()))?;
-        syscall::mount_read_only(&path).map_err(failed)?;
+        syscall::mount_read_only(&path).map_err(|error| failed(&path, &error))?;
+    }
+    let mounted = mounts::of(&["sysfs", "cgroup", "cgroup2"]).map_err(|error| step("read the mounts", error))?;
+    // What is mounted below `/sys` goes with it.
+    let outer = mounted.iter().filter(|one| !mounted.iter().any(|other| *one != other && one.starts_with(other)));
+    for path in outer {
+        syscall::mount_read_only(path).map_err(|error| failed(path, &error))?;
     }
     Ok(())
 }
@@ -271,12 +278,28 @@ pub(super) fn settle(units: &[u32], memory_nodes: &[u32]) -> Result<(), String> 
     syscall::bind_memory(memory_nodes).map_err(|error| step("bind its memory to its nodes", error))
 }
 
-/// Takes capabilities for ever out of reach; while there are still rights to do so.
-pub(super) fn bound(sets: &CapabilitySets) -> Result<(), String> {
-    syscall::bound_capabilities(sets.bounding).map_err(|error| step("bound the capabilities", error))
+/// Who is root and may never have `SYS_ADMIN`, or has it over a view of its own alone, begins no view in which it would count for more.
+pub(super) fn gate(walls: &Contribution, user: Option<&User>) -> Result<(), String> {
+    let is_root = user.is_none_or(|user| user.user_id == 0);
+    let is_bounded = walls.capabilities.is_some_and(|sets| sets.bounding & guard::SYS_ADMIN == 0);
+    let Some(program) = gate::instructions().filter(|_| is_root && (is_bounded || walls.namespaces.user)) else {
+        return Ok(());
+    };
+    syscall::filter_system_calls(&program).map_err(|error| step("shut the views of users", error))
 }
 
-/// Has exactly these capabilities from now on, as whoever the process is by now.
+/// Takes capabilities for ever out of reach; while there are still rights to do so.
+pub(super) fn bound(sets: &CapabilitySets) -> Result<(), String> {
+    let bounded = rights::bound_capabilities(sets.bounding).and_then(|()| match sets.effective {
+        // From here on root gets none of them by an exec for being root.
+        Some(_) => rights::root_is_nobody(),
+        None => rights::inherit_no_capabilities(),
+    });
+    bounded.map_err(|error| step("bound the capabilities", error))
+}
+
+/// Has exactly the capabilities that are said from now on, as whoever the process is by now.
 pub(super) fn hold(sets: &CapabilitySets) -> Result<(), String> {
-    syscall::hold_capabilities(sets.effective).map_err(|error| step("set the capabilities", error))
+    let Some(effective) = sets.effective else { return Ok(()) };
+    rights::hold_capabilities(effective).map_err(|error| step("set the capabilities", error))
 }

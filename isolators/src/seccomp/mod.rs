@@ -6,6 +6,7 @@
 //! adds filters up: one that is inherited is never lost.
 
 mod calls;
+pub(crate) mod gate;
 mod profile;
 mod program;
 

@@ -10,32 +10,32 @@ const INSTRUCTIONS_MAX: usize = 4096;
 /// Ends the process.
 const KILL_PROCESS: u32 = 0x8000_0000;
 /// Lets the call pass.
-const ALLOW: u32 = 0x7fff_0000;
+pub(super) const ALLOW: u32 = 0x7fff_0000;
 
 /// Which numbering the machine has (`AUDIT_ARCH_*`).
 #[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: u32 = 0xc000_003e;
+pub(super) const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 0xc000_00b7;
+pub(super) const ARCHITECTURE: u32 = 0xc000_00b7;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const ARCHITECTURE: u32 = 0;
+pub(super) const ARCHITECTURE: u32 = 0;
 
 /// From here on numbers are those of x32, a second numbering of the same machine.
 #[cfg(target_arch = "x86_64")]
 const OTHER_NUMBERING: u32 = 0x4000_0000;
 
 /// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const MACHINE: u32 = 4;
-const ARGUMENTS: u32 = 16;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const MACHINE: u32 = 4;
+pub(super) const ARGUMENTS: u32 = 16;
 
 // Codes of instructions (`include/uapi/linux/bpf_common.h`).
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP_EQUAL: u16 = 0x15;
+pub(super) const LOAD: u16 = 0x20;
+pub(super) const AND: u16 = 0x54;
+pub(super) const JUMP_EQUAL: u16 = 0x15;
 const JUMP_ABOVE: u16 = 0x25;
 const JUMP_AT_LEAST: u16 = 0x35;
-const RETURN: u16 = 0x06;
+pub(super) const RETURN: u16 = 0x06;
 
 /// A comparison of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +223,7 @@ fn when(code: u16, operand: u32, if_true: To, if_false: To) -> Step {
 }
 
 /// `struct sock_filter` as one number, the first byte lowest.
-fn instruction(code: u16, operand: u32, if_true: u8, if_false: u8) -> u64 {
+pub(super) fn instruction(code: u16, operand: u32, if_true: u8, if_false: u8) -> u64 {
     u64::from(code) | u64::from(if_true) << 16 | u64::from(if_false) << 24 | u64::from(operand) << 32
 }
 

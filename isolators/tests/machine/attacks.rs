@@ -15,6 +15,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("attacks::another_view_of_processes_is_no_way_out", another_view_of_processes_is_no_way_out),
     ("attacks::packets_can_not_be_forged", packets_can_not_be_forged),
     ("attacks::the_kernels_files_can_not_be_written", the_kernels_files_can_not_be_written),
+    ("attacks::the_privileged_are_not_guarded", the_privileged_are_not_guarded),
+    ("attacks::the_usual_rights_are_no_gift", the_usual_rights_are_no_gift),
 ];
 
 /// Attack 53: what loses its parents and ends is reaped by the launcher, while the program runs on.
@@ -80,23 +82,59 @@ fn packets_can_not_be_forged() {
     }
 }
 
-/// Attack 57, and writes to `/proc` and `/sys`: control groups are not left, no program is named that the kernel would run, nothing
-/// of the kernel is set, though the task is root and the files are root's.
+/// What a root task tries to leave its control groups, to have the kernel run a program, and to set what is the machine's: directly,
+/// by mounting anew, and in a view of users of its own, where it would have all rights again.
+const WRITES: &str = "cat /proc/self/cgroup > before; mkdir m; \
+    for g in $(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -o -maxdepth 2 -name release_agent -o -maxdepth 2 -name notify_on_release); do \
+      echo $$ > $g && echo WROTE $g; done; \
+    for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/own-$$ && echo MADE $d; done; \
+    mount -t cgroup -o memory none m && echo MOUNTED; mount -t cgroup2 none m && echo MOUNTED; mount -t proc none m && echo MOUNTED; \
+    mount -o remount,rw /sys && echo REMOUNTED; mount -o remount,rw,bind /proc/sys && echo REMOUNTED; umount /proc/sys && echo UNMOUNTED; \
+    umount -l /sys && echo UNMOUNTED; \
+    for views in -Ur -Urm -UrC -UrmC -C; do unshare $views true && echo BEGAN $views; done; \
+    for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sys/vm/drop_caches /proc/sysrq-trigger /sys/kernel/uevent_helper /sys/power/state; do \
+      test -e $f && echo '|/bin/false' > $f && echo WROTE $f; done; \
+    cat /proc/self/cgroup > after; cmp before after && echo same";
+
+/// Attack 57, and writes to `/proc` and `/sys`, though the task is root and the files are root's: with every list of isolators that
+/// gives it a view of mounts, and without a word of its rights.
 fn the_kernels_files_can_not_be_written() {
-    let Some(machine) = isolated("cgroups/all,namespaces/user,namespaces/pid,namespaces/cgroup", |_| {}) else {
-        return;
-    };
-    let text = "cat /proc/self/cgroup > before; mkdir m; \
-        for g in $(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -o -maxdepth 2 -name release_agent -o -maxdepth 2 -name notify_on_release); do \
-          echo $$ > $g && echo WROTE $g; done; \
-        for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/own-$$ && echo MADE $d; done; \
-        mount -t cgroup -o memory none m && echo MOUNTED; mount -t cgroup2 none m && echo MOUNTED; \
-        mount -o remount,rw /sys && echo REMOUNTED; mount -o remount,rw,bind /proc/sys && echo REMOUNTED; umount /proc/sys && echo UNMOUNTED; \
-        for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sys/vm/drop_caches /proc/sysrq-trigger /sys/kernel/uevent_helper /sys/power/state; do \
-          test -e $f && echo '|/bin/false' > $f && echo WROTE $f; done; \
-        cat /proc/self/cgroup > after; cmp before after && echo same";
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    for isolation in [
+        "cgroups/all,namespaces/user,namespaces/pid,namespaces/cgroup",
+        "cgroups/all,filesystem/linux",
+        "cgroups/all,namespaces/mnt,namespaces/cgroup",
+        "cgroups/all,filesystem/linux,namespaces/pid,namespaces/ipc,linux/capabilities",
+    ] {
+        let Some(machine) = isolated(isolation, |_| {}) else { return };
+        let (_, out) = machine.run("c", shell("c", WRITES));
+        assert_eq!(out, "same\n", "{isolation}: {}", machine.output("c", "stderr"));
+        assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), pattern);
+        // What it is root for it can do.
+        let text = "touch f && chown 7:7 f && chmod 600 f && cat f && echo works";
+        let (_, out) = machine.run("d", shell("d", text));
+        assert_eq!(out, "works\n", "{isolation}: {}", machine.output("d", "stderr"));
+    }
+}
+
+/// Who may ever have SYS_ADMIN is not guarded: that is what an operator says by the word.
+fn the_privileged_are_not_guarded() {
+    let all = parse_capabilities("ALL").unwrap();
+    let change = |settings: &mut kaon_isolators::build::Settings| settings.rights.bounding = Some(all);
+    let Some(machine) = isolated("cgroups/all,filesystem/linux,linux/capabilities", change) else { return };
+    let text = "p=$(cat /proc/sys/vm/swappiness) && echo $p > /proc/sys/vm/swappiness && echo wrote; mkdir m && mount -t tmpfs none m && echo mounted";
     let (_, out) = machine.run("c", shell("c", text));
-    assert_eq!(out, "same\n", "{}", machine.output("c", "stderr"));
-    assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), pattern);
+    assert_eq!(out, "wrote\nmounted\n", "{}", machine.output("c", "stderr"));
+}
+
+/// A user who is not root gains nothing by the usual rights; root has them, and passes none on.
+fn the_usual_rights_are_no_gift() {
+    let Some(machine) = isolated("filesystem/linux", |_| {}) else { return };
+    let user = |text: &str| LaunchSpec { user: Some("nobody".into()), ..shell("c", text) };
+    let (_, out) = machine.run("c", user("grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status | cut -f 2 | sort -u"));
+    assert_eq!(out, "0000000000000000\n");
+    let root = machine.run("d", shell("d", "grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | cut -f 2")).1;
+    let usual = format!("{:016x}", kaon_isolators::linux::USUAL_CAPABILITIES);
+    let none = "0".repeat(16);
+    assert_eq!(root.lines().collect::<Vec<_>>(), [&none, &usual, &usual, &usual, &none]);
 }

@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::rig::{Machine, PATIENCE, all, eventually, id, root_or_skip, shell};
-use crate::serve::{Server, redirect, whole};
+use crate::serve::{self, Server, redirect, whole};
 use kaon_isolators::containers::Executable;
 use kaon_isolators::fetcher::{ARGUMENT, Bounds, Fetcher, FetcherConfig};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, LaunchSpec};
@@ -10,7 +10,6 @@ use kaon_kernel::task::Uri;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -404,13 +403,8 @@ fn a_worker_dies_with_its_agent() {
 }
 
 fn https_servers_are_verified() {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let chain = vec![certificate.der().clone()];
-    let tls = tls.with_no_client_auth().with_single_cert(chain, key.serialize_der().try_into().unwrap()).unwrap();
-    let server = Server::with(Some(Arc::new(tls)), |path, to| match path {
+    let (tls, pem) = serve::tls();
+    let server = Server::with(Some(tls), |path, to| match path {
         "/down" => redirect(to, "http://127.0.0.1:1/"),
         _ => whole(to, b"secure"),
     });
@@ -421,7 +415,7 @@ fn https_servers_are_verified() {
     drop(stranger);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("authorities.pem");
-    fs::write(&file, certificate.pem()).unwrap();
+    fs::write(&file, pem).unwrap();
     let friend = Machine::with(small(FetcherConfig { authorities: Some(file), ..FetcherConfig::default() }));
     let (_, out) = friend.run("a", fetching("a", "cat x", vec![uri(&secure("/x"))]));
     assert_eq!(out, "secure");

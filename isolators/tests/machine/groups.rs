@@ -267,7 +267,7 @@ fn devices_beyond_the_list_stay_shut() {
 
 fn gpus_of_others_stay_shut() {
     let folder = tempfile::tempdir().unwrap();
-    let gpus = Gpus { driver: folder.path().join("driver"), nodes: folder.path().join("dev") };
+    let gpus = Gpus { driver: folder.path().join("driver"), nodes: folder.path().join("dev"), cdi: Vec::new() };
     fs::create_dir(&gpus.nodes).unwrap();
     for (place, minor) in [("0000:01:00.0", 0), ("0000:02:00.0", 1)] {
         let place = gpus.driver.join("gpus").join(place);

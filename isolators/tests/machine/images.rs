@@ -6,6 +6,7 @@ use crate::rig::{Machine, eventually, exec, id, root_or_skip, shell, spec};
 use kaon_isolators::build::Settings;
 use kaon_isolators::containers::{ContainersConfig, Executable};
 use kaon_isolators::images::{Backend, Images, ImagesConfig};
+use kaon_isolators::linux::parse_capabilities;
 use kaon_kernel::container::{ExitStatus, LaunchSpec, Program};
 use kaon_kernel::container_info::{ContainerInfo, Image, Propagation, Volume, VolumeSource};
 use kaon_kernel::time::Duration as Length;
@@ -519,7 +520,9 @@ fn a_fetch_that_hangs_is_given_up() {
 
 /// Attack 50: an image whose program is a link to the executable that started it, and a program that writes to it.
 fn the_own_binary_stays_whole() {
-    let (Some(machine), Some(mut items)) = (machine(|_| {}), busybox()) else { return };
+    let privileged = |settings: &mut Settings| settings.rights.bounding = parse_capabilities("ALL").ok();
+    let privileged = machine_with(&format!("{ISOLATION},linux/capabilities"), privileged, |_| {});
+    let (Some(machine), Some(privileged), Some(mut items)) = (machine(|_| {}), privileged, busybox()) else { return };
     let own = fs::read("/proc/self/exe").expect("own");
     let registry = Registry::new();
     items.extend([
@@ -533,7 +536,9 @@ fn the_own_binary_stays_whole() {
     let text =
         "test -e /proc/$PPID/exe && echo there; echo x 2>&1 > /proc/$PPID/exe; echo x 2>&1 >> /proc/$PPID/exe; true";
     let (_, out) = machine.run("a", with(shell("a", text), container.clone()));
-    let errors = machine.output("a", "stderr");
+    assert_eq!(out.matches("Permission denied").count(), 2, "the launcher has rights that it has not: {out}");
+    let (_, out) = privileged.run("a", with(shell("a", text), container.clone()));
+    let errors = privileged.output("a", "stderr");
     assert!(out.starts_with("there"), "{out}");
     let refusals = ["Read-only file system", "Text file busy"].map(|words| out.matches(words).count());
     assert_eq!(refusals.iter().sum::<usize>(), 2, "{errors}{out}");

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a test binary")]
 
 mod attacks;
+mod credentials;
 mod devices;
 mod disk;
 mod end;
@@ -21,6 +22,8 @@ mod restart;
 mod rig;
 mod seccomp;
 mod serve;
+#[cfg(target_arch = "x86_64")]
+mod steps;
 mod topology;
 mod views;
 mod walls;
@@ -43,6 +46,8 @@ fn main() -> ExitCode {
         Some("terms") => return walls::terms(),
         Some("greet") => return network::greet(arguments.get(1).map_or("0", String::as_str)),
         Some("hog") => return groups::hog(),
+        #[cfg(target_arch = "x86_64")]
+        Some("launching") => return steps::agent(&arguments[1..]),
         Some("agent") => return restart::agent(&arguments[1..]),
         _ => {}
     }
@@ -60,7 +65,10 @@ fn main() -> ExitCode {
         end::TESTS,
         fetch::TESTS,
         images::TESTS,
+        credentials::TESTS,
         restart::TESTS,
+        #[cfg(target_arch = "x86_64")]
+        steps::TESTS,
         topology::TESTS,
         probe::TESTS,
     ];

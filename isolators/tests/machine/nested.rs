@@ -34,6 +34,7 @@ pub(crate) fn order(name: &str, text: &str) -> Order {
         is_session: false,
         program: Program::Shell(text.to_owned()),
         environment: Vec::new(),
+        secrets: Vec::new(),
         user: None,
         asked: None,
         resources: Resources::new(),

@@ -1,4 +1,5 @@
-//! A registry of our own on loopback, with tokens, and images made of what the test says. It lies when it is told to.
+//! A registry of our own on loopback, with tokens or without, over TLS or without, and images made of what the test says. It lies when it
+//! is told to.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 /// Who may fetch, and what they are given for it.
@@ -133,26 +134,47 @@ struct Shelf {
     hanging: Vec<String>,
 }
 
+/// How it asks who somebody is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// By tokens, which it gives itself to who shows name and password.
+    Token,
+    /// By name and password.
+    Basic,
+}
+
 /// The registry. Its threads end with the process.
 #[derive(Clone)]
 pub(crate) struct Registry {
     pub(crate) address: SocketAddr,
+    asks: Asks,
+    tls: Option<Arc<rustls::ServerConfig>>,
     shelf: Arc<Mutex<Shelf>>,
 }
 
 impl Registry {
     pub(crate) fn new() -> Self {
+        Self::with(Asks::Token, None)
+    }
+
+    /// One that asks in this way, over TLS when there is a configuration.
+    pub(crate) fn with(asks: Asks, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let registry = Self { address: listener.local_addr().expect("bound"), shelf: Arc::default() };
+        let registry = Self { address: listener.local_addr().expect("bound"), asks, tls, shelf: Arc::default() };
         let own = registry.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let own = own.clone();
                 std::thread::spawn(move || {
-                    if let Ok(stream) = stream {
-                        // A client that goes away is none of ours.
-                        let _ = own.answer(stream);
-                    }
+                    // A client that goes away is none of ours.
+                    let _ = match (stream, own.tls.clone()) {
+                        (Ok(stream), Some(tls)) => {
+                            let connection = rustls::ServerConnection::new(tls).expect("a configuration");
+                            own.answer(rustls::StreamOwned::new(connection, stream))
+                        }
+                        (Ok(stream), None) => own.answer(stream),
+                        (Err(error), _) => Err(error),
+                    };
                 });
             }
         });
@@ -188,12 +210,17 @@ impl Registry {
 
     /// What `docker login` would have written.
     pub(crate) fn credentials(&self) -> Vec<u8> {
-        let auths = json!({"auths": {self.address.to_string(): {"auth": STANDARD.encode(USER)}}});
+        self.credentials_of(USER)
+    }
+
+    /// The same for another name and password.
+    pub(crate) fn credentials_of(&self, user: &str) -> Vec<u8> {
+        let auths = json!({"auths": {self.address.to_string(): {"auth": STANDARD.encode(user)}}});
         serde_json::to_vec(&auths).expect("in memory")
     }
 
-    fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut reader = BufReader::new(stream.try_clone()?.take(64 * 1024));
+    fn answer(&self, stream: impl Read + Write) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let path = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
@@ -209,19 +236,27 @@ impl Registry {
                 value.trim().clone_into(&mut authorization);
             }
         }
+        let shown = format!("Basic {}", STANDARD.encode(USER));
         if let Some(query) = path.strip_prefix("/token?") {
-            let is_right = authorization == format!("Basic {}", STANDARD.encode(USER)) && query.contains("service=own");
+            let is_right = authorization == shown && query.contains("service=own");
             let body = format!("{{\"token\": \"{TOKEN}\", \"expires_in\": 60}}");
             return match is_right {
-                true => reply(&mut stream, "200 OK", "", body.as_bytes()),
-                false => reply(&mut stream, "401 Unauthorized", "", b"no"),
+                true => reply(reader.get_mut(), "200 OK", "", body.as_bytes()),
+                false => reply(reader.get_mut(), "401 Unauthorized", "", b"no"),
             };
         }
-        if authorization != format!("Bearer {TOKEN}") {
-            let realm = format!("http://{}/token", self.address);
-            let challenge =
-                format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"own\",scope=\"repository:x:pull\"\r\n");
-            return reply(&mut stream, "401 Unauthorized", &challenge, b"who are you?");
+        let (wanted, challenge) = match self.asks {
+            Asks::Basic => (shown, "Basic realm=\"own\"".to_owned()),
+            Asks::Token => {
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                let realm = format!("{scheme}://{}/token", self.address);
+                let challenge = format!("Bearer realm=\"{realm}\",service=\"own\",scope=\"repository:x:pull\"");
+                (format!("Bearer {TOKEN}"), challenge)
+            }
+        };
+        if authorization != wanted {
+            let header = format!("WWW-Authenticate: {challenge}\r\n");
+            return reply(reader.get_mut(), "401 Unauthorized", &header, b"who are you?");
         }
         let (found, hangs) = {
             let mut shelf = self.shelf.lock().expect("no panic");
@@ -230,19 +265,22 @@ impl Registry {
         };
         match found {
             Some(bytes) if hangs => {
-                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len())?;
-                stream.write_all(&bytes[..1])?;
+                let to = reader.get_mut();
+                write!(to, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len())?;
+                to.write_all(&bytes[..1])?;
+                to.flush()?;
                 // Until the other side has had enough.
                 reader.read_line(&mut line)?;
                 Ok(())
             }
-            Some(bytes) => reply(&mut stream, "200 OK", "", &bytes),
-            None => reply(&mut stream, "404 Not Found", "", b"not here"),
+            Some(bytes) => reply(reader.get_mut(), "200 OK", "", &bytes),
+            None => reply(reader.get_mut(), "404 Not Found", "", b"not here"),
         }
     }
 }
 
-fn reply(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
+fn reply(stream: &mut impl Write, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len())?;
-    stream.write_all(body)
+    stream.write_all(body)?;
+    stream.flush()
 }

@@ -46,6 +46,8 @@ pub(crate) fn config(directory: &Path) -> ContainersConfig {
         images: None,
         docker: None,
         inside: None,
+        rights: None,
+        secrets: None,
         rotation: None,
         parent: None,
     }

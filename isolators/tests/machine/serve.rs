@@ -82,3 +82,14 @@ pub(crate) fn whole(to: &mut dyn Write, body: &[u8]) {
 pub(crate) fn redirect(to: &mut dyn Write, location: &str) {
     let _ = write!(to, "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
 }
+
+/// A server's side of TLS for this machine's loopback, and the certificate that vouches for it (PEM).
+pub(crate) fn tls() -> (Arc<rustls::ServerConfig>, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let chain = vec![certificate.der().clone()];
+    let tls = tls.with_no_client_auth().with_single_cert(chain, key.serialize_der().try_into().unwrap()).unwrap();
+    (Arc::new(tls), certificate.pem())
+}

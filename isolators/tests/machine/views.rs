@@ -4,8 +4,10 @@ use crate::Test;
 use crate::groups::isolated;
 use crate::rig::{Machine, is_alive, shell};
 use kaon_isolators::linux::parse_capabilities;
+use kaon_isolators::secrets::Directory;
 use kaon_kernel::container::{ExitStatus, LaunchSpec};
 use kaon_kernel::container_info::{ContainerInfo, IpcMode, LinuxInfo, Propagation, Volume, VolumeSource};
+use kaon_kernel::secret::{Secret, SecretReference};
 use kaon_kernel::time::Duration as Length;
 use std::fs;
 
@@ -15,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("views::rights_are_bounded", rights_are_bounded),
     ("views::volumes_show_inside_only", volumes_show_inside_only),
     ("views::private_directories_lie_over_shared_ones", private_directories_lie_over_shared_ones),
+    ("views::secrets_come_by_reference", secrets_come_by_reference),
     ("views::links_lead_no_volume_out", links_lead_no_volume_out),
     ("views::what_is_asked_for_in_vain_is_refused", what_is_asked_for_in_vain_is_refused),
     ("views::a_flood_of_output_has_a_bound", a_flood_of_output_has_a_bound),
@@ -160,7 +163,7 @@ fn volumes_show_inside_only() {
         volume("shown", true, host()),
         volume("a/b/open", false, host()),
         volume("again", false, VolumeSource::Sandbox { is_parents: false, path: "data".to_owned() }),
-        volume("key", true, VolumeSource::Secret(b"s3cret".to_vec())),
+        volume("key", true, VolumeSource::Secret(Secret::Value(b"s3cret".to_vec()))),
     ];
     let text = "cat shown/f key; touch shown/g; echo new > a/b/open/h; echo x > again/y; cat data/y; echo z > key; stat -f -c %T key";
     let (_, out) = machine.run("c", asking(shell("c", text), ContainerInfo { volumes, ..ContainerInfo::default() }));
@@ -188,6 +191,64 @@ fn volumes_show_inside_only() {
         assert!(refused.contains(words), "{refused}");
         fs::remove_dir_all(machine.sandbox("d")).unwrap();
     }
+}
+
+/// Secrets that the agent's resolver knows: in the environment and in a file of the container, and nowhere else on the machine.
+fn secrets_come_by_reference() {
+    let Some(mut machine) = isolated("filesystem/linux,volume/secret", |_| {}) else { return };
+    let known = tempfile::tempdir().unwrap();
+    fs::create_dir(known.path().join("db")).unwrap();
+    fs::write(known.path().join("token"), "t0ken-value").unwrap();
+    fs::write(known.path().join("db/password"), "p4ssword-value").unwrap();
+    let reference =
+        |name: &str, key: Option<&str>| SecretReference { name: name.to_owned(), key: key.map(str::to_owned) };
+    let asking = |name: &str, variable: SecretReference| {
+        let key = VolumeSource::Secret(Secret::Reference(reference("db", Some("password"))));
+        let asked = ContainerInfo { volumes: vec![volume("key", true, key)], ..ContainerInfo::default() };
+        let text = "echo $TOKEN; cat key; echo; while [ ! -e go ]; do sleep 0.01; done";
+        LaunchSpec { secrets: vec![("TOKEN".to_owned(), variable)], ..asking(shell(name, text), asked) }
+    };
+    let refused = machine.try_launch("a", asking("a", reference("token", None))).unwrap_err();
+    assert!(refused.contains("the secret 'token' is asked for, and there is no resolver"), "{refused}");
+    machine.stop();
+    machine.config.secrets = Some(std::sync::Arc::new(Directory(known.path().to_owned())));
+    machine.start();
+    machine.recover(&[]);
+    for (name, words) in
+        [("none", "there is no secret 'none'"), ("../token", "there is no secret"), ("db", "no secret 'db'")]
+    {
+        let refused = machine.try_launch("b", asking("b", reference(name, None))).unwrap_err();
+        assert!(refused.contains(words), "{refused}");
+    }
+    let pid = machine.launch("c", asking("c", reference("token", None)));
+    crate::rig::eventually("it has told", || machine.output("c", "stdout").ends_with("p4ssword-value\n"));
+    assert_eq!(machine.output("c", "stdout"), "t0ken-value\np4ssword-value\n");
+    let is_told = |bytes: &[u8]| {
+        ["t0ken-value", "p4ssword-value"]
+            .iter()
+            .any(|secret| bytes.windows(secret.len()).any(|window| window == secret.as_bytes()))
+    };
+    assert!(is_told(&fs::read(format!("/proc/{pid}/environ")).unwrap()), "as its own it has it");
+    let launcher = machine.launcher_of(pid);
+    for file in ["environ", "cmdline"] {
+        assert!(!is_told(&fs::read(format!("/proc/{launcher}/{file}")).unwrap()), "{file} of the launcher");
+    }
+    let mut places = vec![machine.directory.path().to_owned()];
+    let mut looked = 0;
+    while let Some(place) = places.pop() {
+        for entry in fs::read_dir(place).unwrap().flatten() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                places.push(entry.path());
+            } else if kind.is_file() && entry.file_name() != "stdout" {
+                looked += 1;
+                assert!(!is_told(&fs::read(entry.path()).unwrap_or_default()), "{}", entry.path().display());
+            }
+        }
+    }
+    assert!(looked > 2, "records and the sandbox were looked through");
+    fs::write(machine.sandbox("c").join("go"), "").unwrap();
+    machine.wait("c");
 }
 
 fn private_directories_lie_over_shared_ones() {

@@ -7,24 +7,15 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// A group that was launched.
-pub(super) struct Pod {
-    pub(super) framework: Framework,
-    pub(super) tasks: Vec<String>,
-    pub(super) executor: Value,
-    pub(super) offer: Value,
+struct Pod {
+    framework: Framework,
+    tasks: Vec<String>,
+    executor: Value,
+    offer: Value,
 }
 
 impl Pod {
-    pub(super) async fn launch(arena: &Arena, commands: &[&str]) -> Result<Self> {
-        Self::launch_with(arena, commands, |_, _| {}).await
-    }
-
-    /// The same with changes to the tasks.
-    pub(super) async fn launch_with(
-        arena: &Arena,
-        commands: &[&str],
-        change: impl Fn(usize, &mut Value),
-    ) -> Result<Self> {
+    async fn launch(arena: &Arena, commands: &[&str]) -> Result<Self> {
         let kinds = ["MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE"].map(|kind| json!({"type": kind}));
         let mut framework = Framework::subscribe(arena, arena.info_with(json!({"capabilities": kinds}))).await?;
         let offer = framework.offer().await?;
@@ -32,21 +23,16 @@ impl Pod {
             "framework_id": {"value": framework.id},
             "resources": [scalar("cpus", 0.05), scalar("mem", 32.0), scalar("disk", 8.0)]});
         let mut pod = Self { framework, tasks: Vec::new(), executor, offer };
-        pod.add_with(commands, change).await?;
+        pod.add(commands).await?;
         Ok(pod)
     }
 
     /// Launches one more group on the same executor, out of the offer that is held.
     async fn add(&mut self, commands: &[&str]) -> Result<()> {
-        self.add_with(commands, |_, _| {}).await
-    }
-
-    async fn add_with(&mut self, commands: &[&str], change: impl Fn(usize, &mut Value)) -> Result<()> {
         let mut tasks = Vec::new();
-        for (at, command) in commands.iter().enumerate() {
+        for command in commands {
             let (id, mut task) = self.framework.task(&self.offer, command);
             task["resources"] = json!([scalar("cpus", 0.05), scalar("mem", 16.0)]);
-            change(at, &mut task);
             tasks.push(task);
             self.tasks.push(id);
         }
@@ -54,7 +40,7 @@ impl Pod {
         self.framework.accept(&[&self.offer], vec![json!({"type": "LAUNCH_GROUP", "launch_group": group})]).await
     }
 
-    pub(super) async fn status(&mut self, at: usize, state: &str) -> Result<Value> {
+    async fn status(&mut self, at: usize, state: &str) -> Result<Value> {
         let task = self.tasks[at].clone();
         self.framework.status(&task, state).await
     }
