@@ -37,9 +37,15 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
     let options = options.clone();
     let (ping_interval, agent_return) = (plan.ping_interval, plan.agent_return);
     let swarm = plan.clients;
+    let plant_forget_standing = options.plant == Some(Plant::ForgottenStanding);
     let dropped = (options.plant == Some(Plant::DropStatus)).then_some(DROPPED_EACH);
-    let master = MasterConfig { ping_interval, agent_return, plant_drop_status: dropped, ..MasterConfig::default() };
-    let plant_double_grant = options.plant == Some(Plant::DoubleGrant);
+    let master = MasterConfig {
+        ping_interval,
+        agent_return,
+        plant_drop_status: dropped,
+        plant_forget_standing,
+        ..MasterConfig::default()
+    };
     Box::new(move |birth: &Birth<'_>| {
         let machine = Place::of(birth.address.host).machine;
         Ok(match birth.address.kind {
@@ -48,7 +54,7 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
                 cell(registrar.map_err(|error| error.to_string())?, birth)
             }
             ActorKind::Master => cell(Master::new(master.clone()), birth),
-            ActorKind::Allocator => cell(Allocator::new(Sharing::allocator(&options, plant_double_grant)), birth),
+            ActorKind::Allocator => cell(Allocator::new(Sharing::allocator(&options)), birth),
             ActorKind::Framework => {
                 let Some(ChildSpec::Framework { framework_id, stream }) = birth.spec else {
                     return Err("a proxy without a framework".to_owned());
@@ -82,11 +88,21 @@ pub(crate) fn hostname(machine: u32) -> String {
     format!("agent-{machine}")
 }
 
+/// The number of the simulated machine of a name; zero, which is the master's, of any other.
+pub(crate) fn machine_of(hostname: &str) -> u32 {
+    hostname.strip_prefix("agent-").and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The address of a simulated machine.
+pub(crate) fn address(machine: u32) -> String {
+    let [_, b, c, d] = machine.to_be_bytes();
+    format!("10.{b}.{c}.{d}")
+}
+
 fn agent(options: &Options, machine: u32) -> AgentConfig {
     let size = options.stage.as_ref().and_then(|stage| stage.sizes.get(machine as usize - 1).copied());
     let size = size.unwrap_or((options.agent_cpus, options.agent_mem));
-    let [_, b, c, d] = machine.to_be_bytes();
-    let ip = format!("10.{b}.{c}.{d}");
+    let ip = address(machine);
     let info = AgentInfo {
         hostname: hostname(machine),
         ip: ip.clone(),

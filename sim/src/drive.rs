@@ -263,7 +263,11 @@ impl Machine {
         let Some(view) = self.view.as_mut() else { return };
         let Some(event) = event.body::<ViewEvent>() else { return };
         let before = view.returns;
-        if let Err(violation) = view.observe(event) {
+        let mut seen = view.observe(event, lane.now());
+        if let Some(operator) = self.operator.as_mut() {
+            seen = seen.and_then(|()| operator.promises.observe(event, |agent| view.machine_of(agent)));
+        }
+        if let Err(violation) = seen {
             lane.find(self.index, violation.claim, violation.words);
         }
         if view.returns > before {

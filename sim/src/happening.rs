@@ -1,5 +1,6 @@
 //! What can happen on a machine.
 
+use crate::operator::Act;
 use crate::place::{At, Place};
 use kaon_kernel::actor::{Address, ExitReason, HostId, LinkState, Outcome, StreamId, Ticket};
 use kaon_kernel::container::ExitStatus;
@@ -211,6 +212,11 @@ pub(crate) enum Happening {
     Clock {
         /// Nanoseconds ahead of the right time.
         ahead: i64,
+    },
+    /// The operator does something.
+    Operate {
+        /// What.
+        act: Act,
     },
     /// A container has started, or could not.
     Started {

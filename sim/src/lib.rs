@@ -7,7 +7,7 @@
 //!
 //! Inside: `world` (build, time, end), `crew` (workers), `queue` with `wheel` (the order of events), `machine` with `drive`
 //! (actors and supervision), `network`, `disk`, `containers`, `program` (what simulated commands do), `client` (frameworks),
-//! `faults` (the swarm), `check` (the claims), `story` (a failure in words). [`serve`] stands behind a real HTTP edge, so that
+//! `faults` (the swarm), `operator` (what people do to the cluster meanwhile), `check` (the claims), `story` (a failure in words). [`serve`] stands behind a real HTTP edge, so that
 //! real frameworks meet a cluster in virtual time.
 //!
 //! Beside it stand engines that simulate less and more of it: [`batch`] (queues on a pool, and on machines),
@@ -35,6 +35,7 @@ mod lane;
 mod laws;
 mod machine;
 mod network;
+mod operator;
 mod options;
 mod place;
 mod plant;

@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::happening::Happening;
 use crate::lane::Lane;
 use crate::laws::{BOOT, DETECT, DETECT_NEARBY, LOOPBACK, RESTART_AFTER};
+use crate::operator::Operator;
 use crate::place::{PROCESSES_MAX, Place};
 use crate::plant::Plant;
 use crate::process::{Process, Role};
@@ -74,6 +75,8 @@ pub(crate) struct Machine {
     pub(crate) gauges: Table<&'static str, f64>,
     /// The checker of the master's view, on a master's machine.
     pub(crate) view: Option<Box<View>>,
+    /// The operator, on a master's machine, when there is one.
+    pub(crate) operator: Option<Box<Operator>>,
     /// The checker of what a framework is told, on a client's machine.
     pub(crate) ledger: Option<Box<Ledger>>,
     /// Calls that were turned away, on a client's machine.
@@ -103,6 +106,7 @@ impl Machine {
             events: 0,
             gauges: Table::default(),
             view: None,
+            operator: None,
             ledger: None,
             returned: None,
         }
@@ -142,6 +146,7 @@ impl Machine {
                 self.container_ended(container, generation, status, lane);
             }
             Happening::Boot { slot } => self.boot(slot, lane),
+            Happening::Operate { act } => self.operate(act, lane),
             Happening::PowerOn => {
                 self.note(Note::World("power is on"), lane);
                 self.powered = true;

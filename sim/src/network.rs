@@ -170,6 +170,9 @@ impl Machine {
     /// Puts an event on a stream to a client.
     pub(crate) fn emit(&mut self, slot: u16, stream: StreamId, frame: Frame, lane: &mut Lane) {
         let Some(open) = self.processes[slot as usize].stream(stream) else {
+            if self.operator_hears(stream, &frame, lane) {
+                return;
+            }
             // No simulated client reads there.
             return lane.setup.edge.iter().for_each(|edge| edge.emit(stream, frame.clone()));
         };
@@ -371,7 +374,8 @@ impl Machine {
         }
     }
 
-    fn speak_as_edge<M: Root>(&mut self, slot: u16, to: Address, message: &M, lane: &mut Lane) {
+    /// Says something as the edge of a process does: to an actor in the same process.
+    pub(crate) fn speak_as_edge<M: Root>(&mut self, slot: u16, to: Address, message: &M, lane: &mut Lane) {
         let process = &mut self.processes[slot as usize];
         process.sequence += 1;
         let from = Address::outside(process.host());

@@ -1,6 +1,6 @@
 //! Mistakes that are planted into a run, so that the checkers can show that they see them.
 //!
-//! Two of them are in the actors, behind a switch of their configuration ([`crate::cast`]); the others break a promise of
+//! Four of them are in the actors, behind a switch of their configuration ([`crate::cast`]); the others break a promise of
 //! the host beneath the actors: a disk that lies, a timer that never comes. What is hit is chosen by what it is, never by
 //! the chance of the run, so that a plant changes nothing but what it breaks.
 
@@ -48,6 +48,10 @@ pub enum Plant {
     LostFrame,
     /// Frames of one conversation overtake each other.
     Overtaking,
+    /// The allocator does not hear the limits of quotas.
+    ForgottenLimit,
+    /// A master that begins forgets which agents operators have put aside.
+    ForgottenStanding,
 }
 
 /// A repeated launch comes so much later.
@@ -62,7 +66,7 @@ fn is_hit(which: u64, parts: u64) -> bool {
 
 impl Plant {
     /// Every plant.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::DoubleGrant,
         Self::DropStatus,
         Self::HastyDisk,
@@ -76,6 +80,8 @@ impl Plant {
         Self::DoubleOutcome,
         Self::LostFrame,
         Self::Overtaking,
+        Self::ForgottenLimit,
+        Self::ForgottenStanding,
     ];
 
     /// Its word on the command line.
@@ -94,6 +100,8 @@ impl Plant {
             Self::DoubleOutcome => "double-outcome",
             Self::LostFrame => "lost-frame",
             Self::Overtaking => "overtaking",
+            Self::ForgottenLimit => "forgotten-limit",
+            Self::ForgottenStanding => "forgotten-standing",
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who is next in the allocator of a run: the policies of the real one, by their names.
 
 use crate::options::Options;
+use crate::plant::Plant;
 use kaon_actors::allocator::engine::sorter::Order;
 use kaon_actors::allocator::engine::{Partition, Rules};
 use kaon_actors::allocator::policy::{SorterName, UnknownPolicy, named};
@@ -64,14 +65,14 @@ impl Sharing {
     }
 
     /// The allocator of a run.
-    pub(crate) fn allocator(options: &Options, plant_double_grant: bool) -> AllocatorConfig {
-        let role = |number: u32| RoleName::trusted(format!("role-{number}"));
+    pub(crate) fn allocator(options: &Options) -> AllocatorConfig {
         let groups = options.stage.as_ref().map_or(&[][..], |stage| &stage.groups);
-        let roles: Vec<(RoleName, u32)> = match groups {
-            [] => (0..ROLES).map(|number| (role(number), number)).collect(),
-            groups => groups.iter().map(|group| (group.role(), group.class)).collect(),
+        let roles = roles(options);
+        let mut config = AllocatorConfig {
+            plant_double_grant: options.plant == Some(Plant::DoubleGrant),
+            plant_no_limits: options.plant == Some(Plant::ForgottenLimit),
+            ..AllocatorConfig::default()
         };
-        let mut config = AllocatorConfig { plant_double_grant, ..AllocatorConfig::default() };
         match options.sharing {
             Self::Drf => {}
             Self::Lottery => {
@@ -90,6 +91,14 @@ impl Sharing {
             }
         }
         config
+    }
+}
+
+/// The roles of the frameworks of a run, each with its class.
+pub(crate) fn roles(options: &Options) -> Vec<(RoleName, u32)> {
+    match options.stage.as_ref().map_or(&[][..], |stage| &stage.groups) {
+        [] => (0..ROLES).map(|number| (RoleName::trusted(format!("role-{number}")), number)).collect(),
+        groups => groups.iter().map(|group| (group.role(), group.class)).collect(),
     }
 }
 

@@ -182,11 +182,19 @@ pub enum Trouble {
     Slow,
     /// The wall clock is 30 s ahead.
     Clock,
+    /// An operator drains the agent, and reactivates it at the end.
+    Drain,
+    /// An operator deactivates the agent, and reactivates it at the end.
+    Deactivate,
+    /// An operator marks the agent gone, and starts a new one on its machine at the end.
+    Gone,
+    /// An operator schedules the machine, brings it down half-way, and up at the end.
+    Maintenance,
 }
 
 impl Trouble {
     /// Every trouble with its word.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::Crash, "crash"),
         (Self::Power, "power"),
         (Self::Executor, "executor"),
@@ -199,7 +207,16 @@ impl Trouble {
         (Self::Pause, "pause"),
         (Self::Slow, "slow"),
         (Self::Clock, "clock"),
+        (Self::Drain, "drain"),
+        (Self::Deactivate, "deactivate"),
+        (Self::Gone, "gone"),
+        (Self::Maintenance, "maintenance"),
     ];
+
+    /// Whether it is what an operator does to an agent.
+    pub fn is_an_operators(self) -> bool {
+        matches!(self, Self::Drain | Self::Deactivate | Self::Gone | Self::Maintenance)
+    }
 }
 
 /// Whom a trouble strikes. Numbers count from one, as agents are named; those of racks and zones from zero.

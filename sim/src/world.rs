@@ -11,16 +11,19 @@ use crate::guard;
 use crate::happening::Happening;
 use crate::lane::{Counts, Found, Setup, WALL_START};
 use crate::machine::Machine;
+use crate::operator::{self, Act, Operator};
 use crate::options::Options;
 use crate::place::{MACHINES_MAX, Place};
 use crate::process::{Cast, Role};
 use crate::record::{Capacity, Records};
 use crate::report::{Failure, Mishaps, Report};
 use crate::serve::Figure;
+use crate::sharing;
 use crate::stage::Work;
 use crate::story::{self, Ring};
 use kaon_actors::allocator::Allocator;
 use kaon_kernel::chance::Chance;
+use kaon_kernel::id::RoleName;
 use kaon_kernel::port::Streams;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::task::TaskState;
@@ -116,7 +119,10 @@ impl World {
                 }
             };
             match machine.standing().role {
-                Role::Master => machine.view = Some(Box::new(View::default())),
+                Role::Master => {
+                    machine.view = Some(Box::new(View::default()));
+                    machine.operator = plan.has_operator().then(|| Box::new(operator_of(options)));
+                }
                 Role::Client => {
                     machine.ledger = Some(Box::default());
                     machine.returned = Some(Returned::default());
@@ -142,6 +148,9 @@ impl World {
         }
         for (machine, at, happening) in &self.plan.faults {
             self.push(*machine, *at, happening.clone());
+        }
+        if self.plan.has_operator() {
+            self.push(0, self.plan.calm + operator::ROUND, Happening::Operate { act: Act::PutRight });
         }
     }
 
@@ -415,6 +424,12 @@ impl Conductor<'_> {
         (first..first + self.options.frameworks).filter_map(visit).collect()
     }
 
+    /// Whether the operator, if there is one, has put everything right.
+    fn is_put_right(&self) -> bool {
+        let shard = self.crew.shard(self.setup.shard(0));
+        shard.machines[self.setup.local(0)].operator.as_ref().is_none_or(|operator| operator.is_at_rest)
+    }
+
     fn view<T>(&self, look: impl FnOnce(&View) -> T) -> Option<T> {
         let shard = self.crew.shard(self.setup.shard(0));
         shard.machines[self.setup.local(0)].view.as_deref().map(look)
@@ -433,7 +448,7 @@ impl Conductor<'_> {
         });
         let done = self.clients(|client, _| client.is_done());
         let all = done.len() == self.options.frameworks as usize && done.iter().all(|&done| done);
-        let rest = self.view(|view| view.at_the_end().is_err()).unwrap_or(false);
+        let rest = self.view(|view| view.at_the_end().is_err()).unwrap_or(false) || !self.is_put_right();
         if !all || rest || self.now < self.plan.calm {
             self.quiet_since = None;
             return false;
@@ -466,12 +481,24 @@ impl Conductor<'_> {
         let open: usize = self.clients(|client, _| client.open()).iter().sum();
         match (open, self.view(View::at_the_end)) {
             (0, Some(Err(violation))) => violation,
+            (0, _) if !self.is_put_right() => {
+                let words = "what operators have ordered is not undone".to_owned();
+                Violation { claim: "the cluster is as it was", words }
+            }
             (open, _) => {
                 let words = format!("{open} tasks have not ended after {}", self.options.deadline);
                 Violation { claim: "every task ends", words }
             }
         }
     }
+}
+
+/// The operator of a run.
+fn operator_of(options: &Options) -> Operator {
+    let mut roles: Vec<RoleName> = sharing::roles(options).into_iter().map(|(role, _)| role).collect();
+    // Of the roles of a run of numbers alone the first ones have frameworks.
+    roles.truncate(options.frameworks as usize);
+    Operator::new(options.agents, roles)
 }
 
 fn client(machine: &Machine) -> Option<&Client> {

@@ -43,6 +43,8 @@ pub struct AllocatorConfig {
     /// A plant for the self-test of the simulator's checkers: some grants are told twice though they are booked once.
     /// Never set in a cluster.
     pub plant_double_grant: bool,
+    /// The same: limits of quotas are not heard.
+    pub plant_no_limits: bool,
     /// Who is next, in place of the sorters of the rules.
     pub policy: Option<Policy>,
 }
@@ -60,7 +62,13 @@ pub struct Policy {
 
 impl Default for AllocatorConfig {
     fn default() -> Self {
-        Self { rules: Rules::default(), window: WINDOW, plant_double_grant: false, policy: None }
+        Self {
+            rules: Rules::default(),
+            window: WINDOW,
+            plant_double_grant: false,
+            plant_no_limits: false,
+            policy: None,
+        }
     }
 }
 
@@ -102,6 +110,8 @@ pub struct Allocator {
     engine: Engine,
     /// That of the last [`ToAllocator::Begin`]; grants carry it.
     epoch: u64,
+    /// That of the last [`ToAllocator::SetQuotas`]; grants carry it.
+    quotas: u64,
     /// Whether [`Timer::Cycle`] is armed.
     is_cycle_armed: bool,
     /// When the last round was.
@@ -142,6 +152,7 @@ impl Allocator {
             config,
             engine,
             epoch: 0,
+            quotas: 0,
             is_cycle_armed: false,
             last_round: None,
             expiry_at: None,
@@ -202,7 +213,11 @@ impl Allocator {
             ToAllocator::Recover { grant, refusal } => engine.recover(now, grant, refusal),
             ToAllocator::Revive { framework, roles } => engine.revive(framework, &roles),
             ToAllocator::Suppress { framework, roles } => engine.suppress(framework, &roles),
-            ToAllocator::SetQuotas { quotas } => {
+            ToAllocator::SetQuotas { number, mut quotas } => {
+                self.quotas = number;
+                if self.config.plant_no_limits {
+                    quotas.iter_mut().for_each(|(_, quota)| quota.limits.clear());
+                }
                 quotas.iter().try_for_each(|(role, quota)| engine.set_quota(role, quota))
             }
             ToAllocator::SetWeights { weights } => {
@@ -214,8 +229,8 @@ impl Allocator {
                 self.is_ask_due = true;
                 engine.set_unavailability(agent, unavailability)
             }
-            ToAllocator::AnswerInverse { framework, agent, answer, refusal } => {
-                engine.answer_inverse(now, framework, agent, answer, refusal)
+            ToAllocator::AnswerInverse { framework, agent, refusal } => {
+                engine.answer_inverse(now, framework, agent, refusal)
             }
             ToAllocator::Convert { from: Grant { framework, role, agent, resources }, to } => {
                 engine.convert(framework, &role, agent, &resources, &to)
@@ -254,8 +269,9 @@ impl Allocator {
         self.engine.cycle(context.now(), context.chance(), &mut grants);
         context.count("allocator/mesos/allocation_runs", 1);
         let master = Address::only(context.me().host, ActorKind::Master);
+        let Self { epoch, quotas, .. } = *self;
         for grants in messages(grants) {
-            context.send(master, &MasterMessage::Allocator(ToMaster::Granted { epoch: self.epoch, grants }));
+            context.send(master, &MasterMessage::Allocator(ToMaster::Granted { epoch, quotas, grants }));
         }
         if core::mem::take(&mut self.is_ask_due) {
             self.ask(context);
@@ -285,6 +301,7 @@ impl Allocator {
     }
 
     fn record(&self, context: &mut Context<'_, Self>) {
+        context.gauge("allocator/filters_shed", self.engine.filters_shed() as f64);
         for (name, total, held) in self.engine.totals() {
             let gauges = match name {
                 ResourceName::Cpus => {

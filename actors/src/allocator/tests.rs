@@ -72,7 +72,7 @@ fn begun(config: AllocatorConfig) -> Rig<Allocator> {
 
 fn granted(effects: &[Effect]) -> Vec<Vec<Grant>> {
     let granted = sent::<MasterMessage>(effects).into_iter().map(|(to, message)| match message {
-        MasterMessage::Allocator(ToMaster::Granted { epoch: EPOCH, grants }) if to == MASTER => grants,
+        MasterMessage::Allocator(ToMaster::Granted { epoch: EPOCH, grants, .. }) if to == MASTER => grants,
         other => panic!("{other:?}"),
     });
     granted.collect()
@@ -172,7 +172,7 @@ fn what_operators_and_frameworks_set_reaches_the_engine() {
     let mut rig = begun(at_once());
     let scalar = |amount| vec![(kaon_kernel::resource::ResourceName::Cpus, kaon_kernel::quantity::Quantity(amount))];
     let quota = kaon_kernel::quota::Quota { guarantees: Vec::new(), limits: scalar(1000) };
-    tell(&mut rig, ToAllocator::SetQuotas { quotas: vec![(web(), quota)] });
+    tell(&mut rig, ToAllocator::SetQuotas { number: 1, quotas: vec![(web(), quota)] });
     tell(&mut rig, ToAllocator::SetWhitelist { hostnames: Some(vec!["machine-2".to_owned()]) });
     tell(&mut rig, ToAllocator::SetWeights { weights: vec![(web(), 500)] });
     tell(&mut rig, ToAllocator::Resume);
@@ -269,7 +269,7 @@ fn large_grants_are_cut_by_size() {
     assert_eq!(cut.iter().map(Vec::len).sum::<usize>(), 100);
     assert!(cut.len() > 1);
     for grants in cut {
-        let message = MasterMessage::Allocator(ToMaster::Granted { epoch: EPOCH, grants });
+        let message = MasterMessage::Allocator(ToMaster::Granted { epoch: EPOCH, quotas: 0, grants });
         let route =
             kaon_kernel::frame::Route { to: MASTER, from: MASTER, sequence: 1, term: kaon_kernel::actor::Term(0) };
         let bytes = kaon_kernel::frame::Frame::encode(route, &message).body_bytes().len();
@@ -291,7 +291,7 @@ fn a_master_that_begins_again_is_served_anew() {
     tell(&mut rig, add_agent(1, "cpus:1"));
     tell(&mut rig, ToAllocator::Resume);
     let effects = rig.pass(Duration::ZERO);
-    let [(_, MasterMessage::Allocator(ToMaster::Granted { epoch, grants }))] = &sent::<MasterMessage>(&effects)[..]
+    let [(_, MasterMessage::Allocator(ToMaster::Granted { epoch, grants, .. }))] = &sent::<MasterMessage>(&effects)[..]
     else {
         panic!("one message");
     };

@@ -34,6 +34,8 @@ pub struct MasterConfig {
     /// A test plant: each n-th status is acknowledged to its agent and told to nobody. The simulator's checkers must
     /// find it; see `sim/`.
     pub plant_drop_status: Option<u64>,
+    /// A test plant: a master that begins does not hear what operators have said about agents.
+    pub plant_forget_standing: bool,
 }
 
 impl Default for MasterConfig {
@@ -51,6 +53,7 @@ impl Default for MasterConfig {
             domain: None,
             require_agent_domain: false,
             plant_drop_status: None,
+            plant_forget_standing: false,
         }
     }
 }

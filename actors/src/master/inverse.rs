@@ -42,7 +42,8 @@ impl Master {
                 continue;
             };
             let unavailability = self.maintenance.unavailability(&agent.info);
-            let Some(unavailability) = unavailability.filter(|_| framework.is_connected() && agent.connected) else {
+            let Some(unavailability) = unavailability.filter(|_| framework.is_connected() && self.is_offered(agent))
+            else {
                 self.forget_ask(index, agent_index, context);
                 continue;
             };
@@ -89,12 +90,7 @@ impl Master {
             let held = self.maintenance.asked.get(&id).copied();
             let Some(held) = held.filter(|held| held.framework == framework) else { continue };
             self.maintenance.asked.swap_remove(&id);
-            let answered = ToAllocator::AnswerInverse {
-                framework,
-                agent: held.agent,
-                answer: Some(answer),
-                refusal: Some(refusal),
-            };
+            let answered = ToAllocator::AnswerInverse { framework, agent: held.agent, refusal: Some(refusal) };
             self.allocate(&answered, context);
             let answer = Some((answer, context.wall()));
             context.emit(Self::VIEW, &ViewEvent::InverseOfferRemoved { offer_id: id, answer });
@@ -122,7 +118,7 @@ impl Master {
     }
 
     fn forget_ask(&self, framework: FrameworkIndex, agent: AgentIndex, context: &mut MasterContext<'_>) {
-        let over = ToAllocator::AnswerInverse { framework, agent, answer: None, refusal: None };
+        let over = ToAllocator::AnswerInverse { framework, agent, refusal: None };
         self.allocate(&over, context);
     }
 }

@@ -168,9 +168,10 @@ impl Master {
     ) -> Answer {
         let keys: Set<MachineId> = machines.iter().map(MachineId::key).collect();
         self.maintenance.down.extend(machines.into_iter().map(|machine| (machine.key(), machine)));
-        let there = self.state.agents.values().filter(|agent| keys.contains(&MachineId::of(&agent.info).key()));
-        let there: Vec<_> = there.map(|agent| (agent.id.clone(), agent.address)).collect();
-        for (id, address) in there {
+        let there = self.state.agents.iter().filter(|(_, agent)| keys.contains(&MachineId::of(&agent.info).key()));
+        let there: Vec<_> = there.map(|(index, agent)| (*index, agent.id.clone(), agent.address)).collect();
+        for (index, id, address) in there {
+            self.stop_offering(index, context);
             self.shut_down_agent(address, "Operator initiated 'Machine DOWN'", context);
             if !self.is_leaving(&id) {
                 // Not left to the agent: its tasks are to be known for lost, even if it never hears of it.

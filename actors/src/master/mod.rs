@@ -105,6 +105,8 @@ struct AllocatorBooks {
     started: bool,
     /// The beginning that our messages build on.
     epoch: u64,
+    /// How often it was told quotas.
+    quotas: u64,
 }
 
 /// A change that waits for the registrar, and what follows when it is on disk. One for each subject at most.
@@ -289,7 +291,9 @@ impl Actor for Master {
             Message::Allocator(message) => match copy::<allocator::ToMaster, _>(message) {
                 allocator::ToMaster::Started => self.on_allocator_started(context),
                 allocator::ToMaster::Converted { number, is_done } => self.on_converted(number, is_done, context),
-                allocator::ToMaster::Granted { epoch, grants } => self.on_granted(epoch, grants, context),
+                allocator::ToMaster::Granted { epoch, quotas, grants } => {
+                    self.on_granted(epoch, quotas, grants, context);
+                }
                 allocator::ToMaster::Asked { epoch, asks } => self.on_asked(epoch, asks, context),
             },
         }

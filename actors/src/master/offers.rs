@@ -34,10 +34,15 @@ impl Master {
         }
     }
 
-    /// The allocator grants resources: they become offers, or go straight back when either side is away by now.
-    pub(super) fn on_granted(&mut self, epoch: u64, grants: Vec<Grant>, context: &mut MasterContext<'_>) {
+    /// The allocator grants resources: they become offers, or go straight back when either side is away by now, or when
+    /// they were granted by quotas that are no more.
+    pub(super) fn on_granted(&mut self, epoch: u64, quotas: u64, grants: Vec<Grant>, context: &mut MasterContext<'_>) {
         if epoch != self.allocator.epoch || self.leadership().is_none() {
             return;
+        }
+        if quotas != self.allocator.quotas {
+            context.count("master/outdated_grants", grants.len() as u64);
+            return grants.into_iter().for_each(|grant| self.recover(grant, None, context));
         }
         let mut batches: Table<FrameworkIndex, Vec<Offer>> = Table::default();
         for grant in grants {
@@ -48,7 +53,7 @@ impl Master {
                 continue;
             };
             let is_its = framework.is_connected() && framework.info.roles.contains(&grant.role);
-            if !is_its || !agent.connected || self.standing.is_deactivated(&agent.id) {
+            if !is_its || !self.is_offered(agent) {
                 self.recover(grant, None, context);
                 continue;
             }

@@ -40,7 +40,8 @@ impl Master {
                 self.state.unreachable_agents.insert(id, since);
             }
         }
-        self.standing = Standing::new(registry.orders, registry.gone);
+        let orders = if self.config.plant_forget_standing { Vec::new() } else { registry.orders };
+        self.standing = Standing::new(orders, registry.gone);
         self.maintenance = Maintenance::new(registry.schedule, registry.down);
         self.show_maintenance(context);
         for agent in registry.agents {
@@ -118,7 +119,9 @@ impl Master {
         self.send_allocator(&begin, context);
         // It knows of nobody that was asked, and asks them anew.
         self.rescind_inverse(|_| true, true, context);
-        self.send_allocator(&ToAllocator::SetQuotas { quotas: self.settings.quotas() }, context);
+        self.allocator.quotas += 1;
+        let quotas = ToAllocator::SetQuotas { number: self.allocator.quotas, quotas: self.settings.quotas() };
+        self.send_allocator(&quotas, context);
         if let Some(hostnames) = &self.config.whitelist {
             self.send_allocator(&ToAllocator::SetWhitelist { hostnames: Some(hostnames.clone()) }, context);
         }

@@ -53,7 +53,8 @@ impl Master {
     /// The registry has quotas: they take effect.
     pub(super) fn on_quotas_set(&mut self, quotas: Vec<(RoleName, Quota)>, context: &mut MasterContext<'_>) -> Answer {
         self.settings.take_quotas(&quotas);
-        self.on_set(&ToAllocator::SetQuotas { quotas }, context)
+        self.allocator.quotas += 1;
+        self.on_set(&ToAllocator::SetQuotas { number: self.allocator.quotas, quotas }, context)
     }
 
     /// The registry has weights: they take effect.

@@ -10,6 +10,7 @@
 //! Each step is in the registry first, and holds for agents that are away or come back later as well. Mesos:
 //! `Master::Http::_drainAgent`, `Master::checkAndTransitionDrainingAgent`, `Master::markGone`.
 
+use super::state::Agent;
 use super::{Master, MasterContext, Pending};
 use kaon_kernel::id::{AgentId, AgentIndex};
 use kaon_kernel::maintenance::{AgentOrders, Drain, DrainConfig, DrainState};
@@ -51,8 +52,12 @@ impl Standing {
 impl Master {
     /// Whether offers of an agent are made.
     pub(super) fn may_offer(&self, index: AgentIndex) -> bool {
-        let agent = self.state.agents.get(&index);
-        agent.is_some_and(|agent| agent.connected && !self.standing.is_deactivated(&agent.id))
+        self.state.agents.get(&index).is_some_and(|agent| self.is_offered(agent))
+    }
+
+    /// The same of an agent that is there: it is connected, and neither it nor its machine is put aside.
+    pub(super) fn is_offered(&self, agent: &Agent) -> bool {
+        agent.connected && !self.standing.is_deactivated(&agent.id) && !self.maintenance.is_down(&agent.info)
     }
 
     /// Tells the allocator to grant of an agent again, if that may be.
@@ -172,7 +177,8 @@ impl Master {
         Answer::Done
     }
 
-    fn stop_offering(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
+    /// Nothing of an agent is offered any more, what is out is taken back, and nobody is asked to leave it.
+    pub(super) fn stop_offering(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
         self.allocate(&ToAllocator::DeactivateAgent { agent: index }, context);
         self.rescind_agent(index, context);
         self.rescind_inverse(|asked| asked.agent == index, true, context);

@@ -8,7 +8,7 @@ use crate::agent::{Attribute, Domain};
 use crate::constraint::OfferRules;
 use crate::framework::Capability;
 use crate::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
-use crate::maintenance::{InverseAnswer, Unavailability};
+use crate::maintenance::Unavailability;
 use crate::offer::Refusal;
 use crate::placement::Shape;
 use crate::quota::Quota;
@@ -143,6 +143,8 @@ pub enum ToAllocator {
     },
     /// Quotas of roles from here on; the others keep theirs. Sent after [`ToAllocator::Begin`] as well.
     SetQuotas {
+        /// Counts these messages; grants carry that of the last one, so that the master knows those made by older quotas.
+        number: u64,
         /// Each role once; the default quota removes one.
         quotas: Vec<(RoleName, Quota)>,
     },
@@ -175,9 +177,7 @@ pub enum ToAllocator {
         framework: FrameworkIndex,
         /// To leave which agent.
         agent: AgentIndex,
-        /// What it said, if anything.
-        answer: Option<InverseAnswer>,
-        /// How long it is not to be asked again.
+        /// How long it is not to be asked again, where it answered.
         refusal: Option<Refusal>,
     },
     /// Granted resources became something else: reserved, made into a volume, or back.
@@ -235,6 +235,8 @@ pub enum ToMaster {
     Granted {
         /// That of the [`ToAllocator::Begin`] on whose books they are made; grants of an older one change nothing.
         epoch: u64,
+        /// That of the last [`ToAllocator::SetQuotas`]; grants by older quotas go straight back.
+        quotas: u64,
         /// At most [`GRANTS_MAX`] a message.
         grants: Vec<Grant>,
     },

@@ -2,9 +2,12 @@
 //! share a mistake with what they check. What actors know of themselves is asserted by their own `invariants`.
 
 mod ledger;
+mod promises;
+mod rules;
 mod view;
 
 pub(crate) use ledger::{Ledger, state_of};
+pub(crate) use promises::Promises;
 pub(crate) use view::View;
 
 /// A claim that does not hold.

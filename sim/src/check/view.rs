@@ -1,24 +1,30 @@
-//! What the master shows, checked for conservation (L6).
+//! What the master shows, checked for conservation (L6). What operators have said is held against it in [`super::rules`].
 
 use super::Violation;
 use super::ledger::state_of;
+use super::rules::{Rules, Standing};
+use crate::cast::machine_of;
 use kaon_kernel::frame::copy;
-use kaon_kernel::id::{AgentId, FrameworkId, TaskId};
+use kaon_kernel::id::{AgentId, FrameworkId, RoleName, TaskId};
 use kaon_kernel::message::view::{AgentView, ArchivedViewEvent, ViewEvent};
 use kaon_kernel::resource::{ResourceName, Resources};
-use kaon_kernel::table::Table;
+use kaon_kernel::table::{Set, Table};
 use kaon_kernel::task::{ArchivedTask, TaskState};
+use kaon_kernel::time::Instant;
 use rkyv::string::ArchivedString;
 
 /// The claims of the master's view:
 /// what is offered and what runs on an agent fits into it, at every step; an offer is in one place; and at the end no
-/// task is left, but for those that went out of reach and never came back.
+/// task is left, but for those that went out of reach and never came back. And those of [`Rules`].
 #[derive(Default)]
 pub(crate) struct View {
-    agents: Table<AgentId, Book>,
-    offers: Table<u64, (AgentId, Resources)>,
-    tasks: Table<FrameworkId, Table<TaskId, Held>>,
-    executors: Table<(AgentId, FrameworkId, kaon_kernel::id::ExecutorId), Resources>,
+    pub(super) agents: Table<AgentId, Book>,
+    pub(super) offers: Table<u64, Offered>,
+    pub(super) tasks: Table<FrameworkId, Table<TaskId, Held>>,
+    pub(super) executors: Table<(AgentId, FrameworkId, kaon_kernel::id::ExecutorId), (Resources, RoleNumber)>,
+    /// Every role that was named, in order.
+    pub(super) roles: Set<RoleName>,
+    pub(super) rules: Rules,
     /// Frameworks that were shown and are gone.
     pub(crate) frameworks_removed: u64,
     /// Agents that are connected.
@@ -29,26 +35,42 @@ pub(crate) struct View {
     pub(crate) returns: u32,
 }
 
-struct Book {
+/// The place of a role among [`View::roles`].
+pub(super) type RoleNumber = u16;
+
+pub(super) struct Book {
     /// What its agent was started with.
     started: Resources,
     /// What it has now, where that is something else.
     converted: Option<Box<Resources>>,
     held: Resources,
-    is_connected: bool,
+    /// The number of its machine.
+    pub(super) machine: u32,
+    pub(super) is_connected: bool,
+    /// It has registered with this master.
+    pub(super) is_registered: bool,
+    pub(super) standing: Standing,
 }
 
 impl Book {
-    fn total(&self) -> &Resources {
+    pub(super) fn total(&self) -> &Resources {
         self.converted.as_deref().unwrap_or(&self.started)
     }
 }
 
-struct Held {
-    agent: AgentId,
-    resources: Resources,
+/// What lies in an offer.
+pub(super) struct Offered {
+    pub(super) agent: AgentId,
+    pub(super) resources: Resources,
+    pub(super) role: RoleNumber,
+}
+
+pub(super) struct Held {
+    pub(super) agent: AgentId,
+    pub(super) resources: Resources,
+    pub(super) role: RoleNumber,
     /// Whether it is part of its agent's book.
-    counted: bool,
+    pub(super) counted: bool,
     /// Out of reach: it may come back or not, and nobody waits for it.
     away: bool,
 }
@@ -62,7 +84,7 @@ fn counts(state: TaskState) -> bool {
 
 impl View {
     /// The master shows a change.
-    pub(crate) fn observe(&mut self, event: &ArchivedViewEvent) -> Result<(), Violation> {
+    pub(crate) fn observe(&mut self, event: &ArchivedViewEvent, now: Instant) -> Result<(), Violation> {
         // The frequent ones are read in place; of a task no more is copied than what is checked.
         match event {
             ArchivedViewEvent::TaskUpdated { framework_id, status, latest, .. } => {
@@ -71,35 +93,41 @@ impl View {
             ArchivedViewEvent::TaskCompleted { framework_id, task_id } => {
                 return self.task_over(framework_id.as_str(), task_id.as_str());
             }
-            ArchivedViewEvent::Task { framework_id, task, .. } => return self.task_begins(framework_id, task),
+            ArchivedViewEvent::Task { framework_id, role, task } => {
+                return self.task_begins(framework_id, role.as_str(), task);
+            }
             _ => {}
         }
         match copy::<ViewEvent, _>(event) {
             ViewEvent::Reset { .. } | ViewEvent::Following => self.begin_anew(),
-            ViewEvent::Agent(agent) => self.agent_is(agent)?,
+            ViewEvent::Agent(agent) => self.agent_is(agent, now)?,
             ViewEvent::AgentRemoved { agent_id, .. } => self.agent_is_gone(&agent_id)?,
-            ViewEvent::Offered { offer_id, agent_id, resources, .. } => {
+            ViewEvent::Offered { offer_id, agent_id, resources, role, .. } => {
                 if self.offers.contains_key(&offer_id.0) {
                     return Err(Violation::new(ONE_PLACE, format!("offer {} is made twice", offer_id.0)));
                 }
                 take(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
-                self.offers.insert(offer_id.0, (agent_id, resources));
+                let role = self.number_of(role.as_str());
+                self.offers.insert(offer_id.0, Offered { agent: agent_id, resources, role });
+                self.may_be_offered(offer_id.0, now)?;
             }
             ViewEvent::OfferRemoved { offer_id } => {
-                let Some((agent_id, resources)) = self.offers.swap_remove(&offer_id.0) else {
+                let Some(Offered { agent, resources, .. }) = self.offers.swap_remove(&offer_id.0) else {
                     return Err(Violation::new(ONE_PLACE, format!("offer {} ends twice", offer_id.0)));
                 };
-                give(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
+                give(self.agents.get_mut(&agent), &agent, &resources)?;
             }
             ViewEvent::Executor { agent_id, executor } => {
                 let key = (agent_id.clone(), executor.framework_id, executor.info.executor_id);
                 if !self.executors.contains_key(&key) {
                     take(self.agents.get_mut(&agent_id), &agent_id, &executor.info.resources)?;
-                    self.executors.insert(key, executor.info.resources);
+                    let role = self.number_of(executor.role.as_str());
+                    self.executors.insert(key, (executor.info.resources, role));
                 }
             }
             ViewEvent::ExecutorRemoved { agent_id, framework_id, executor_id } => {
-                if let Some(resources) = self.executors.swap_remove(&(agent_id.clone(), framework_id, executor_id)) {
+                if let Some((resources, _)) = self.executors.swap_remove(&(agent_id.clone(), framework_id, executor_id))
+                {
                     give(self.agents.get_mut(&agent_id), &agent_id, &resources)?;
                 }
             }
@@ -112,18 +140,19 @@ impl View {
                 }
             }
             ViewEvent::Operation { .. } | ViewEvent::OperationRemoved { .. } => {}
-            ViewEvent::Framework(_)
-            | ViewEvent::Settings(_)
-            | ViewEvent::Maintenance(_)
-            | ViewEvent::InverseOffered { .. }
-            | ViewEvent::InverseOfferRemoved { .. }
-            | ViewEvent::InverseAnswersDropped { .. }
-            | ViewEvent::TaskRefused { .. } => {}
+            ViewEvent::Settings(settings) => self.rules.settings = settings,
+            ViewEvent::Maintenance(schedule) => self.rules.schedule = schedule,
+            ViewEvent::InverseOffered { offer_id, framework_id, agent_id, unavailability } => {
+                self.is_asked(offer_id.0, framework_id, agent_id, unavailability)?;
+            }
+            ViewEvent::InverseOfferRemoved { offer_id, .. } => self.rules.is_asked_no_more(offer_id.0)?,
+            ViewEvent::Framework(_) | ViewEvent::InverseAnswersDropped { .. } | ViewEvent::TaskRefused { .. } => {}
             ViewEvent::Task { .. } | ViewEvent::TaskUpdated { .. } | ViewEvent::TaskCompleted { .. } => {
                 unreachable!("read in place above")
             }
             ViewEvent::FrameworkRemoved { framework_id, .. } => {
                 self.frameworks_removed += 1;
+                self.rules.nobody_is_asked(|framework, _| *framework == framework_id)?;
                 let tasks = self.tasks.swap_remove(&framework_id).unwrap_or_default();
                 for held in tasks.into_values().filter(|held| held.counted) {
                     give(self.agents.get_mut(&held.agent), &held.agent, &held.resources)?;
@@ -133,14 +162,22 @@ impl View {
         Ok(())
     }
 
-    fn task_begins(&mut self, framework_id: &ArchivedString, task: &ArchivedTask) -> Result<(), Violation> {
+    /// The number of a role.
+    fn number_of(&mut self, role: &str) -> RoleNumber {
+        let number = self.roles.get_index_of(role);
+        let number = number.unwrap_or_else(|| self.roles.insert_full(RoleName::trusted(role)).0);
+        RoleNumber::try_from(number).expect("a simulated cluster has few roles")
+    }
+
+    fn task_begins(&mut self, framework_id: &ArchivedString, role: &str, task: &ArchivedTask) -> Result<(), Violation> {
         let task_id = task.info.task_id.as_str();
         self.task_over(framework_id.as_str(), task_id)?;
+        let role = self.number_of(role);
         let (agent, resources): (AgentId, Resources) = (copy(&task.info.agent_id), copy(&task.info.resources));
         let state = state_of(task.state);
         let counted = counts(state) && self.agents.contains_key(&agent);
         let away = state == TaskState::Unreachable;
-        let held = Held { agent, resources, counted, away };
+        let held = Held { agent, resources, role, counted, away };
         if counted {
             take(self.agents.get_mut(&held.agent), &held.agent, &held.resources)?;
         }
@@ -158,17 +195,31 @@ impl View {
         *self = Self { frameworks_removed, returns, awaited, ..Self::default() };
     }
 
-    fn agent_is(&mut self, agent: AgentView) -> Result<(), Violation> {
+    fn agent_is(&mut self, agent: AgentView, now: Instant) -> Result<(), Violation> {
         let Some(id) = agent.info.id.clone() else {
             return Err(Violation::new("an agent in the view has an id", agent.info.hostname));
         };
-        let held = Resources::new();
-        let started = agent.info.resources;
         let is_connected = agent.registered && agent.connected;
-        let book = Book { started: Resources::new(), converted: None, held, is_connected: false };
-        let book = self.agents.entry(id).or_insert(book);
-        (book.started, book.converted) = (started, agent.converted);
+        let standing = Standing::of(agent.orders.as_deref());
+        let book = self.agents.entry(id.clone()).or_insert_with(|| Book {
+            started: Resources::new(),
+            converted: None,
+            held: Resources::new(),
+            machine: machine_of(&agent.info.hostname),
+            is_connected: false,
+            is_registered: false,
+            standing: Standing::Open,
+        });
+        (book.started, book.converted) = (agent.info.resources, agent.converted);
+        book.is_registered = agent.registered;
         let was_connected = core::mem::replace(&mut book.is_connected, is_connected);
+        let before = core::mem::replace(&mut book.standing, standing);
+        if is_connected && !was_connected {
+            self.rules.somebody_came(now);
+        }
+        if before != standing {
+            self.stands(&id, standing)?;
+        }
         self.connected = self.connected + usize::from(is_connected) - usize::from(was_connected);
         if self.awaited.is_some_and(|awaited| self.connected >= awaited) {
             self.awaited = None;
@@ -183,10 +234,10 @@ impl View {
         let held = self.tasks.values_mut().flat_map(|tasks| tasks.values_mut());
         held.filter(|held| held.agent == *agent_id).for_each(|held| held.counted = false);
         self.executors.retain(|(agent, _, _), _| *agent != *agent_id);
-        if let Some((number, _)) = self.offers.iter().find(|(_, (agent, _))| *agent == *agent_id) {
+        if let Some((number, _)) = self.offers.iter().find(|(_, offered)| offered.agent == *agent_id) {
             return Err(Violation::new(ONE_PLACE, format!("offer {number} outlives {agent_id}")));
         }
-        Ok(())
+        self.rules.nobody_is_asked(|_, agent| agent == agent_id)
     }
 
     /// What is offered or in use of a resource in the whole cluster, in thousandths.

@@ -437,8 +437,8 @@ impl Actor for Client {
                 }
             }
             ArchivedFrameworkEvent::Rescind { offer_id, .. } => self.rescinded(OfferId(offer_id.0.to_native())),
-            ArchivedFrameworkEvent::InverseOffers { .. }
-            | ArchivedFrameworkEvent::RescindInverseOffer { .. }
+            ArchivedFrameworkEvent::InverseOffers { offers, .. } => self.on_inverse_offers(offers, context),
+            ArchivedFrameworkEvent::RescindInverseOffer { .. }
             | ArchivedFrameworkEvent::Failure { .. }
             | ArchivedFrameworkEvent::Message { .. }
             // Tasks tell of their ends themselves.

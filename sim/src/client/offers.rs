@@ -2,14 +2,16 @@
 
 use super::group::{EXECUTOR, EXECUTOR_DISK, GROUP_MAX, executor};
 use super::held::Held;
-use super::room::{Room, machine_of};
+use super::room::Room;
 use super::task::task_id;
 use super::{Client, ClientContext, Phase};
+use crate::cast::machine_of;
 use crate::report::Course;
 use crate::stage::Behaviour;
 use kaon_kernel::id::{AgentId, ArchivedOfferId, OfferId};
+use kaon_kernel::maintenance::InverseAnswer;
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
-use kaon_kernel::offer::{ArchivedOffer, OfferOperation, Refusal};
+use kaon_kernel::offer::{ArchivedInverseOffer, ArchivedOffer, OfferOperation, Refusal};
 use kaon_kernel::placement::{PlacementRequest, Policy};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
@@ -80,6 +82,38 @@ impl Client {
         }
         self.start_gangs(context);
         self.ask_for_offers(context);
+    }
+
+    /// The framework is asked to leave machines: it says yes and ends what it has there, to launch it anew, or it says no, or
+    /// nothing.
+    pub(super) fn on_inverse_offers(
+        &mut self,
+        offers: &rkyv::vec::ArchivedVec<ArchivedInverseOffer>,
+        context: &mut ClientContext<'_>,
+    ) {
+        for offer in offers.iter() {
+            let answer = match context.chance().below(3) {
+                0 => InverseAnswer::Accepted,
+                1 => InverseAnswer::Declined,
+                _ => continue,
+            };
+            let offers = vec![ClientOffer::Known(OfferId(offer.id.0.to_native()))];
+            self.call(Call::AnswerInverse { offers, answer, refusal: Refusal::DEFAULT }, context);
+            if answer == InverseAnswer::Accepted {
+                self.leave(machine_of(offer.hostname.as_str()), context);
+            }
+        }
+    }
+
+    /// Ends all that runs on a machine, to launch it anew.
+    fn leave(&mut self, machine: u32, context: &mut ClientContext<'_>) {
+        for number in 0..self.jobs.len() as u32 {
+            let job = &mut self.jobs[number as usize];
+            if job.phase == Phase::Launched && job.machine == machine && !job.killing {
+                job.restarting = true;
+                self.kill(number, context);
+            }
+        }
     }
 
     /// What of an offer its tasks may take: an executor of groups takes its part first.

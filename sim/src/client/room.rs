@@ -29,11 +29,6 @@ impl Room {
     }
 }
 
-/// The number of the agent that is called so.
-pub(super) fn machine_of(hostname: &str) -> u32 {
-    hostname.strip_prefix("agent-").and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 impl Client {
     /// Whether a job fits.
     pub(super) fn fits(&self, job: u32, room: Room) -> bool {

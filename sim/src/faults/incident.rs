@@ -1,6 +1,6 @@
 //! Troubles as what happens to single machines: what a scenario says, what the swarm draws, and churn.
 
-use super::{Plan, Planner};
+use super::{Plan, Planner, operators};
 use crate::happening::Happening;
 use crate::laws::DETECT;
 use crate::options::Options;
@@ -63,6 +63,9 @@ pub(super) fn strike(
                 (machine, at, Happening::Clock { ahead: CLOCK_AHEAD }),
                 (machine, until, Happening::Clock { ahead: 0 }),
             ]
+        }
+        Trouble::Drain | Trouble::Deactivate | Trouble::Gone | Trouble::Maintenance => {
+            operators::strike(trouble, machine, at, until)
         }
     }
 }

@@ -4,6 +4,7 @@
 //! alone would show. Faults end with the storm; after it the cluster has to come to rest by itself.
 
 mod incident;
+mod operators;
 
 use crate::client::ClientFaults;
 use crate::happening::Happening;
@@ -39,6 +40,13 @@ pub(crate) struct Plan {
     pub(crate) clients: ClientFaults,
     /// Machines that get their power later than the others, and when.
     pub(crate) joins: Vec<(u32, Instant)>,
+}
+
+impl Plan {
+    /// Whether operators do anything.
+    pub(crate) fn has_operator(&self) -> bool {
+        self.faults.iter().any(|(_, _, happening)| matches!(happening, Happening::Operate { .. }))
+    }
 }
 
 struct Planner {
@@ -112,6 +120,11 @@ pub(crate) fn plan(options: &Options) -> Plan {
         }
     }
     planner.clients();
+    if planner.toss() {
+        for _ in 0..1 + planner.chance.below(FAULTS_MAX) {
+            planner.operators(options);
+        }
+    }
     planner.plan.faults.sort_by_key(|(machine, at, _)| (*at, *machine));
     planner.plan
 }
@@ -291,11 +304,12 @@ mod tests {
             let options = Options { seed, faults: true, ..Options::default() };
             let plan = plan(&options);
             for (_, at, happening) in &plan.faults {
-                assert!(*at <= plan.calm, "{happening:?} at {at:?} after {:?}", plan.calm);
+                let is_people = matches!(happening, Happening::Operate { .. });
+                assert!(*at <= plan.calm || is_people, "{happening:?} at {at:?} after {:?}", plan.calm);
                 kinds.insert(format!("{happening:?}").split([' ', '{']).next().map(str::to_owned));
             }
         }
-        assert_eq!(kinds.len(), 12, "{kinds:?}");
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
         assert!(super::plan(&Options::default()).faults.is_empty());
     }
 }

@@ -5,7 +5,6 @@ use super::draft::{Drafts, Stage};
 use super::feasible::{Prospect, Reason, STANDING, Standing, against};
 use super::sorter::{Class, Client};
 use super::tables::Agent;
-use core::ops::ControlFlow;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
 use std::collections::BTreeMap;
 
@@ -39,7 +38,6 @@ impl Reason<'_> {
             Self::Constrained => "constrained",
             Self::QuotaLimit { .. } => "quota_limit",
             Self::Headroom { .. } => "headroom",
-            Self::BehindOthers { .. } => "behind_others",
             Self::FrameworkUnknown => "framework_unknown",
             Self::AgentUnknown => "agent_unknown",
             Self::FrameworkInactive => "framework_inactive",
@@ -102,32 +100,6 @@ impl Engine {
         let is_promised = self.quotas.top(top).class == Class::Promised;
         if !is_promised || !in_stage(Stage::Promised).is_empty() {
             reasons.extend(in_stage(Stage::Fair));
-        }
-        reasons
-    }
-
-    /// As [`Engine::explain`]; and when nothing speaks against an offer, who comes before in the order, if anybody does
-    /// against whom nothing speaks either. Cost: a walk, with an explanation for each who comes before.
-    pub fn explain_order(&mut self, framework: FrameworkIndex, role: &RoleName, agent: AgentIndex) -> Vec<Reason<'_>> {
-        let mut before = Vec::new();
-        if self.explain(framework, role, agent).is_empty() {
-            let me = self.roles.find(role).map(|role| Client { framework, role });
-            self.sorter.walk(&mut |client| {
-                if Some(client) == me {
-                    return ControlFlow::Break(());
-                }
-                before.push(client);
-                ControlFlow::Continue(())
-            });
-        }
-        let this = &*self;
-        let is_known = |client: &&Client| this.clients.find(**client).is_some();
-        let is_open = |client: &&Client| this.explain(client.framework, this.roles.name(client.role), agent).is_empty();
-        let first = before.iter().filter(is_known).find(is_open);
-        let mut reasons = this.explain(framework, role, agent);
-        if let Some(first) = first {
-            let role = this.roles.name(first.role);
-            reasons.push(Reason::BehindOthers { framework: first.framework, role });
         }
         reasons
     }

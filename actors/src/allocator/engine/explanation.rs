@@ -313,7 +313,6 @@ impl Against<'_> {
     fn distance(&self, now: Instant) -> Distance {
         match self {
             Self::Topology(_) => TOPOLOGY_DISTANCE,
-            Self::Offer(Reason::BehindOthers { .. }) => (0, 0),
             Self::Offer(Reason::Filtered { until, .. }) => (1, until.since(now).0),
             Self::Size(lacks) => (2, lacks.iter().fold(0, |sum: u64, (_, lack)| sum.saturating_add(lack.0))),
             Self::Offer(Reason::BelowMinimum { .. }) => (3, 0),
@@ -377,7 +376,6 @@ fn change(reason: &Reason<'_>, now: Instant) -> String {
         Reason::Headroom { name, .. } => {
             format!("lower the guarantees of other roles for {}, or add an agent", name.as_str())
         }
-        Reason::BehindOthers { .. } => "wait: the shares change with every offer".to_owned(),
         Reason::BelowMinimum { .. } => {
             "lower --min-allocatable-resources, or that of the framework for this role".to_owned()
         }

@@ -9,7 +9,7 @@ use super::tables::{Agent, Capabilities, Framework, Membership};
 use super::{Minimums, Rules};
 use core::fmt;
 use kaon_kernel::framework::Capability;
-use kaon_kernel::id::{FrameworkIndex, RoleName};
+use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::role::is_within;
 use kaon_kernel::resource::{Resource, ResourceName, Resources};
@@ -76,13 +76,6 @@ pub enum Reason<'a> {
         /// How much of it may be given away, in thousandths.
         left: u128,
     },
-    /// Somebody else is asked before, and nothing keeps him from taking it.
-    BehindOthers {
-        /// Who is first.
-        framework: FrameworkIndex,
-        /// In which role.
-        role: &'a RoleName,
-    },
     /// What could be offered is below every minimum.
     BelowMinimum {
         /// Processors of the offer.
@@ -121,9 +114,6 @@ impl fmt::Display for Reason<'_> {
             Self::Headroom { name, left } => {
                 let left = Quantity(u64::try_from(*left).unwrap_or(u64::MAX));
                 write!(formatter, "all but {left} of the free {} is kept for guarantees of other roles", name.as_str())
-            }
-            Self::BehindOthers { framework, role } => {
-                write!(formatter, "framework {} is first, as {role}", framework.0)
             }
             Self::NothingFree => formatter.write_str("nothing is free on the agent"),
             Self::ReservedToOthers { role } => write!(formatter, "what is free is reserved to role {role}"),

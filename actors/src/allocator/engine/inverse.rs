@@ -2,7 +2,7 @@
 
 use super::{Engine, Error};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex};
-use kaon_kernel::maintenance::{InverseAnswer, Unavailability};
+use kaon_kernel::maintenance::Unavailability;
 use kaon_kernel::offer::Refusal;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::{Duration, Instant};
@@ -22,7 +22,6 @@ pub struct InverseOffer {
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
     is_outstanding: bool,
-    answer: Option<InverseAnswer>,
     filtered_until: Option<Instant>,
 }
 
@@ -54,7 +53,7 @@ impl Maintenance {
 
 impl Engine {
     /// Says when an agent will not be there; `None` when it will. Every framework that holds something of it is asked
-    /// anew, and what they answered before is forgotten. Offers of it go on.
+    /// anew. Offers of it go on.
     pub fn set_unavailability(&mut self, agent: AgentIndex, when: Option<Unavailability>) -> Result<(), Error> {
         if !self.agents.contains_key(&agent) {
             return Err(Error::UnknownAgent(agent));
@@ -99,31 +98,23 @@ impl Engine {
         }
     }
 
-    /// A framework answered an inverse offer, or it was taken back (`None`). It is asked again when its filter is over: a
-    /// refusal lasts as one of an offer does ([`Engine::recover`]).
+    /// A framework answered an inverse offer, whatever it said, or it was taken back (`None`). It is asked again when its
+    /// filter is over: a refusal lasts as one of an offer does ([`Engine::recover`]).
     pub fn answer_inverse(
         &mut self,
         now: Instant,
         framework: FrameworkIndex,
         agent: AgentIndex,
-        answer: Option<InverseAnswer>,
         refusal: Option<Refusal>,
     ) -> Result<(), Error> {
         let (next, interval) = (self.next_round(now), self.rules.interval);
         let (_, asked) = self.maintenance.agents.get_mut(&agent).ok_or(Error::UnknownAgent(agent))?;
         let asked = asked.get_mut(&framework).ok_or(Error::UnknownFramework(framework))?;
         asked.is_outstanding = false;
-        asked.answer = answer.or(asked.answer);
         asked.filtered_until = refusal.map(|Refusal(length)| match length {
             Duration::ZERO => next,
             length => now + length.max(interval),
         });
         Ok(())
-    }
-
-    /// What frameworks answered of an agent's unavailability, in the order in which they were asked first.
-    pub fn inverse_answers(&self, agent: AgentIndex) -> impl Iterator<Item = (FrameworkIndex, InverseAnswer)> + '_ {
-        let asked = self.maintenance.agents.get(&agent).into_iter().flat_map(|(_, asked)| asked);
-        asked.filter_map(|(framework, asked)| Some((*framework, asked.answer?)))
     }
 }

@@ -16,11 +16,6 @@ impl Partition {
         self.owners.insert(hostname.into(), role.clone());
     }
 
-    /// Takes the agents of a hostname out of the partition: nobody is offered them then.
-    pub fn withdraw(&mut self, hostname: &str) {
-        self.owners.swap_remove(hostname);
-    }
-
     /// Whose the agents of a hostname are.
     pub fn owner(&self, hostname: &str) -> Option<&RoleName> {
         self.owners.get(hostname)

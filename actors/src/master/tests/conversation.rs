@@ -397,7 +397,8 @@ fn a_fresh_allocator_is_told_everything_and_older_grants_are_void() {
         agent,
         resources: resources(1, 1),
     };
-    let granted = kaon_kernel::message::allocator::ToMaster::Granted { epoch: old, grants: vec![grant] };
+    let granted =
+        kaon_kernel::message::allocator::ToMaster::Granted { epoch: old, quotas: play.quotas, grants: vec![grant] };
     play.send(
         kaon_kernel::actor::ActorKind::Allocator,
         super::play::HOST,

@@ -176,12 +176,7 @@ fn an_inverse_offer_is_answered_once_and_taken_back_when_the_plan_changes() {
     play.call(other, call(first));
     assert!(to_allocator(&play.effects).is_empty(), "it is not the other's to answer");
     play.call(framework, call(first));
-    let answered = ToAllocator::AnswerInverse {
-        framework,
-        agent,
-        answer: Some(InverseAnswer::Declined),
-        refusal: Some(Refusal(Duration::secs(9))),
-    };
+    let answered = ToAllocator::AnswerInverse { framework, agent, refusal: Some(Refusal(Duration::secs(9))) };
     assert_eq!(to_allocator(&play.effects), [answered]);
     play.call(framework, call(first));
     assert!(to_allocator(&play.effects).is_empty(), "answered once");
@@ -251,7 +246,7 @@ fn an_idle_agent_is_drained_at_once_and_comes_back_when_it_is_reactivated() {
         agent,
         resources: resources(1, 64),
     };
-    let granted = allocator::ToMaster::Granted { epoch: play.epoch, grants: vec![grant] };
+    let granted = allocator::ToMaster::Granted { epoch: play.epoch, quotas: play.quotas, grants: vec![grant] };
     play.send(ActorKind::Allocator, HOST, MasterMessage::Allocator(granted));
     assert_eq!(play.recovered(), [resources(1, 64)]);
     assert_eq!(give(&mut play, Order::Reactivate { agent_id: id.clone() }), Some(Answer::Done));

@@ -101,7 +101,8 @@ impl Stage {
 
     fn grant_to(&mut self, framework: FrameworkIndex, resources: Resources) -> Option<OfferId> {
         let grant = Grant { framework, role: web(), agent: self.agent, resources };
-        let granted = allocator::ToMaster::Granted { epoch: self.play.epoch, grants: vec![grant] };
+        let granted =
+            allocator::ToMaster::Granted { epoch: self.play.epoch, quotas: self.play.quotas, grants: vec![grant] };
         self.play.send(kaon_kernel::actor::ActorKind::Allocator, super::play::HOST, MasterMessage::Allocator(granted));
         self.play.events().into_iter().find_map(|event| match event {
             FrameworkEvent::Offers { offers, .. } => Some(offers[0].id),

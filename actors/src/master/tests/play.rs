@@ -29,6 +29,8 @@ pub(super) struct Play {
     pub(super) unwritten: Vec<(u64, RegistryOperation)>,
     /// The epoch of the allocator's books.
     pub(super) epoch: u64,
+    /// How often the allocator was told quotas.
+    pub(super) quotas: u64,
     /// The newest effects, for whatever a test wants to see.
     pub(super) effects: Vec<Effect>,
 }
@@ -122,7 +124,7 @@ impl Play {
 
     pub(super) fn leading_by(config: MasterConfig, registry: Registry) -> Self {
         let rig = Rig::new(Master::new(config), Address::only(HOST, ActorKind::Master));
-        let mut play = Self { rig, unwritten: Vec::new(), epoch: 0, effects: Vec::new() };
+        let mut play = Self { rig, unwritten: Vec::new(), epoch: 0, quotas: 0, effects: Vec::new() };
         let effects = play.rig.start();
         play.note(effects);
         play.send(ActorKind::Allocator, HOST, MasterMessage::Allocator(allocator::ToMaster::Started));
@@ -143,8 +145,10 @@ impl Play {
             }
         }
         for message in to_allocator(&effects) {
-            if let ToAllocator::Begin { epoch, .. } = message {
-                self.epoch = epoch;
+            match message {
+                ToAllocator::Begin { epoch, .. } => self.epoch = epoch,
+                ToAllocator::SetQuotas { number, .. } => self.quotas = number,
+                _ => {}
             }
         }
         self.effects = effects;
@@ -233,7 +237,7 @@ impl Play {
     /// The allocator grants; the offer that comes of it.
     pub(super) fn grant(&mut self, framework: FrameworkIndex, agent: AgentIndex, resources: Resources) -> OfferId {
         let grant = Grant { framework, role: RoleName::trusted("*"), agent, resources };
-        let granted = allocator::ToMaster::Granted { epoch: self.epoch, grants: vec![grant] };
+        let granted = allocator::ToMaster::Granted { epoch: self.epoch, quotas: self.quotas, grants: vec![grant] };
         self.send(ActorKind::Allocator, HOST, MasterMessage::Allocator(granted));
         let offer = self.events().into_iter().find_map(|event| match event {
             FrameworkEvent::Offers { offers, .. } => Some(offers[0].id),

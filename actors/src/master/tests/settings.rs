@@ -6,7 +6,7 @@ use kaon_kernel::frame::copy;
 use kaon_kernel::id::RoleName;
 use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::ToAgent;
-use kaon_kernel::message::allocator::ToAllocator;
+use kaon_kernel::message::allocator::{self, Grant, ToAllocator};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::operator::{Answer, Order};
 use kaon_kernel::message::registrar::{self, Registry};
@@ -69,7 +69,7 @@ fn a_quota_counts_once_the_registry_has_it_and_takes_offers_back() {
     play.write();
     assert_eq!(answer(&play), Some(Answer::Done));
     let told = to_allocator(&play.effects);
-    let set = ToAllocator::SetQuotas { quotas: vec![(role("web"), cpus(1, Some(2)))] };
+    let set = ToAllocator::SetQuotas { number: play.quotas, quotas: vec![(role("web"), cpus(1, Some(2)))] };
     assert_eq!(told.first(), Some(&set), "the allocator knows before it gets anything back");
     assert!(play.events().iter().any(|event| matches!(event, FrameworkEvent::Rescind { .. })));
     assert_eq!(play.recovered(), [resources(1, 64)]);
@@ -81,6 +81,25 @@ fn a_quota_counts_once_the_registry_has_it_and_takes_offers_back() {
     assert!(play.effects.iter().any(|effect| matches!(effect, Effect::Close { stream } if *stream == REPLY)));
 }
 
+/// What the allocator granted before it heard of a quota may be above its limit.
+#[test]
+fn grants_by_older_quotas_go_straight_back() {
+    let mut play = Play::leading();
+    let (_, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::ZERO), 1);
+    let older = play.quotas;
+    set_quota(&mut play, "web", cpus(1, Some(2)), false);
+    play.write();
+    assert_eq!(play.quotas, older + 1);
+    let grant = Grant { framework, role: role("*"), agent, resources: resources(1, 64) };
+    for (quotas, is_outdated) in [(older, true), (older + 1, false)] {
+        let granted = allocator::ToMaster::Granted { epoch: play.epoch, quotas, grants: vec![grant.clone()] };
+        play.send(ActorKind::Allocator, HOST, MasterMessage::Allocator(granted));
+        let offered = play.events().iter().any(|event| matches!(event, FrameworkEvent::Offers { .. }));
+        assert_eq!((offered, play.recovered().len()), (!is_outdated, usize::from(is_outdated)));
+    }
+}
+
 #[test]
 fn a_master_that_begins_tells_its_allocator_what_the_registry_kept() {
     let quotas = vec![(role("web"), cpus(3, None))];
@@ -88,7 +107,7 @@ fn a_master_that_begins_tells_its_allocator_what_the_registry_kept() {
     let play = Play::leading_with(registry);
     let told = to_allocator(&play.effects);
     assert!(matches!(&told[0], ToAllocator::Begin { weights, .. } if *weights == [(role("web"), 2500)]), "{told:?}");
-    assert_eq!(told[1], ToAllocator::SetQuotas { quotas });
+    assert_eq!(told[1], ToAllocator::SetQuotas { number: 1, quotas });
     assert_eq!(told.last(), Some(&ToAllocator::Resume));
 }
 

@@ -362,8 +362,12 @@ const TROUBLE: &[Key] = &[
             "pause",
             "slow",
             "clock",
+            "drain",
+            "deactivate",
+            "gone",
+            "maintenance",
         ]),
-        "what it is",
+        "what it is; the last four are what operators do to agents",
     ),
     key(
         "whom",

@@ -1,5 +1,5 @@
-//! What the engine grants, agents can do: over random machines with GPUs and random histories of launches, ends,
-//! reservations and volumes. An agent here knows its own total, what runs on it and the places of that, nothing of the engine.
+//! What the engine grants, agents can do: over random machines with GPUs, counted and in parts, and random histories of
+//! launches, ends, reservations and volumes, also shared ones. An agent here knows its own total, what runs on it and the places of that, nothing of the engine.
 
 use super::{Play, facts, role};
 use kaon_kernel::framework::Capability;
@@ -9,10 +9,10 @@ use kaon_kernel::placement::{Demand, Machine, Placement, PlacementRequest, Polic
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::operation::Operation;
 use kaon_kernel::resource::{
-    Disk, Identity, Persistence, Ranges, Reservation, Resource, ResourceName, Resources, Value, Volume, parse,
+    Device, Disk, Identity, Persistence, Ranges, Reservation, Resource, ResourceName, Resources, Value, Volume, parse,
 };
 use kaon_kernel::time::Duration;
-use kaon_kernel::topology::Uniform;
+use kaon_kernel::topology::{Topology, Uniform};
 use proptest::prelude::*;
 
 const ROLES: [&str; 3] = ["a", "a/b", "c"];
@@ -35,12 +35,24 @@ struct World {
     granted: Vec<Grant>,
     tasks: Vec<Task>,
     volumes: u32,
-    /// What came about: launches, placed ones, reservations, volumes.
-    seen: [u32; 4],
+    /// What came about: launches, placed ones, reservations, volumes, parts of named GPUs, shared volumes, further tasks on
+    /// one, parts of a GPU that was asked for.
+    seen: [u32; 8],
 }
 
-/// A machine, and in percent what of it is shared out.
-type Make = ((u32, u32, u32), u32, u64);
+/// A machine, in percent what of it is shared out, and how its GPUs are.
+type Make = ((u32, u32, u32), u32, u64, Gpus);
+
+/// How GPUs are shared out.
+#[derive(Clone, Copy, Debug)]
+enum Gpus {
+    /// By count, whole.
+    Counted,
+    /// Each by its name, in parts.
+    Named,
+    /// One by its name, to one role; the others by count.
+    Mixed,
+}
 
 #[derive(Clone, Debug)]
 struct Step {
@@ -49,7 +61,7 @@ struct Step {
     percents: [u8; 4],
 }
 
-fn host((shape, gpus, percent): &Make) -> Host {
+fn host((shape, gpus, percent, how): &Make) -> Host {
     let &(packages, cores, threads) = shape;
     let gpu_memory_bytes = 1 << 30;
     let uniform = Uniform {
@@ -61,14 +73,39 @@ fn host((shape, gpus, percent): &Make) -> Host {
         node_memory_bytes: 8 << 30,
         ..Uniform::default()
     };
-    let (units, gpus) = (u64::from(packages * cores * threads), u64::from(packages * gpus) * percent / 100);
+    let topology = uniform.build().expect("a machine");
+    let named = match how {
+        Gpus::Counted => 0,
+        Gpus::Named => packages * gpus,
+        Gpus::Mixed => 1.min(packages * gpus),
+    };
+    let units = u64::from(packages * cores * threads);
+    let gpus = u64::from(packages * gpus - named) * percent / 100;
     let mem = u64::from(packages) * 8192 * percent / 100;
     let gpus = if gpus > 0 { format!("gpus:{gpus};") } else { String::new() };
     let total =
         format!("cpus:{};mem:{mem};{gpus}disk:4096;disk(a):512;ports:[1-40]", units as f64 * *percent as f64 / 100.0);
     let total = parse::resources(&total).expect("a resource text of a test");
-    let machine = Machine::new(&uniform.build().expect("a machine"), &total).expect("it has what it shares out");
+    let devices = devices(&topology, named as usize, *percent as u32, matches!(how, Gpus::Mixed));
+    let total = bag(total.iter().cloned().chain(devices));
+    let machine = Machine::new(&topology, &total).expect("it has what it shares out");
     Host { total, used: Resources::new(), machine }
+}
+
+/// So many GPUs of a machine by their names; reserved, where others are counted: a bag has one kind of value under one name and identity.
+fn devices(topology: &Topology, count: usize, percent: u32, is_reserved: bool) -> Option<Resource> {
+    let some = |gpu: &kaon_kernel::topology::Device| Device {
+        id: gpu.id().to_owned(),
+        share: 10 * percent,
+        memory_bytes: gpu.memory_bytes,
+        numa_node: gpu.numa_node,
+        link_group: gpu.link_group,
+    };
+    let mut named: Vec<Device> = topology.gpus().take(count).map(some).collect();
+    named.sort_unstable();
+    let layer = Reservation { dynamic: false, role: role("a"), principal: None, labels: Vec::new() };
+    let identity = is_reserved.then(|| Identity { reservations: vec![layer], ..Identity::default() }.into());
+    (!named.is_empty()).then_some(Resource { name: ResourceName::Gpus, identity, value: Value::Devices(named) })
 }
 
 /// A part of an entry: what is counted whole is taken whole or not at all.
@@ -85,6 +122,15 @@ fn part(entry: &Resource, percent: u8) -> Option<Resource> {
         Value::Ranges(have) => {
             let (begin, end) = have.iter().next()?;
             Value::Ranges(Ranges::new(vec![(begin, begin + (end - begin) * percent / 100)]).expect("one range"))
+        }
+        Value::Devices(have) => {
+            let part = |device: &Device| Device {
+                share: device.share * percent as u32 / 100,
+                memory_bytes: device.memory_bytes * percent / 100,
+                ..device.clone()
+            };
+            let parts = have.iter().map(part).filter(|device| device.share > 0 || device.memory_bytes > 0);
+            Value::Devices(parts.collect())
         }
         other => other.clone(),
     };
@@ -106,7 +152,7 @@ impl World {
             let (index, total) = (index as u32, host.total.clone());
             play.engine.add_agent(AgentIndex(index), facts(index, None), total, &[]).expect("it has begun");
         }
-        Self { play, hosts, granted: Vec::new(), tasks: Vec::new(), volumes: 0, seen: [0; 4] }
+        Self { play, hosts, granted: Vec::new(), tasks: Vec::new(), volumes: 0, seen: [0; 8] }
     }
 
     fn act(&mut self, step: &Step) {
@@ -128,7 +174,7 @@ impl World {
         self.play.engine.invariants();
     }
 
-    /// What is granted of an agent is there, and neither in use nor granted to another.
+    /// What is granted of an agent is there, and neither in use nor granted to another, but for what is shared.
     fn round(&mut self) {
         self.play.now = self.play.now + Duration::millis(700);
         self.play.engine.mark_batch();
@@ -136,8 +182,11 @@ impl World {
             let host = &self.hosts[grant.agent.0 as usize];
             let others = self.granted.iter().filter(|other| other.agent == grant.agent);
             let taken = others.fold(host.used.clone(), |sum, other| sum.plus(&other.resources).expect("nothing twice"));
-            let free = host.total.minus(&taken).expect("no more is taken than there is");
-            assert!(free.contains(&grant.resources), "{free} are free, {} are granted", grant.resources);
+            let own = |bag: &Resources| bag.filter(|entry| !entry.is_shared());
+            let free = own(&host.total).minus(&own(&taken)).expect("no more is taken than there is");
+            assert!(free.contains(&own(&grant.resources)), "{free} are free, {} are granted", grant.resources);
+            let copies = grant.resources.shared();
+            assert!(host.total.contains(&copies), "{copies} are granted of {}", host.total);
             self.granted.push(grant);
         }
     }
@@ -149,16 +198,26 @@ impl World {
         }
         let taken = grant.resources.iter().zip(step.percents.iter().cycle());
         let taken = bag(taken.filter_map(|(entry, percent)| part(entry, *percent)));
-        let wish = match step.percents[0] % 4 {
-            0 => Some(Policy::Packed),
-            1 => Some(Policy::OneNode),
+        let pinned = |policy| Some(PlacementRequest { policy, ..PlacementRequest::default() });
+        let wish = match step.percents[0] % 8 {
+            0 | 4 => pinned(Policy::Packed),
+            1 => pinned(Policy::OneNode),
+            2 => Some(PlacementRequest { gpu_share: Some(300), ..PlacementRequest::default() }),
             _ => None,
         };
-        let rest = grant.resources.minus(&taken).expect("a part of it");
-        let task = Grant { resources: taken, ..grant.clone() };
-        match self.launch(&task, wish) {
-            Some(placement) => self.tasks.push(Task { grant: task, placement }),
-            None => self.play.recover(task, None),
+        let mut rest = grant.resources.minus(&taken).expect("a part of it");
+        let copies = taken.shared().without_copies();
+        self.start(Grant { resources: taken, ..grant.clone() }, wish);
+        let more = rest.iter().find(|entry| entry.name == ResourceName::Cpus).and_then(|entry| part(entry, 50));
+        if let Some(more) = more.filter(|_| !copies.is_empty() && step.percents[1].is_multiple_of(2)) {
+            // A second task on the same volume: a copy more than was offered, as the master counts it.
+            let Grant { framework, role, agent, .. } = &grant;
+            assert_eq!(self.play.engine.share(*framework, role, *agent, &copies), Ok(()));
+            let more = bag([more]);
+            rest = rest.minus(&more).expect("a part of it");
+            let resources = copies.plus(&more).expect("a volume and processors");
+            self.start(Grant { resources, ..grant.clone() }, None);
+            self.seen[6] += 1;
         }
         if !rest.is_empty() {
             let refusal = step.percents[1].is_multiple_of(2).then(|| Duration::secs(1));
@@ -166,28 +225,50 @@ impl World {
         }
     }
 
+    fn start(&mut self, task: Grant, wish: Option<PlacementRequest>) {
+        match self.launch(&task, wish) {
+            Some(placement) => self.tasks.push(Task { grant: task, placement }),
+            None => self.play.recover(task, None),
+        }
+    }
+
     /// The agent starts a task; only one with a wish for its place may be refused.
-    fn launch(&mut self, task: &Grant, wish: Option<Policy>) -> Option<Option<Placement>> {
+    fn launch(&mut self, task: &Grant, wish: Option<PlacementRequest>) -> Option<Option<Placement>> {
         if task.resources.is_empty() {
             return None;
         }
         let host = &mut self.hosts[task.agent.0 as usize];
         let demand = Demand::of(&task.resources).expect("GPUs are granted whole");
         let placement = match wish {
-            None if demand.gpus == 0 => None,
+            None if demand.gpus == 0 && demand.devices.is_empty() => None,
             None => {
                 let placed = host.machine.place(&demand, &PlacementRequest::default());
                 Some(placed.unwrap_or_else(|reason| panic!("{} can't be carried out: {reason}", task.resources)))
             }
-            Some(policy) => {
-                Some(host.machine.place(&demand, &PlacementRequest { policy, ..PlacementRequest::default() }).ok()?)
+            Some(request) => {
+                let placement = host.machine.place(&demand, &request).ok()?;
+                self.seen[7] += u32::from(request.wants_part());
+                Some(placement)
             }
         };
         host.used.add(&task.resources).expect("nothing is used twice");
-        assert!(host.total.contains(&host.used), "{} are used of {}", host.used, host.total);
+        let used = host.used.without_copies();
+        assert!(host.total.contains(&used), "{used} are used of {}", host.total);
         self.seen[0] += 1;
+        self.seen[4] += u32::from(!demand.devices.is_empty());
         self.seen[1] += u32::from(placement.is_some());
         Some(placement)
+    }
+
+    /// What lies in other offers and holds a copy of these volumes comes back before they go, as the master sees to it.
+    fn take_back(&mut self, agent: AgentIndex, copies: &Resources) {
+        let holds = |grant: &Grant| {
+            grant.agent == agent && copies.iter().any(|copy| grant.resources.iter().any(|entry| entry == copy))
+        };
+        let (back, kept) = core::mem::take(&mut self.granted).into_iter().partition(holds);
+        self.granted = kept;
+        let back: Vec<Grant> = back;
+        back.into_iter().for_each(|grant| self.play.recover(grant, None));
     }
 
     /// Reserves, gives a reservation back, makes or destroys a volume: engine and agent both turn what they have.
@@ -213,10 +294,21 @@ impl World {
                 let reserved = some(&|entry| disk(entry) && entry.is_reserved_to(&holder));
                 let Some(entry) = reserved.iter().next() else { return };
                 self.volumes += 1;
-                Operation::Create { volumes: bag([volume(entry.clone(), self.volumes)]) }
+                let is_shared = percents[1].is_multiple_of(2);
+                self.seen[5] += u32::from(is_shared);
+                Operation::Create { volumes: bag([volume(entry.clone(), self.volumes, is_shared)]) }
             }
             _ => Operation::Destroy { volumes: some(&|entry| entry.is_persistent_volume()) },
         };
+        if let Operation::Destroy { volumes } = &operation {
+            let copies = volumes.shared();
+            let used = &self.hosts[grant.agent.0 as usize].used;
+            if copies.iter().any(|copy| used.iter().any(|entry| entry == copy)) {
+                // The master refuses: a task is on it.
+                return;
+            }
+            self.take_back(grant.agent, &copies);
+        }
         let before = grant.resources.clone();
         let Ok(conversion) = grant.resources.operate(&operation) else {
             assert_eq!(grant.resources, before, "what is refused changes nothing");
@@ -234,10 +326,11 @@ impl World {
     }
 }
 
-fn volume(entry: Resource, number: u32) -> Resource {
+fn volume(entry: Resource, number: u32, shared: bool) -> Resource {
     let mut identity = entry.identity.as_deref().cloned().unwrap_or_else(Identity::default);
     let mount = Volume { container_path: "data".to_owned(), host_path: None, writable: true };
     let persistence = Some(Persistence { id: format!("volume-{number}"), principal: None });
+    identity.shared = shared;
     identity.disk = Some(Disk { persistence, volume: Some(mount), source: None });
     Resource { identity: Some(identity.into()), ..entry }
 }
@@ -246,12 +339,16 @@ fn step() -> impl Strategy<Value = Step> {
     (0..12_u8, any::<u32>(), any::<[u8; 4]>()).prop_map(|(kind, pick, percents)| Step { kind, pick, percents })
 }
 
+fn gpus() -> impl Strategy<Value = Gpus> {
+    prop::sample::select(vec![Gpus::Counted, Gpus::Named, Gpus::Mixed])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn what_is_granted_can_be_carried_out_and_nothing_is_used_twice(
-        makes in prop::collection::vec(((1..3_u32, 1..5_u32, 1..3_u32), 0..4_u32, 50..=100_u64), 1..4),
+        makes in prop::collection::vec(((1..3_u32, 1..5_u32, 1..3_u32), 0..4_u32, 50..=100_u64, gpus()), 1..4),
         steps in prop::collection::vec(step(), 1..100),
     ) {
         let mut world = World::new(&makes);
@@ -262,13 +359,17 @@ proptest! {
 /// The histories do what they are meant to try.
 #[test]
 fn histories_launch_place_reserve_and_make_volumes() {
-    let mut world = World::new(&[((2, 4, 2), 2, 100), ((1, 2, 1), 0, 80)]);
+    let mut world = World::new(&[
+        ((2, 4, 2), 2, 100, Gpus::Counted),
+        ((1, 4, 1), 2, 90, Gpus::Mixed),
+        ((1, 2, 2), 3, 80, Gpus::Named),
+    ]);
     let mut chance = kaon_kernel::chance::Chance::new(7);
-    for _ in 0..400 {
+    for _ in 0..2000 {
         let percents = [(); 4].map(|()| chance.below(256) as u8);
         world.act(&Step { kind: chance.below(12) as u8, pick: chance.below(1000) as u32, percents });
     }
-    assert!(world.seen.iter().all(|&count| count > 5), "{:?}", world.seen);
+    assert!(world.seen.iter().all(|&count| count > 3), "{:?}", world.seen);
     let held = world.play.engine.held(FrameworkIndex(0), &role("a"), AgentIndex(0));
     assert!(world.hosts[0].total.contains(&held));
 }

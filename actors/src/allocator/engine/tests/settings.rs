@@ -2,12 +2,12 @@
 
 use super::{Play, bag, grant, role};
 use crate::allocator::engine::tables::AgentFacts;
-use crate::allocator::engine::{Error, InverseOffer, Partition, Reason, Rules};
+use crate::allocator::engine::{Error, InverseOffer, Partition, Rules};
 use kaon_kernel::agent::{Attribute, AttributeValue, Domain};
 use kaon_kernel::constraint::{AttributeConstraint, ConstraintGroup, OfferConstraints, Predicate, Selector};
 use kaon_kernel::framework::Capability;
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex};
-use kaon_kernel::maintenance::{InverseAnswer, Unavailability};
+use kaon_kernel::maintenance::Unavailability;
 use kaon_kernel::offer::Refusal;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Identity, Reservation, Resource, ResourceName, Resources};
@@ -175,15 +175,13 @@ fn who_holds_something_of_a_machine_that_will_go_is_asked_to_leave() {
     offers.clear();
     play.engine.inverse_offers(play.now, &mut offers);
     assert!(offers.is_empty(), "they have been asked");
-    let mut answer = |framework, answer, seconds| {
+    let mut answer = |framework, seconds| {
         let refusal = Some(Refusal(Duration::secs(seconds)));
-        play.engine.answer_inverse(play.now, FrameworkIndex(framework), agent, Some(answer), refusal)
+        play.engine.answer_inverse(play.now, FrameworkIndex(framework), agent, refusal)
     };
-    answer(1, InverseAnswer::Declined, 60).expect("it was asked");
-    answer(2, InverseAnswer::Accepted, 5).expect("it was asked");
-    assert_eq!(answer(9, InverseAnswer::Accepted, 5), Err(Error::UnknownFramework(FrameworkIndex(9))));
-    let answers = play.engine.inverse_answers(agent).collect::<Vec<_>>();
-    assert_eq!(answers, [(FrameworkIndex(1), InverseAnswer::Declined), (FrameworkIndex(2), InverseAnswer::Accepted)]);
+    answer(1, 60).expect("it was asked");
+    answer(2, 5).expect("it was asked");
+    assert_eq!(answer(9, 5), Err(Error::UnknownFramework(FrameworkIndex(9))));
     play.now = play.now + Duration::secs(5);
     play.engine.inverse_offers(play.now, &mut offers);
     assert_eq!(offers, [to(2)]);
@@ -270,18 +268,6 @@ fn a_shared_volume_goes_to_the_first_who_may_have_it() {
     play.engine.invariants();
     play.recover(grants[1].clone(), None);
     play.engine.invariants();
-}
-
-#[test]
-fn who_comes_before_is_a_reason() {
-    let mut play = Play::new();
-    play.framework(1, &["a"]);
-    play.framework(2, &["b"]);
-    play.agent_in_use(1, "cpus:1", &[grant(1, "a", 1, "cpus:1")]);
-    play.agent(2, "cpus:1");
-    let reasons = play.engine.explain_order(FrameworkIndex(1), &role("a"), AgentIndex(2));
-    assert_eq!(reasons, [Reason::BehindOthers { framework: FrameworkIndex(2), role: &role("b") }]);
-    assert!(play.engine.explain_order(FrameworkIndex(2), &role("b"), AgentIndex(2)).is_empty());
 }
 
 #[test]

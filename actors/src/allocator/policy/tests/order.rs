@@ -118,8 +118,6 @@ fn an_agent_is_for_its_role_and_those_below() {
     assert_eq!(admitted(&partition, "two"), [false; 4]);
     partition.assign("one", &role("ops"));
     assert_eq!(admitted(&partition, "one"), [false, false, false, true]);
-    partition.withdraw("one");
-    assert_eq!(admitted(&partition, "one"), [false; 4]);
 }
 
 #[test]

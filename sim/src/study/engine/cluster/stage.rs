@@ -178,6 +178,9 @@ fn incident(row: &Settings) -> Result<Incident, Error> {
     if is_line && whom == Whom::Master {
         return Err(Error::Unfit(format!("'{word}' strikes agents: name them, as in agents:100%")));
     }
+    if trouble.is_an_operators() && matches!(whom, Whom::Master | Whom::Framework(_)) {
+        return Err(Error::Unfit(format!("'{word}' is done to agents: name them, as in agent:1")));
+    }
     Ok(Incident { at: time(row, "at"), length: time(row, "for"), trouble, whom })
 }
 
