@@ -42,6 +42,30 @@ fn run(path: &Path, overrides: &[&str], request: &Request) -> Summary {
     study.run(request, &|_| ()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The page that people read says what the registry says, and names the tests that there are.
+#[test]
+fn the_page_of_policies_names_every_policy() {
+    let page = include_str!("../../../docs/policies.md");
+    for (fidelity, kind) in Fidelity::ALL {
+        let rows = policies(fidelity);
+        assert!(!rows.is_empty(), "{kind}");
+        for PolicyRow { name, about } in rows {
+            let said = match fidelity {
+                // The definitions stand in a table of their own, with their sources.
+                Fidelity::Placement => format!("| `{name}` |"),
+                _ => format!("| `{name}` | {about} |"),
+            };
+            assert!(page.lines().any(|line| line.starts_with(&said)), "docs/policies.md has no line: {said}");
+        }
+    }
+    let listed = |name: &str| Fidelity::ALL.iter().any(|(kind, _)| policies(*kind).iter().any(|row| row.name == name));
+    let (_, tables) = page.split_once("## Orders of a batch queue").expect("the tables");
+    let (tables, examples) = tables.split_once("## Worked examples").expect("the examples");
+    let names = tables.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    names.for_each(|(name, _)| assert!(listed(name), "there is no policy {name}"));
+    assert!(examples.lines().filter(|line| line.starts_with("| 8.")).count() >= 13, "every example of section 8");
+}
+
 #[test]
 fn a_study_is_the_same_with_any_number_of_jobs_and_replays() {
     let folder = Folder::new("jobs");

@@ -9,7 +9,7 @@ mod offers;
 mod tests;
 
 pub use experiment::{Estimate, choices, servers};
-pub use offers::{Ramp, ramp};
+pub use offers::{Ramp, filled, ramp};
 
 use crate::workload::numbers::exponential;
 use crate::workload::numbers::natural_logarithm;

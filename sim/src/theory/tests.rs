@@ -53,3 +53,13 @@ fn offers_ramp_up_as_the_model_says() {
     assert!(exponential.elastic.agrees(elastic_completion(beta, true)), "{exponential:?}");
     assert!((elastic_completion(beta, true) - (1.0 + beta)).abs() < 0.02, "the figure of the paper is nearly this");
 }
+
+#[test]
+fn a_node_is_full_of_long_tasks_as_the_model_says() {
+    for (slots, long) in [(1, 0.3), (2, 0.5), (4, 0.7), (8, 0.9)] {
+        let full = filled(slots, long, 20);
+        let defined = long.powi(slots as i32);
+        assert!(full.agrees(defined), "{slots} slots, {long}: {full:?}, phi^S is {defined}");
+        assert!(full.error < 0.05 * defined, "{full:?}: too coarse to tell anything");
+    }
+}
