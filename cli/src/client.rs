@@ -16,6 +16,16 @@ use tokio::net::TcpStream;
 /// The largest answer that is read whole, in bytes: the state of a cluster with a million tasks.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
+/// A server's answer that is no success.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} answered {status}: {text}")]
+pub(crate) struct Refused {
+    address: String,
+    /// Its status.
+    pub(crate) status: StatusCode,
+    text: String,
+}
+
 /// A server to talk to, `HOST:PORT`.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -143,7 +153,8 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        bail!("{} answered {status}: {}", self.address, String::from_utf8_lossy(&body).trim())
+        let text = String::from_utf8_lossy(&body).trim().to_owned();
+        Err(Refused { address: self.address.clone(), status, text }.into())
     }
 }
 

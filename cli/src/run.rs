@@ -1,9 +1,10 @@
 //! `kaon run`: one command on the cluster, as if it ran here. A small framework on the public v1 API, like any other.
 
 use crate::arguments::Run;
-use crate::client::{Client, Events, encode};
+use crate::client::{Client, Events, Refused, encode};
 use crate::table::say;
 use anyhow::{Context, Result, bail};
+use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -11,6 +12,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long without a fitting offer before we say what we wait for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a cluster that is still starting is waited for: its master leads within a few seconds even on a busy machine.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two tries meanwhile.
+const START_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often the files of the task are looked at while it runs.
 const TAIL_INTERVAL: Duration = Duration::from_millis(50);
@@ -53,8 +60,11 @@ pub(crate) async fn run(options: Run) -> Result<i32> {
         "user": user, "name": format!("kaon run: {name}"), "roles": [options.role],
         "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}, {"type": "GPU_RESOURCES"}],
     }}});
-    let (events, stream_id) = client.subscribe(subscribe).await?;
     let mut interrupts = Interrupts { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? };
+    let (events, stream_id) = tokio::select! {
+        opened = subscribe_when_ready(&client, subscribe) => opened?,
+        () = interrupts.next() => return Ok(EXIT_INTERRUPTED),
+    };
     let mut session = Session { client, stream_id, framework_id: String::new(), events };
     let started = Instant::now();
     let placed = session.place(&options, &name, &wish, &mut interrupts).await;
@@ -76,6 +86,36 @@ pub(crate) async fn run(options: Run) -> Result<i32> {
         eprintln!("kaon run: {} {}", ended.state, ended.message);
     }
     Ok(code)
+}
+
+/// Subscribes. A cluster that is still starting, whose master answers 503, is waited for.
+async fn subscribe_when_ready(client: &Client, call: Value) -> Result<(Events, String)> {
+    let begin = Instant::now();
+    let mut told = false;
+    loop {
+        let error = match client.subscribe(call.clone()).await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        let refused = error.downcast_ref::<Refused>();
+        if refused.is_none_or(|refused| refused.status != StatusCode::SERVICE_UNAVAILABLE) {
+            return Err(error);
+        }
+        if begin.elapsed() > START_PATIENCE {
+            return Err(error.context(format!(
+                "no master has taken the lead within {} s; its log says why (`--external-log-file`, or DIR/master-1/log \
+                 of `kaon up --dir DIR`); run the command again when `kaon agents` answers",
+                START_PATIENCE.as_secs()
+            )));
+        }
+        if !std::mem::replace(&mut told, true) {
+            eprintln!(
+                "kaon run: the cluster is still starting ({error}); waiting up to {} s",
+                START_PATIENCE.as_secs()
+            );
+        }
+        tokio::time::sleep(START_PAUSE).await;
+    }
 }
 
 struct Interrupts {

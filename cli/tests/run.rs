@@ -5,6 +5,8 @@ use crate::deadline::{SOON, wait_for};
 use crate::processes;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -33,6 +35,30 @@ fn a_run_echoes_both_outputs_and_takes_over_the_exit_code() {
     }
     let (code, _, err) = run(&["there-is-no-such-command"]);
     assert!(matches!(code, Some(1..=127)), "{code:?} {err}");
+}
+
+#[test]
+fn a_run_waits_for_a_cluster_that_is_still_starting() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let server = std::thread::spawn(move || {
+        for answer in ["503 Service Unavailable", "503 Service Unavailable", "400 Bad Request"] {
+            let (mut socket, _) = listener.accept().expect("a client");
+            let mut asked = Vec::new();
+            while asked.last() != Some(&b'}') {
+                let mut piece = [0; 4096];
+                let length = socket.read(&mut piece).expect("a request");
+                assert!(length > 0, "the request has an end");
+                asked.extend_from_slice(&piece[..length]);
+            }
+            write!(socket, "HTTP/1.1 {answer}\r\nContent-Length: 4\r\nConnection: close\r\n\r\nwhy?").expect("told");
+        }
+    });
+    let (code, out, err) = output(kaon().args(["run", "--api", &address, "--", "true"]));
+    server.join().expect("three requests");
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+    assert_eq!(err.matches("still starting").count(), 1, "it says once what it waits for: {err}");
+    assert!(err.contains("400") && err.contains("why?"), "and what it ends for: {err}");
 }
 
 #[test]

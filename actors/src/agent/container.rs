@@ -22,7 +22,7 @@ use kaon_kernel::actor::{Address, Batch, Context, StreamId};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec};
 use kaon_kernel::id::{ContainerId, FrameworkId, RoleName};
 use kaon_kernel::message::MasterMessage;
-use kaon_kernel::message::agent_master::ToMaster;
+use kaon_kernel::message::agent_master::{RunningExecutor, ToMaster};
 use kaon_kernel::placement::Placement;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{ContainerStatus, ExecutorInfo, Reason, TaskState};
@@ -222,6 +222,11 @@ impl Container {
             None => self.status(ip),
         }
     }
+    /// What is remembered of it.
+    pub(super) fn into_past(self) -> (RunningExecutor, ContainerId) {
+        let Self { framework_id, role, info, id, .. } = self;
+        (RunningExecutor { framework_id, role, info }, id)
+    }
     /// What is written of it.
     pub(super) fn record(&self) -> ExecutorRecord {
         ExecutorRecord {
@@ -390,19 +395,21 @@ impl Agent {
         let Some(container) = self.state.remove_container(number) else { return };
         context.count(metric::EXECUTORS_TERMINATED, 1);
         if container.is_built {
-            let ticket = context.contain(ContainerRequest::Cleanup { container: container.id });
+            let ticket = context.contain(ContainerRequest::Cleanup { container: container.id.clone() });
             self.state.wait(ticket, Waiting::Nothing);
             self.sweep_later(context);
         }
         if let Some(leader) = self.state.leader().filter(|_| self.is_registered()) {
             let message = ToMaster::ExecutorExited {
                 framework_id: container.framework_id.clone(),
-                executor_id: container.info.executor_id,
+                executor_id: container.info.executor_id.clone(),
                 status: container.exit_status,
             };
             context.send(leader.address, &MasterMessage::Agent(message));
         }
-        self.forget_idle_framework(&container.framework_id, context);
+        let framework_id = container.framework_id.clone();
+        self.state.remember_executor(container);
+        self.forget_idle_framework(&framework_id, context);
         self.leave_when_empty(context);
     }
 }

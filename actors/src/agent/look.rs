@@ -3,6 +3,7 @@
 
 use crate::agent::Agent;
 use crate::agent::container::Stage;
+use crate::agent::past::PastExecutor;
 use crate::agent::state::Delivery;
 use kaon_kernel::actor::{Context, StreamId};
 use kaon_kernel::agent::AgentInfo;
@@ -62,7 +63,24 @@ impl Agent {
         for (_, entry) in self.state.operations().filter(|(_, entry)| entry.is_stored) {
             context.emit(reply, &AgentEvent::Operation { operation: Box::new(entry.held.clone()) });
         }
+        self.show_past(reply, context);
         context.emit(reply, &AgentEvent::End);
         context.close(reply);
+    }
+
+    /// Shows what has ended here.
+    fn show_past(&self, reply: StreamId, context: &mut Context<'_, Self>) {
+        let Some(past) = self.state.past() else { return };
+        for info in past.frameworks() {
+            context.emit(reply, &AgentEvent::PastFramework { info: Box::new(info.clone()) });
+        }
+        for PastExecutor { executor, container_id } in past.executors() {
+            let (executor, container_id) = (Box::new(executor.clone()), container_id.clone());
+            context.emit(reply, &AgentEvent::PastExecutor { executor, container_id });
+        }
+        for (framework_id, task) in past.tasks() {
+            let (framework_id, task) = (framework_id.clone(), Box::new(task.clone()));
+            context.emit(reply, &AgentEvent::PastTask { framework_id, task });
+        }
     }
 }

@@ -9,7 +9,7 @@
 //! and `slave/task_status_update_manager.cpp` (reference 6, 8.3, 9).
 //!
 //! One file per conversation: `registration.rs` with the master, `executors.rs` with executors, `outside.rs` with those of
-//! them that speak HTTP, `look.rs` for who looks, `launch.rs`, `shutdown.rs` and `drain.rs` for orders, `queue.rs` for
+//! them that speak HTTP, `look.rs` and `past.rs` for who looks, `launch.rs`, `shutdown.rs` and `drain.rs` for orders, `queue.rs` for
 //! tasks on their way to an executor, `operations.rs` for what becomes of resources, `place.rs` for places on the machine,
 //! `container.rs` for the life of a container, `sweep.rs` for what is left of it, `status.rs` for the streams of statuses,
 //! `checkpoint.rs` for what is on disk. Only `state.rs` changes tables.
@@ -23,6 +23,7 @@ mod launch;
 mod look;
 mod operations;
 mod outside;
+mod past;
 mod place;
 mod queue;
 mod recovery;
@@ -97,6 +98,9 @@ pub struct AgentConfig {
     pub sweep: SweepPolicy,
     /// How often it is looked for them while there are any (`--disk_watch_interval`, 1 min).
     pub disk_watch_interval: Duration,
+    /// How many executors of a framework that have ended are remembered for who looks, with their tasks
+    /// (`--max_completed_executors_per_framework`); with none nothing that has ended is remembered.
+    pub completed_executors_max: usize,
 }
 
 impl AgentConfig {
@@ -119,6 +123,7 @@ impl AgentConfig {
             status_retry_max: Duration::secs(10 * 60),
             sweep: SweepPolicy::DEFAULT,
             disk_watch_interval: Duration::secs(60),
+            completed_executors_max: 0,
         }
     }
 }
@@ -141,7 +146,7 @@ pub struct Agent {
 impl Agent {
     /// An agent that has not begun.
     pub fn new(config: AgentConfig) -> Self {
-        let state = State::new(config.info.clone(), config.machine.clone());
+        let state = State::new(config.info.clone(), config.machine.clone(), config.completed_executors_max);
         Self {
             config,
             state,

@@ -3,6 +3,7 @@
 
 use crate::agent::container::Container;
 use crate::agent::operations::{OPERATIONS_MAX, OperationEntry};
+use crate::agent::past::{Past, PastExecutor};
 use crate::agent::status::Stream;
 use kaon_kernel::actor::{Address, HostId, Term, Ticket};
 use kaon_kernel::agent::AgentInfo;
@@ -155,10 +156,12 @@ pub(super) struct State {
     last_number: u64,
     ping_timeout: Duration,
     leaving: bool,
+    /// What has ended, where somebody may look.
+    past: Option<Box<Past>>,
 }
 
 impl State {
-    pub(super) fn new(info: AgentInfo, machine: Option<Machine>) -> Self {
+    pub(super) fn new(info: AgentInfo, machine: Option<Machine>, past_executors_max: usize) -> Self {
         Self {
             info,
             machine,
@@ -178,6 +181,7 @@ impl State {
             last_number: 0,
             ping_timeout: Duration::MAX,
             leaving: false,
+            past: Past::new(past_executors_max),
         }
     }
 
@@ -264,6 +268,9 @@ impl State {
         match self.frameworks.get_mut(&id) {
             Some(entry) => entry.info = info,
             None => {
+                if let Some(past) = &mut self.past {
+                    past.remove_framework(&id);
+                }
                 self.frameworks.insert(id, FrameworkEntry { info, is_ending: false });
             }
         }
@@ -277,7 +284,28 @@ impl State {
     pub(super) fn forget_idle_framework(&mut self, id: &FrameworkId) -> bool {
         let is_idle = !self.task_numbers.contains_key(id)
             && !self.containers.values().any(|container| container.framework_id() == id);
-        is_idle && self.frameworks.remove(id).is_some()
+        let Some(forgotten) = is_idle.then(|| self.frameworks.remove(id)).flatten() else { return false };
+        if let Some(past) = &mut self.past {
+            past.add_framework(forgotten.info);
+        }
+        true
+    }
+    /// What has ended here, as far as it is remembered.
+    pub(super) fn past(&self) -> Option<&Past> {
+        self.past.as_deref()
+    }
+    /// A container is gone for good.
+    pub(super) fn remember_executor(&mut self, container: Container) {
+        if let Some(past) = &mut self.past {
+            let (executor, container_id) = container.into_past();
+            past.add_executor(PastExecutor { executor, container_id });
+        }
+    }
+    /// The end of a task is acknowledged.
+    pub(super) fn remember_task(&mut self, entry: TaskEntry) {
+        if let Some(past) = &mut self.past {
+            past.add_task(entry.framework_id, entry.task);
+        }
     }
 
     pub(super) fn add_container(&mut self, container: Container) -> u64 {
@@ -459,6 +487,7 @@ impl State {
         for (id, number) in &self.container_numbers {
             assert!(self.containers.get(number).is_some_and(|container| container.id() == id), "a container's name");
         }
+        self.past.iter().for_each(|past| past.invariants());
         assert!(self.leader.is_none_or(|leader| leader.term == self.term), "an old leader is followed (L7)");
     }
 }

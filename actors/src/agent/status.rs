@@ -411,7 +411,9 @@ impl Agent {
         let settled = self.state.task_mut(number).and_then(|entry| entry.stream.settle());
         if settled.is_some_and(TaskState::is_terminal) {
             if let Some(entry) = self.state.remove_task(number) {
-                self.forget_idle_framework(&entry.framework_id, context);
+                let framework_id = entry.framework_id.clone();
+                self.state.remember_task(entry);
+                self.forget_idle_framework(&framework_id, context);
                 self.run_parked(context);
             }
         } else {

@@ -174,6 +174,9 @@ pub(crate) struct Agent {
     /// How long executors wait for an agent that is gone, in seconds.
     #[arg(long, env = "KAON_RECOVERY_TIMEOUT", default_value_t = 900.0, value_name = "SECONDS")]
     pub(crate) recovery_timeout: f64,
+    /// How many executors of a framework that have ended its state shows, with their tasks; with 0 nothing that has ended.
+    #[arg(long, env = "KAON_MAX_COMPLETED_EXECUTORS_PER_FRAMEWORK", default_value_t = 150, value_name = "NUMBER")]
+    pub(crate) max_completed_executors_per_framework: usize,
     /// Variables for every executor: a JSON object of texts, or `file:///PATH` of one.
     #[arg(long, env = "KAON_EXECUTOR_ENVIRONMENT_VARIABLES", value_name = "JSON")]
     pub(crate) executor_environment_variables: Option<String>,

@@ -77,6 +77,12 @@ impl Row {
         self
     }
 
+    /// Tried in protobuf only.
+    pub(crate) fn protobuf(mut self) -> Self {
+        self.media = &[Media::Protobuf];
+        self
+    }
+
     /// Does not depend on the encoding.
     pub(crate) fn once(mut self) -> Self {
         self.media = &[];

@@ -149,6 +149,7 @@ fn config(options: &Options, info: &AgentInfo, machine: Machine, http: SocketAdd
     config.sweep = options.sandboxes.policy()?;
     config.disk_watch_interval = seconds("disk-watch-interval", options.sandboxes.disk_watch_interval)?;
     config.executor_environment = executor_variables(options.executor_environment_variables.as_deref())?;
+    config.completed_executors_max = options.max_completed_executors_per_framework;
     config.machine = Some(machine);
     config.switch_user = nix::unistd::geteuid().is_root();
     Ok(config)
@@ -250,12 +251,8 @@ fn containers_source(containers: Arc<ProcessContainers>) -> ContainerSource {
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move || {
         let all = runtime.block_on(containers.all_statistics());
-        let told = all.into_iter().map(|(container, sandbox, figures)| ContainerFigures {
-            container_id: container.to_string(),
-            sandbox,
-            figures,
-        });
-        told.collect()
+        let told = all.into_iter();
+        told.map(|(container, _, figures)| ContainerFigures { container_id: container.to_string(), figures }).collect()
     })
 }
 

@@ -45,6 +45,17 @@ pub(super) struct Seen {
     pub(super) tasks: Vec<SeenTask>,
     pub(super) operations: Vec<HeldOperation>,
     pub(super) drain: Option<DrainConfig>,
+    /// What has ended, the oldest first.
+    pub(super) past_frameworks: Vec<FrameworkInfo>,
+    pub(super) past_executors: Vec<PastExecutor>,
+    pub(super) past_tasks: Vec<(FrameworkId, Task)>,
+}
+
+/// An executor that has ended.
+#[derive(Debug)]
+pub(super) struct PastExecutor {
+    pub(super) executor: RunningExecutor,
+    pub(super) container_id: ContainerId,
 }
 
 /// An executor with its container.
@@ -260,6 +271,11 @@ impl Seen {
             AgentEvent::Task { framework_id, task, is_queued } => {
                 self.tasks.push(SeenTask { framework_id, task: *task, is_queued });
             }
+            AgentEvent::PastFramework { info } => self.past_frameworks.push(*info),
+            AgentEvent::PastExecutor { executor, container_id } => {
+                self.past_executors.push(PastExecutor { executor: *executor, container_id });
+            }
+            AgentEvent::PastTask { framework_id, task } => self.past_tasks.push((framework_id, *task)),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 //! Paths answer bare and below `/slave(1)/` and `/files/...` as Mesos's agents do (reference 1.1, 2).
 
 mod actors;
+mod containers;
 mod executor;
 mod figures;
 mod nested;
@@ -28,6 +29,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::actors::{Seen, Shared, Waiting};
+use self::containers::Wanted;
 pub use self::nested::{ContainerCalls, Launched, Speaker, Unattached};
 pub use self::statistics::{ContainerFigures, ContainerSource};
 use self::token::Tokens;
@@ -123,6 +125,7 @@ impl AgentEdge {
         if let Some(answer) = help::answer("slave(1)", help::AGENT, &parts, query) {
             return answer;
         }
+        let nothing = Seen::default();
         let value = match parts.as_slice() {
             ["health"] => return answer::empty(StatusCode::OK),
             ["metrics"] => return polled::prometheus(&self.samples(seen)),
@@ -131,13 +134,14 @@ impl AgentEdge {
             ["state" | "state.json"] => self.state(seen),
             ["metrics", "snapshot"] => metric::snapshot(&self.samples(seen)),
             ["system", "stats.json"] => process::system(&self.samples(None)),
-            ["monitor", "statistics" | "statistics.json"] => statistics::body(&(self.config.containers)(), false),
-            ["containers"] => {
-                let wanted = path::value(query, "container_id");
-                let mut containers = (self.config.containers)();
-                containers.retain(|one| wanted.is_none_or(|wanted| one.container_id == wanted));
-                statistics::body(&containers, true)
+            ["monitor", "statistics" | "statistics.json"] => {
+                let seen = seen.unwrap_or(&nothing);
+                containers::to_json(containers::shown(self, seen, &Wanted::default()), false)
             }
+            ["containers"] => match Wanted::of(query) {
+                Ok(wanted) => containers::to_json(containers::shown(self, seen.unwrap_or(&nothing), &wanted), true),
+                Err(reason) => return answer::bad(reason),
+            },
             // Nothing here waits for an isolator or a launcher for longer than a launch does.
             ["containerizer", "debug"] => json!({"pending": []}),
             _ => return answer::refusal(StatusCode::NOT_FOUND, "No such endpoint"),
@@ -170,7 +174,7 @@ impl Handler for AgentEdge {
         }
         let seen = match words.as_slice() {
             // An agent that recovers does not know yet what it has (reference 2).
-            ["state" | "state.json"] if self.is_plugged() => match self.look().await {
+            ["state" | "state.json" | "containers"] | ["monitor", ..] if self.is_plugged() => match self.look().await {
                 Ok(seen) => Some(seen),
                 Err(refusal) => return *refusal,
             },

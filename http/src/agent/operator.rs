@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
+use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::AgentId;
+use kaon_kernel::message::agent_master::RunningExecutor;
 
 use super::AgentEdge;
 use super::actors::Seen;
-use super::statistics::statistics;
+use super::containers::{self, Wanted};
 use super::{nested, process_io};
 use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType, media};
@@ -22,8 +24,7 @@ use crate::server::Request;
 use crate::take::{self, Taken};
 use crate::v1::agent as api;
 use crate::v1::agent::call::Type;
-use crate::v1::agent::response::{self, get_containers, get_executors, get_frameworks};
-use crate::v1::mesos as v1;
+use crate::v1::agent::response::{self, get_executors, get_frameworks};
 
 /// The answer to any request on the endpoint.
 pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer {
@@ -185,7 +186,10 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
             Kind::GetTasks
         }
         Type::GetContainers => {
-            out.get_containers = Some(containers(edge, seen, &call.get_containers.unwrap_or_default()));
+            let asked = call.get_containers.unwrap_or_default();
+            let wanted =
+                Wanted { nested: asked.show_nested(), standalone: asked.show_standalone(), ..Wanted::default() };
+            out.get_containers = Some(containers::to_v1(containers::shown(edge, seen, &wanted)));
             Kind::GetContainers
         }
         Type::GetAgent => {
@@ -206,20 +210,25 @@ fn read(edge: &AgentEdge, call: api::Call, kind: Type, seen: &Seen, media: Media
 }
 
 fn frameworks(seen: &Seen) -> response::GetFrameworks {
-    let shown = seen.frameworks.iter().map(|info| get_frameworks::Framework { framework_info: framework::to_v1(info) });
-    response::GetFrameworks { frameworks: shown.collect(), completed_frameworks: Vec::new() }
+    let shown = |all: &[FrameworkInfo]| {
+        all.iter().map(|info| get_frameworks::Framework { framework_info: framework::to_v1(info) }).collect()
+    };
+    response::GetFrameworks { frameworks: shown(&seen.frameworks), completed_frameworks: shown(&seen.past_frameworks) }
 }
 
 fn executors(seen: &Seen) -> response::GetExecutors {
-    let shown = seen.executors.iter().map(|one| {
-        let (running, role) = (&one.running, Some(one.running.role.as_str()));
+    let shown = |running: &RunningExecutor| {
+        let role = Some(running.role.as_str());
         let executor_info = executor::to_v1(&running.info, running.framework_id.as_str(), Form::Endpoint, role);
         get_executors::Executor { executor_info }
-    });
-    response::GetExecutors { executors: shown.collect(), completed_executors: Vec::new() }
+    };
+    response::GetExecutors {
+        executors: seen.executors.iter().map(|one| shown(&one.running)).collect(),
+        completed_executors: seen.past_executors.iter().map(|one| shown(&one.executor)).collect(),
+    }
 }
 
-/// Ended tasks stay listed until their schedulers have acknowledged that they have.
+/// Ended tasks are among the terminated until their schedulers have acknowledged that they have.
 fn tasks(seen: &Seen) -> response::GetTasks {
     let mut out = response::GetTasks::default();
     for one in &seen.tasks {
@@ -231,51 +240,8 @@ fn tasks(seen: &Seen) -> response::GetTasks {
         };
         list.push(shown);
     }
+    let past = seen.past_tasks.iter();
+    let past = past.map(|(id, task)| task::shown_to_v1(task, id.as_str(), task.info.role.as_str()));
+    out.completed_tasks = past.collect();
     out
-}
-
-/// The executors' containers, and of those that calls asked for the ones that are wanted.
-fn containers(edge: &AgentEdge, seen: &Seen, wanted: &api::call::GetContainers) -> response::GetContainers {
-    let figures = (edge.config.containers)();
-    let used = |container: &str| {
-        let found = figures.iter().find(|found| found.container_id == container);
-        found.map(|found| statistics(&found.figures))
-    };
-    let nested = edge.config.calls.iter().flat_map(|calls| calls.nested()).filter(|container| {
-        let is_nested = container.as_str().contains('.');
-        if is_nested { wanted.show_nested() } else { wanted.show_standalone() }
-    });
-    let shown = seen.executors.iter().map(|one| {
-        let container_id = v1::ContainerId { value: one.container_id.to_string(), parent: None };
-        let address = v1::network_info::IpAddress {
-            ip_address: Some(edge.config.info.ip.clone()),
-            ..v1::network_info::IpAddress::default()
-        };
-        let network = v1::NetworkInfo { ip_addresses: vec![address], ..v1::NetworkInfo::default() };
-        let status = v1::ContainerStatus {
-            container_id: Some(container_id.clone()),
-            executor_pid: one.pid,
-            network_infos: vec![network],
-            ..v1::ContainerStatus::default()
-        };
-        get_containers::Container {
-            framework_id: Some(v1::FrameworkId { value: one.running.framework_id.to_string() }),
-            executor_id: Some(v1::ExecutorId { value: one.running.info.executor_id.to_string() }),
-            executor_name: Some(one.running.info.name.clone()),
-            container_id,
-            container_status: Some(status),
-            resource_statistics: used(one.container_id.as_str()),
-        }
-    });
-    let nested = nested.map(|container| {
-        let container_id = nested::name_to_v1(&container);
-        let status = v1::ContainerStatus { container_id: Some(container_id.clone()), ..v1::ContainerStatus::default() };
-        get_containers::Container {
-            container_id,
-            container_status: Some(status),
-            resource_statistics: used(container.as_str()),
-            ..get_containers::Container::default()
-        }
-    });
-    response::GetContainers { containers: shown.chain(nested).collect() }
 }

@@ -1,15 +1,10 @@
-//! `/monitor/statistics` and `/containers`: what the containers of a machine use (reference 2; `ResourceStatistics`).
-//!
-//! Which framework and executor a container belongs to is in the path of its sandbox. A figure that nothing counts is left
-//! out, as in Mesos.
+//! What a container uses, in the words of `ResourceStatistics`. A figure that nothing counts is left out, as in Mesos.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kaon_kernel::statistics::Statistics;
-use serde_json::{Value, json};
 
-use crate::polled::json::v1_json;
 use crate::v1::mesos as v1;
 
 /// What one container uses.
@@ -17,8 +12,6 @@ use crate::v1::mesos as v1;
 pub struct ContainerFigures {
     /// Its name.
     pub container_id: String,
-    /// Its sandbox, relative to the work directory.
-    pub sandbox: String,
     /// Its figures.
     pub figures: Statistics,
 }
@@ -76,34 +69,12 @@ pub(super) fn statistics(figures: &Statistics) -> v1::ResourceStatistics {
     }
 }
 
-/// The component after `name` in a sandbox's path.
-fn after<'a>(sandbox: &'a str, name: &str) -> &'a str {
-    sandbox.split('/').skip_while(|part| *part != name).nth(1).unwrap_or_default()
-}
-
-/// What `/monitor/statistics` and `/containers` answer; the latter with the container's own id.
-pub(super) fn body(containers: &[ContainerFigures], with_containers: bool) -> Value {
-    let entries = containers.iter().map(|container| {
-        let (framework, executor) = (after(&container.sandbox, "frameworks"), after(&container.sandbox, "executors"));
-        let mut entry = json!({
-            "framework_id": framework,
-            "executor_id": executor,
-            "executor_name": executor,
-            "source": executor,
-            "statistics": v1_json(&statistics(&container.figures)),
-        });
-        if with_containers {
-            entry["container_id"] = container.container_id.clone().into();
-            entry["status"] = json!({"container_id": {"value": container.container_id}});
-        }
-        entry
-    });
-    entries.collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::polled::json::v1_json;
 
     #[test]
     fn figures_are_told_in_mesos_words_and_unknown_ones_left_out() {
@@ -114,17 +85,9 @@ mod tests {
             memory_limit_bytes: Some(64 << 20),
             ..Statistics::default()
         };
-        let sandbox = "slaves/S/frameworks/F/executors/E/runs/c".to_owned();
-        let all = body(&[ContainerFigures { container_id: "c".into(), sandbox, figures }], true);
-        let one = &all[0];
-        assert_eq!(
-            (&one["framework_id"], &one["executor_id"], &one["container_id"]),
-            (&json!("F"), &json!("E"), &json!("c"))
-        );
-        let told = &one["statistics"];
+        let told = v1_json(&statistics(&figures));
         assert_eq!((&told["cpus_user_time_secs"], &told["cpus_nr_throttled"]), (&json!(1.5), &json!(7)));
         assert_eq!((&told["cpus_limit"], &told["mem_limit_bytes"]), (&json!(0.5), &json!(64 << 20)));
         assert!(told.get("mem_rss_bytes").is_none() && told.get("blkio_statistics").is_none());
-        assert_eq!(body(&[], false), json!([]));
     }
 }

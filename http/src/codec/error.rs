@@ -65,8 +65,8 @@ pub enum Error {
         /// The name, quoted and cut.
         name: String,
     },
-    /// A singular field or a map key given twice. JSON parsers and protobuf libraries differ in which one they keep, so
-    /// neither is kept. (Mesos keeps the last.)
+    /// A singular field or a map key given twice in JSON. Parsers differ in which one they keep, so neither is kept. (Mesos
+    /// keeps the last.) In protobuf the rule is known to all, and what is given twice becomes one.
     #[error("{path} is given twice")]
     Twice {
         /// The field, or the map entry.

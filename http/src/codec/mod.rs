@@ -3,14 +3,15 @@
 //! JSON goes by way of protobuf: prost makes wire bytes, tables built from the descriptors turn wire bytes into JSON and
 //! back ([`Schema`]). So there is one place that knows prost's types, one that checks what came from outside
 //! (required fields, depth, memory), and no generated serialiser to review. The rules are those of `stout`'s
-//! JSON and protobuf conversion in Apache Mesos 1.11, told in each module; three of ours are stricter, as duplicates, integers
-//! out of range and strings that are not UTF-8 are refused where Mesos keeps the last, wraps around, and passes on.
+//! JSON and protobuf conversion in Apache Mesos 1.11, told in each module; three of ours are stricter, as duplicates in JSON,
+//! integers out of range and text that is not UTF-8 are refused where Mesos keeps the last, wraps around, and passes on.
 //!
 //! Left to others: what a call means, whether it is valid ([`crate::v1`] types say nothing of that), body size limits.
 
 mod check;
 mod error;
 pub mod media;
+mod merge;
 mod plan;
 mod read;
 mod text;
@@ -69,7 +70,18 @@ pub fn decode_within<T: Message>(media: MediaType, body: &[u8], limits: Limits) 
             &converted
         }
     };
-    schema.check(wire, limits)?;
+    let merged;
+    let wire = match schema.check(wire, limits) {
+        Err(Error::Twice { .. }) if media == MediaType::Protobuf => {
+            merged = schema.merged(wire, limits)?;
+            schema.check(&merged, limits)?;
+            &merged
+        }
+        checked => {
+            checked?;
+            wire
+        }
+    };
     T::decode(wire).map_err(|cause| Error::Library { reason: cause.to_string() })
 }
 
@@ -115,11 +127,19 @@ impl Schema {
         read::from_json(self.id, json)
     }
 
-    /// Whether wire bytes from outside are a complete message of this type, within the limits.
+    /// Whether wire bytes from outside are a complete message of this type, within the limits, with nothing given twice.
     ///
     /// # Errors
     /// When they are not; all missing required fields are listed at once.
     pub fn check(self, wire: &[u8], limits: Limits) -> Result<(), Error> {
         check::check(self.id, wire, limits)
+    }
+
+    /// The same message with nothing given twice, by the rules of protobuf; to be checked.
+    ///
+    /// # Errors
+    /// When the bytes are no message, are nested too deep, or have more parts than the limits allow for.
+    pub fn merged(self, wire: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
+        merge::plain(self.id, wire, limits)
     }
 }

@@ -17,6 +17,8 @@ use super::wire::Sink;
 
 /// Cost: linear in the input; the output is at most a few times as long (a digit can become a double).
 pub(super) fn from_json(root: MessageId, json: &[u8]) -> Result<Vec<u8>, Error> {
+    // All of it, what nobody reads included: a parser looks at the texts that it keeps only.
+    let json = std::str::from_utf8(json).map_err(|error| Error::Syntax { reason: format!("not UTF-8: {error}") })?;
     let mut reader = Reader {
         plans: Plans::all(),
         sink: Sink::with_capacity(json.len() / 2),
@@ -24,7 +26,7 @@ pub(super) fn from_json(root: MessageId, json: &[u8]) -> Result<Vec<u8>, Error> 
         depth: 0,
         refusal: None,
     };
-    let mut parser = serde_json::Deserializer::from_slice(json);
+    let mut parser = serde_json::Deserializer::from_str(json);
     let done = Root { id: root, reader: &mut reader }.deserialize(&mut parser).and_then(|()| parser.end());
     match (done, reader.refusal) {
         (Ok(()), _) => Ok(reader.sink.into_bytes()),

@@ -162,6 +162,13 @@ pub fn to_v1(status: &TaskStatus) -> v1::TaskStatus {
     out
 }
 
+/// Where a task or an executor runs.
+pub(crate) fn container_to_v1(container: &ContainerStatus) -> v1::ContainerStatus {
+    let mut out = v1::ContainerStatus::default();
+    write_container(container, &mut out);
+    out
+}
+
 fn write_container(container: &ContainerStatus, out: &mut v1::ContainerStatus) {
     let id = out.container_id.get_or_insert_default();
     id.value = container.container_id.to_string();

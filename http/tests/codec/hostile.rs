@@ -111,9 +111,17 @@ fn json_that_parsers_disagree_about() {
             );
         }
     }
-    for bytes in
-        [&b"{\"value\":\"\xff\"}"[..], b"{\"value\":\"\xc0\x80\"}", b"\xef\xbb\xbf{\"value\":\"a\"}", b"", b"{", b"\0"]
-    {
+    for bytes in [
+        &b"{\"value\":\"\xff\"}"[..],
+        b"{\"value\":\"a\",\"x\":\"\xff\"}",
+        b"{\"value\":\"a\",\"\xff\":1}",
+        b"{\"value\":\"a\",\"x\":{\"\xff\":1}}",
+        b"{\"value\":\"\xc0\x80\"}",
+        b"\xef\xbb\xbf{\"value\":\"a\"}",
+        b"",
+        b"{",
+        b"\0",
+    ] {
         assert!(
             matches!(refused::<mesos::TaskId>(MediaType::Json, bytes), Error::Syntax { .. }),
             "{}",
@@ -153,17 +161,60 @@ fn protobuf_that_lies() {
             "{bytes:02x?}"
         );
     }
-    // Not UTF-8; a field twice; nothing at all where something is required.
-    assert!(matches!(refused::<mesos::TaskId>(MediaType::Protobuf, &[0x0a, 0x01, 0xff]), Error::Library { .. }));
-    let twice = refused::<mesos::TaskId>(MediaType::Protobuf, &[0x0a, 0x01, b'a', 0x0a, 0x01, b'b']);
-    assert_eq!(twice, Error::Twice { path: "value".into() });
+    // Not UTF-8, once and with another beside it; nothing at all where something is required.
+    for bytes in [&[0x0a, 0x01, 0xff][..], &[0x0a, 0x01, b'a', 0x0a, 0x01, 0xff]] {
+        assert!(matches!(refused::<mesos::TaskId>(MediaType::Protobuf, bytes), Error::Library { .. }), "{bytes:02x?}");
+    }
     assert_eq!(
         refused::<mesos::TaskId>(MediaType::Protobuf, &[]),
         Error::Missing { paths: vec!["value".into()], more: 0 }
     );
-    let twice = [0x0a, 1, b'r', 0x12, 3, 0x0a, 1, b'a', 0x12, 3, 0x0a, 1, b'a'];
-    let twice = refused::<kaon_http::v1::quota::QuotaConfig>(MediaType::Protobuf, &twice);
-    assert!(matches!(twice, Error::Twice { .. }));
+}
+
+/// What is given twice in protobuf is one, at a cost that its nesting does not multiply.
+#[test]
+fn protobuf_given_twice_is_merged_within_bounds() {
+    let read = |bytes: &[u8]| codec::decode::<mesos::ContainerId>(MediaType::Protobuf, bytes);
+    let id = |value: &str, parent: Option<mesos::ContainerId>| mesos::ContainerId {
+        value: value.to_owned(),
+        parent: parent.map(Box::new),
+    };
+    assert_eq!(read(&[0x0a, 1, b'a', 0x0a, 1, b'b']).unwrap(), id("b", None));
+    // Neither part of the parent is whole by itself.
+    let halves = [0x0a, 1, b'a', 0x12, 5, 0x12, 3, 0x0a, 1, b'c', 0x12, 3, 0x0a, 1, b'b'];
+    assert_eq!(read(&halves).unwrap(), id("a", Some(id("b", Some(id("c", None))))));
+    assert!(matches!(read(&[0x0a, 1, b'a', 0x12, 0, 0x12, 0]), Err(Error::Missing { .. })));
+    // Of one key the last entry counts, and of one entry the parts of its value.
+    let quota = |bytes: &[u8]| codec::decode::<kaon_http::v1::quota::QuotaConfig>(MediaType::Protobuf, bytes);
+    let entry = |amounts: &[f64]| {
+        let mut entry = vec![0x0a, 1, b'a'];
+        for amount in amounts {
+            entry.extend([0x12, 9, 0x09]);
+            entry.extend(amount.to_le_bytes());
+        }
+        [vec![0x12, entry.len() as u8], entry].concat()
+    };
+    let twice = [vec![0x0a, 1, b'r'], entry(&[7.0]), entry(&[1.0, 2.0])].concat();
+    let twice = quota(&twice).unwrap();
+    assert_eq!(twice.guarantees.len(), 1);
+    assert_eq!(twice.guarantees[0].value.value, 2.0);
+
+    // Twice at every level: a reader that began again each time would never end.
+    let mut nested = vec![0x0a, 1, b'a'];
+    for _ in 1..codec::MESSAGE_DEPTH_MAX {
+        let mut length = Vec::new();
+        prost_reflect::prost::encoding::encode_varint(nested.len() as u64, &mut length);
+        nested = [&[0x0a, 1, b'a', 0x12][..], &length, &nested, &[0x12, 0]].concat();
+    }
+    let mut deepest = &read(&nested).unwrap();
+    let mut levels = 1;
+    while let Some(parent) = &deepest.parent {
+        (deepest, levels) = (parent, levels + 1);
+    }
+    assert_eq!(levels, codec::MESSAGE_DEPTH_MAX);
+    // Parts without number.
+    let parts = [0x12, 3, 0x0a, 1, b'b'].repeat(3_000_000);
+    assert_eq!(read(&parts).unwrap_err(), Error::Memory { limit_bytes: Limits::CALL.memory_bytes_max });
 }
 
 #[test]

@@ -102,6 +102,20 @@ proptest! {
         }
     }
 
+    /// Two messages one after the other are one in protobuf; another implementation says which.
+    #[test]
+    fn messages_given_twice_are_merged_as_elsewhere(seed: u64) {
+        let mut random = Random::new(seed);
+        for kind in all_types() {
+            let both = [random.message(&kind).encode_to_vec(), random.message(&kind).encode_to_vec()].concat();
+            let plain = schema(&kind).merged(&both, Limits::CALL).unwrap();
+            prop_assert_eq!(schema(&kind).check(&plain, Limits::CALL), Ok(()), "{}", kind.full_name());
+            let wanted = DynamicMessage::decode(kind.clone(), &*both).unwrap();
+            let merged = DynamicMessage::decode(kind.clone(), &*plain).unwrap();
+            assert_same(&merged, &wanted, kind.full_name());
+        }
+    }
+
     #[test]
     fn types_and_descriptors_agree(seed: u64) {
         let mut random = Random::new(seed);

@@ -8,7 +8,7 @@
 //!   |  <== Accepted or Refused on the reply
 //!   |  StreamClosed { stream } ------> |
 //!   |  Look { reply } ---------------> |
-//!   |  <== Agent, Framework.., Executor.., Task.., Operation.., End on the reply
+//!   |  <== Agent, Framework.., Executor.., Task.., Operation.., Past.., End on the reply
 //!   |  Leave ------------------------> |
 //!   |  <== Began on the view           |   streams of an earlier life are nobody's
 //! ```
@@ -182,6 +182,25 @@ pub enum AgentEvent {
     Operation {
         /// The operation, as it is on disk.
         operation: Box<HeldOperation>,
+    },
+    /// To who looks: a framework that has nothing here any more.
+    PastFramework {
+        /// Its words.
+        info: Box<FrameworkInfo>,
+    },
+    /// To who looks: an executor that has ended; the oldest comes first.
+    PastExecutor {
+        /// What it was.
+        executor: Box<RunningExecutor>,
+        /// The container that it had.
+        container_id: ContainerId,
+    },
+    /// To who looks: a task whose end is acknowledged; the oldest comes first.
+    PastTask {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// The task, without its data.
+        task: Box<Task>,
     },
     /// To who looks: that was all.
     End,

@@ -2,7 +2,7 @@
 //! goes on.
 
 use crate::contest::arena::{Arena, OPERATOR, SCHEDULER, SCHEDULER_CALL, merge};
-use crate::contest::framework::{Framework, scalar};
+use crate::contest::framework::{Framework, Stream, scalar};
 use crate::contest::row::{Row, row};
 use crate::contest::wire::{Answer, Connection, exchange, raw};
 use anyhow::{Result, ensure};
@@ -107,6 +107,12 @@ fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("a byte order mark", json, b"\xef\xbb\xbf{\"type\":\"GET_HEALTH\"}".to_vec()),
         ("UTF-16", json, b"{\0\"\0t\0".to_vec()),
         ("bytes that are not UTF-8 in the type", json, b"{\"type\":\"GET_\xff\xfe\"}".to_vec()),
+        (
+            "bytes that are not UTF-8 in a field that nobody reads",
+            json,
+            b"{\"type\":\"GET_HEALTH\",\"x\":\"\xff\"}".to_vec(),
+        ),
+        ("a name of a field that is not UTF-8", json, b"{\"type\":\"GET_HEALTH\",\"x\":{\"\xc3\":1}}".to_vec()),
         ("a length of 2 GB", protobuf, vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0x07, b'x']),
         ("a length of 2^63", protobuf, vec![0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, b'x']),
         ("a varint without an end", protobuf, vec![0xff; 11]),
@@ -313,6 +319,22 @@ fn values() -> Vec<Row> {
         lives(&arena).await
     };
     rows.push(row("attacks", "SUBSCRIBE", "500 roles", "SUBSCRIBED", roles));
+    let halves = |arena: Arena| async move {
+        let write = |call: Value| arena.media.write(SCHEDULER_CALL, &call);
+        let user = write(json!({"type": "TEARDOWN", "subscribe": {"framework_info": {"user": arena.user()}}}))?;
+        let name =
+            write(json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {"name": arena.name("halves")}}}))?;
+        let mut connection = Connection::open(arena.master()).await?;
+        let headers = [("Content-Type", arena.media.name()), ("Accept", arena.media.name())];
+        connection.send("POST", SCHEDULER, &headers, &[user, name].concat()).await?;
+        let opened = Stream::opened(&arena, connection, "mesos.v1.scheduler.Event").await?;
+        let mut stream = opened.map_err(|answer| anyhow::anyhow!("it was answered {}", answer.shown()))?;
+        let first = stream.event().await?;
+        ensure!(first["type"] == "SUBSCRIBED", "{first}");
+        lives(&arena).await
+    };
+    let said = "one message: of values the last counts, parts of messages belong together";
+    rows.push(row("clients", "SUBSCRIBE", "a call in two halves, each with a type", said, halves).protobuf());
     let fields = |arena: Arena| async move {
         // 100,000 empty strings cost two bytes each: refused or taken, never a crash.
         let roles = vec![""; 100_000];

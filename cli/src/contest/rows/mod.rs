@@ -3,7 +3,9 @@
 mod accept;
 mod agent;
 mod agent_calls;
+mod agent_state;
 mod calls;
+mod checks;
 mod declined;
 mod events;
 mod executor;
@@ -27,6 +29,7 @@ mod streams;
 mod subscribe;
 mod tasks;
 mod update;
+mod volumes;
 
 use super::row::Row;
 
@@ -39,6 +42,7 @@ pub(super) fn all() -> Vec<Row> {
         polled::rows(),
         agent::rows(),
         agent_calls::rows(),
+        agent_state::rows(),
         subscribe::rows(),
         identity::rows(),
         calls::rows(),
@@ -51,12 +55,14 @@ pub(super) fn all() -> Vec<Row> {
         groups::rows(),
         pods::rows(),
         operations::rows(),
+        volumes::rows(),
         operator::rows(),
         settings::rows(),
         legacy::rows(),
         maintenance::rows(),
         events::rows(),
         tasks::rows(),
+        checks::rows(),
         reconcile::rows(),
         executor::rows(),
         hostile::rows(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A framework with a role of its own that knows reservation stacks, and its first offer.
-async fn begin(arena: &Arena) -> Result<(Framework, Value, String)> {
+pub(super) async fn begin(arena: &Arena) -> Result<(Framework, Value, String)> {
     let role = arena.name("reserver");
     let kinds = ["MULTI_ROLE", "PARTITION_AWARE", "RESERVATION_REFINEMENT"].map(|kind| json!({"type": kind}));
     let info = arena.info_with(json!({"roles": [role], "capabilities": kinds}));
@@ -19,7 +19,7 @@ async fn begin(arena: &Arena) -> Result<(Framework, Value, String)> {
 }
 
 /// A scalar that is reserved to a role.
-fn reserved(name: &str, value: f64, role: &str) -> Value {
+pub(super) fn reserved(name: &str, value: f64, role: &str) -> Value {
     let mut resource = scalar(name, value);
     resource["reservations"] = json!([{"type": "DYNAMIC", "role": role}]);
     resource["allocation_info"] = json!({"role": role});
@@ -27,7 +27,7 @@ fn reserved(name: &str, value: f64, role: &str) -> Value {
 }
 
 /// The next status of an operation.
-async fn status_of(framework: &mut Framework, id: &str) -> Result<Value> {
+pub(super) async fn status_of(framework: &mut Framework, id: &str) -> Result<Value> {
     let find = |framework: &Framework| {
         let statuses = framework.others.iter().map(|event| &event["update_operation_status"]["status"]);
         let mut mine = statuses.filter(|status| status["operation_id"]["value"] == id);

@@ -7,15 +7,24 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// A group that was launched.
-struct Pod {
-    framework: Framework,
-    tasks: Vec<String>,
-    executor: Value,
-    offer: Value,
+pub(super) struct Pod {
+    pub(super) framework: Framework,
+    pub(super) tasks: Vec<String>,
+    pub(super) executor: Value,
+    pub(super) offer: Value,
 }
 
 impl Pod {
-    async fn launch(arena: &Arena, commands: &[&str]) -> Result<Self> {
+    pub(super) async fn launch(arena: &Arena, commands: &[&str]) -> Result<Self> {
+        Self::launch_with(arena, commands, |_, _| {}).await
+    }
+
+    /// The same with changes to the tasks.
+    pub(super) async fn launch_with(
+        arena: &Arena,
+        commands: &[&str],
+        change: impl Fn(usize, &mut Value),
+    ) -> Result<Self> {
         let kinds = ["MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE"].map(|kind| json!({"type": kind}));
         let mut framework = Framework::subscribe(arena, arena.info_with(json!({"capabilities": kinds}))).await?;
         let offer = framework.offer().await?;
@@ -23,16 +32,21 @@ impl Pod {
             "framework_id": {"value": framework.id},
             "resources": [scalar("cpus", 0.05), scalar("mem", 32.0), scalar("disk", 8.0)]});
         let mut pod = Self { framework, tasks: Vec::new(), executor, offer };
-        pod.add(commands).await?;
+        pod.add_with(commands, change).await?;
         Ok(pod)
     }
 
     /// Launches one more group on the same executor, out of the offer that is held.
     async fn add(&mut self, commands: &[&str]) -> Result<()> {
+        self.add_with(commands, |_, _| {}).await
+    }
+
+    async fn add_with(&mut self, commands: &[&str], change: impl Fn(usize, &mut Value)) -> Result<()> {
         let mut tasks = Vec::new();
-        for command in commands {
+        for (at, command) in commands.iter().enumerate() {
             let (id, mut task) = self.framework.task(&self.offer, command);
             task["resources"] = json!([scalar("cpus", 0.05), scalar("mem", 16.0)]);
+            change(at, &mut task);
             tasks.push(task);
             self.tasks.push(id);
         }
@@ -40,7 +54,7 @@ impl Pod {
         self.framework.accept(&[&self.offer], vec![json!({"type": "LAUNCH_GROUP", "launch_group": group})]).await
     }
 
-    async fn status(&mut self, at: usize, state: &str) -> Result<Value> {
+    pub(super) async fn status(&mut self, at: usize, state: &str) -> Result<Value> {
         let task = self.tasks[at].clone();
         self.framework.status(&task, state).await
     }

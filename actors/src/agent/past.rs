@@ -1,0 +1,105 @@
+//! What has ended here, for who looks: frameworks, executors, tasks (Mesos's `completed_frameworks`, `completed_executors`,
+//! `completed_tasks`). A memory and no more: it is not on disk, and a restart begins with none. Simulated agents have
+//! nobody who looks, and remember nothing.
+
+use kaon_kernel::framework::FrameworkInfo;
+use kaon_kernel::id::{ContainerId, FrameworkId};
+use kaon_kernel::message::agent_master::RunningExecutor;
+use kaon_kernel::task::Task;
+use std::collections::VecDeque;
+
+/// How many frameworks that have nothing here any more are remembered (Mesos `MAX_COMPLETED_FRAMEWORKS`).
+const FRAMEWORKS_MAX: usize = 50;
+
+/// How many executors of all frameworks together. Mesos bounds those of each framework alone.
+const EXECUTORS_MAX: usize = 1_000;
+
+/// How many tasks of one executor (Mesos `MAX_COMPLETED_TASKS_PER_EXECUTOR`).
+const EXECUTOR_TASKS_MAX: usize = 200;
+
+/// How many tasks in all; some 2 KiB each.
+const TASKS_MAX: usize = 2_000;
+
+/// An executor that has ended.
+#[derive(Clone, Debug)]
+pub(super) struct PastExecutor {
+    pub(super) executor: RunningExecutor,
+    pub(super) container_id: ContainerId,
+}
+
+/// What has ended, the oldest first.
+#[derive(Debug)]
+pub(super) struct Past {
+    executors_max: usize,
+    frameworks: VecDeque<FrameworkInfo>,
+    executors: VecDeque<PastExecutor>,
+    tasks: VecDeque<(FrameworkId, Task)>,
+}
+
+impl Past {
+    /// A memory for so many executors of each framework; `None` for none at all.
+    pub(super) fn new(executors_max: usize) -> Option<Box<Self>> {
+        let (frameworks, executors, tasks) = Default::default();
+        (executors_max > 0).then(|| Box::new(Self { executors_max, frameworks, executors, tasks }))
+    }
+
+    pub(super) fn frameworks(&self) -> impl Iterator<Item = &FrameworkInfo> {
+        self.frameworks.iter()
+    }
+    pub(super) fn executors(&self) -> impl Iterator<Item = &PastExecutor> {
+        self.executors.iter()
+    }
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &(FrameworkId, Task)> {
+        self.tasks.iter()
+    }
+
+    /// A framework has nothing here any more. With one that is forgotten goes all that it had.
+    pub(super) fn add_framework(&mut self, info: FrameworkInfo) {
+        self.frameworks.push_back(info);
+        if self.frameworks.len() > FRAMEWORKS_MAX
+            && let Some(id) = self.frameworks.pop_front().and_then(|oldest| oldest.id)
+        {
+            self.executors.retain(|one| one.executor.framework_id != id);
+            self.tasks.retain(|(framework_id, _)| *framework_id != id);
+        }
+    }
+    /// A framework is here again; what it had stays.
+    pub(super) fn remove_framework(&mut self, id: &FrameworkId) {
+        self.frameworks.retain(|info| info.id.as_ref() != Some(id));
+    }
+    /// An executor has ended. Cost: all that are remembered.
+    pub(super) fn add_executor(&mut self, ended: PastExecutor) {
+        let framework_id = &ended.executor.framework_id;
+        let mut alike = self.executors.iter().enumerate().filter(|(_, one)| one.executor.framework_id == *framework_id);
+        let oldest = alike.next().map(|(at, _)| at);
+        let count = alike.count() + usize::from(oldest.is_some());
+        self.executors.push_back(ended);
+        if count >= self.executors_max
+            && let Some(oldest) = oldest
+        {
+            self.executors.remove(oldest);
+        } else if self.executors.len() > EXECUTORS_MAX {
+            self.executors.pop_front();
+        }
+    }
+    /// The end of a task is acknowledged. Cost: all that are remembered.
+    pub(super) fn add_task(&mut self, framework_id: FrameworkId, mut task: Task) {
+        // The largest part of some, and shown to nobody.
+        task.info.data = None;
+        let is_alike = |(id, other): &(FrameworkId, Task)| *id == framework_id && other.executor_id == task.executor_id;
+        let count = self.tasks.iter().filter(|one| is_alike(one)).count();
+        let oldest = self.tasks.iter().position(is_alike).filter(|_| count >= EXECUTOR_TASKS_MAX);
+        self.tasks.push_back((framework_id, task));
+        if let Some(oldest) = oldest {
+            self.tasks.remove(oldest);
+        } else if self.tasks.len() > TASKS_MAX {
+            self.tasks.pop_front();
+        }
+    }
+
+    pub(super) fn invariants(&self) {
+        assert!(self.frameworks.len() <= FRAMEWORKS_MAX, "too many frameworks are remembered");
+        assert!(self.executors.len() <= EXECUTORS_MAX, "too many executors are remembered");
+        assert!(self.tasks.len() <= TASKS_MAX, "too many tasks are remembered");
+    }
+}
