@@ -21,6 +21,7 @@ mod images;
 mod impostor;
 mod isolation;
 mod mesos_go;
+mod mesos_java;
 mod operating;
 mod outside;
 mod panics;

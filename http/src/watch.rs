@@ -17,7 +17,7 @@ use hyper::body::{Body, Frame as Chunk};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use kaon_kernel::message::view::ViewEvent;
-use kaon_kernel::task::{Reason, TaskStatus};
+use kaon_kernel::task::{Reason, TaskState, TaskStatus};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::answer::{self, Answer, Broken};
@@ -277,8 +277,9 @@ fn told(before: &Snapshot, change: &ViewEvent) -> Option<api::Event> {
             Type::FrameworkRemoved
         }
         ViewEvent::Task { framework_id, role, task: new } => {
-            let known = before.frameworks.get(framework_id)?;
-            if known.tasks.get(&new.info.task_id).is_some() {
+            let known = before.frameworks.get(framework_id)?.tasks.get(&new.info.task_id);
+            // One that was out of reach is back with its agent.
+            if known.is_some_and(|held| held.task.state != TaskState::Unreachable) {
                 return None;
             }
             let task = task::shown_to_v1(new, framework_id.as_str(), role.as_str());
@@ -312,8 +313,12 @@ fn is_news(last: Option<&TaskStatus>, new: &TaskStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::Held;
     use kaon_kernel::actor::Term;
-    use kaon_kernel::id::MasterId;
+    use kaon_kernel::framework::FrameworkInfo;
+    use kaon_kernel::id::{AgentId, ExecutorId, FrameworkId, MasterId, RoleName, TaskId};
+    use kaon_kernel::message::view::FrameworkView;
+    use kaon_kernel::task::{Task, TaskInfo};
     use kaon_kernel::time::WallTime;
 
     fn watcher() -> Arc<Watcher> {
@@ -347,6 +352,38 @@ mod tests {
         }
         assert_eq!(all.len(), WATCHERS_MAX);
         assert!(matches!(next(&first), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_task_that_comes_back_with_its_agent_is_added_again() {
+        let info = FrameworkInfo { id: Some(FrameworkId::trusted("f")), ..FrameworkInfo::default() };
+        let view = FrameworkView {
+            info,
+            connected: true,
+            active: true,
+            recovered: false,
+            stream: None,
+            proxy: None,
+            registered_time: WallTime(0),
+            reregistered_time: None,
+        };
+        let (task_id, role) = (TaskId::trusted("t"), RoleName::trusted("*"));
+        let event = |state| {
+            let info = TaskInfo::bare(task_id.clone(), AgentId::trusted("a"), role.clone());
+            let executor_id = ExecutorId::trusted("t");
+            let task = Task { info, executor_id, state, statuses: Vec::new(), unacknowledged: None };
+            ViewEvent::Task { framework_id: FrameworkId::trusted("f"), role: role.clone(), task }
+        };
+        let mut before = Snapshot::default();
+        before.frameworks.insert(FrameworkId::trusted("f"), Framework::of(view));
+        let told = |before: &Snapshot| told(before, &event(TaskState::Running)).and_then(|event| event.task_added);
+        assert!(told(&before).is_some(), "it is new");
+        for (state, is_told) in [(TaskState::Running, false), (TaskState::Unreachable, true)] {
+            let ViewEvent::Task { task, .. } = event(state) else { unreachable!("it was made above") };
+            let framework = before.frameworks.get_mut(&FrameworkId::trusted("f")).expect("it was put in");
+            framework.tasks.insert(task_id.clone(), Held { role: role.clone(), task });
+            assert_eq!(told(&before).is_some(), is_told, "{state:?}");
+        }
     }
 
     #[test]

@@ -103,3 +103,88 @@ impl Past {
         assert!(self.tasks.len() <= TASKS_MAX, "too many tasks are remembered");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kaon_kernel::id::{AgentId, ExecutorId, RoleName, TaskId};
+    use kaon_kernel::resource::Resources;
+    use kaon_kernel::task::{ExecutorInfo, ExecutorKind, TaskInfo, TaskState};
+
+    fn framework(number: usize) -> FrameworkId {
+        FrameworkId::trusted(format!("f{number}"))
+    }
+
+    fn executor(of: usize, name: &str) -> PastExecutor {
+        let info = ExecutorInfo {
+            executor_id: ExecutorId::trusted(name),
+            name: String::new(),
+            kind: ExecutorKind::Custom,
+            command: None,
+            resources: Resources::new(),
+            container: None,
+            shutdown_grace: None,
+            data: None,
+            labels: Vec::new(),
+            rest: Vec::new(),
+        };
+        let executor = RunningExecutor { framework_id: framework(of), role: RoleName::trusted("*"), info };
+        PastExecutor { executor, container_id: ContainerId::trusted(name) }
+    }
+
+    fn task(executor: &str, name: &str) -> Task {
+        let info = TaskInfo::bare(TaskId::trusted(name), AgentId::trusted("a"), RoleName::trusted("*"));
+        Task {
+            info: TaskInfo { data: Some(vec![1; 1000]), ..info },
+            executor_id: ExecutorId::trusted(executor),
+            state: TaskState::Finished,
+            statuses: Vec::new(),
+            unacknowledged: None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_and_a_framework_with_all_that_it_had() {
+        assert!(Past::new(0).is_none());
+        let mut past = Past::new(2).expect("a memory");
+        for number in 0..2 * FRAMEWORKS_MAX {
+            for name in ["a", "b", "c"] {
+                past.add_executor(executor(number, name));
+                past.add_task(framework(number), task(name, name));
+                past.invariants();
+            }
+            past.add_framework(FrameworkInfo { id: Some(framework(number)), ..FrameworkInfo::default() });
+            past.invariants();
+        }
+        let oldest = framework(FRAMEWORKS_MAX);
+        assert_eq!(past.frameworks().next().and_then(|info| info.id.clone()), Some(oldest.clone()));
+        let names = |past: &Past, id: &FrameworkId| -> Vec<String> {
+            let own = past.executors().filter(|one| one.executor.framework_id == *id);
+            own.map(|one| one.executor.info.executor_id.to_string()).collect()
+        };
+        assert_eq!(names(&past, &oldest), ["b", "c"], "two of each framework");
+        assert_eq!(names(&past, &framework(0)), Vec::<String>::new());
+        assert!(past.tasks().all(|(id, task)| *id != framework(0) && task.info.data.is_none()));
+        // One that comes back is no past framework; what it had stays.
+        past.remove_framework(&oldest);
+        assert_ne!(past.frameworks().next().and_then(|info| info.id.clone()), Some(oldest.clone()));
+        assert_eq!(names(&past, &oldest).len(), 2);
+    }
+
+    #[test]
+    fn tasks_are_bounded_by_executor_and_in_all() {
+        let mut past = Past::new(150).expect("a memory");
+        for number in 0..2 * EXECUTOR_TASKS_MAX {
+            past.add_task(framework(0), task("e", &format!("t{number}")));
+        }
+        assert_eq!(past.tasks().count(), EXECUTOR_TASKS_MAX);
+        let first = past.tasks().next().map(|(_, task)| task.info.task_id.to_string());
+        assert_eq!(first, Some(format!("t{EXECUTOR_TASKS_MAX}")));
+        for number in 0..2 * TASKS_MAX {
+            past.add_task(framework(1), task(&format!("e{number}"), "t"));
+            past.add_executor(executor(number, "e"));
+        }
+        past.invariants();
+        assert_eq!((past.tasks().count(), past.executors().count()), (TASKS_MAX, EXECUTORS_MAX));
+    }
+}

@@ -101,8 +101,12 @@ impl Master {
         self.rescind_inverse(|asked| asked.framework == index, false, context);
         let proxy = Self::proxy_address(index, context);
         let framework = &mut self.state.frameworks[&index];
-        if !is_new && !framework.recovered {
+        if !is_new {
             framework.reregistered_time = Some(context.wall());
+        }
+        if framework.recovered && !is_new {
+            // When it first came no registry says (Mesos: `connectAndActivateRecoveredFramework`).
+            framework.registered_time = context.wall();
         }
         framework.recovered = false;
         framework.info = info;

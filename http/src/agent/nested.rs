@@ -11,6 +11,7 @@ use kaon_kernel::container::Exit;
 use kaon_kernel::container_info::Limits;
 use kaon_kernel::id::{self, ContainerId};
 use kaon_kernel::nested::{DEPTH_MAX, Order, Piece, Said};
+use kaon_kernel::resource::Resources;
 use kaon_kernel::task::CommandInfo;
 
 use super::AgentEdge;
@@ -129,7 +130,36 @@ pub(super) fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str>
         (Type::RemoveContainer, call.remove_container.is_some(), "remove_container"),
         (Type::AttachContainerOutput, call.attach_container_output.is_some(), "attach_container_output"),
     ];
-    parts.into_iter().find(|(of, is_there, _)| *of == kind && !is_there).map(|(_, _, name)| name)
+    let missing = parts.into_iter().find(|(of, is_there, _)| *of == kind && !is_there).map(|(_, _, name)| name);
+    missing.or_else(|| missing_parent(call, kind))
+}
+
+/// Calls about nested containers name the one around, those that came later need not.
+fn missing_parent(call: &api::Call, kind: Type) -> Option<&'static str> {
+    let (container, name) = match kind {
+        Type::LaunchNestedContainer => (
+            call.launch_nested_container.as_ref().map(|part| &part.container_id),
+            "launch_nested_container.container_id.parent",
+        ),
+        Type::LaunchNestedContainerSession => (
+            call.launch_nested_container_session.as_ref().map(|part| &part.container_id),
+            "launch_nested_container_session.container_id.parent",
+        ),
+        Type::WaitNestedContainer => (
+            call.wait_nested_container.as_ref().map(|part| &part.container_id),
+            "wait_nested_container.container_id.parent",
+        ),
+        Type::KillNestedContainer => (
+            call.kill_nested_container.as_ref().map(|part| &part.container_id),
+            "kill_nested_container.container_id.parent",
+        ),
+        Type::RemoveNestedContainer => (
+            call.remove_nested_container.as_ref().map(|part| &part.container_id),
+            "remove_nested_container.container_id.parent",
+        ),
+        _ => return None,
+    };
+    container.filter(|container| container.parent.is_none()).map(|_| name)
 }
 
 /// The name of a container as one text, or what is wrong with it.
@@ -268,12 +298,31 @@ impl Asked {
         self.order(container).map_err(|reason| Box::new(answer::bad(reason)))
     }
 
+    /// Only the containers right within an executor's have groups and resources of their own (Mesos's rules). `depth` counts the
+    /// names of the chain.
+    fn judge_groups(&self, depth: usize, shares: Option<bool>) -> Result<(), String> {
+        let is_deep = depth > 2;
+        let text = match shares {
+            Some(true) if depth == 1 => "containers without a parent cannot set 'share_cgroups' to 'true'",
+            Some(false) if is_deep || self.is_session => {
+                "sessions and containers nested at the second level or greater cannot set 'share_cgroups' to 'false'"
+            }
+            _ if is_deep && !self.resources.is_empty() => {
+                "containers nested at the second level or greater cannot specify resources"
+            }
+            _ if is_deep && !self.limits.is_empty() => {
+                "containers nested at the second level or greater cannot specify resource limits"
+            }
+            _ => return Ok(()),
+        };
+        Err(text.to_owned())
+    }
+
     fn order(self, container: ContainerId) -> Result<Order, String> {
         let text = |error: convert::Error| error.to_string();
         let is_nested = container.parent().is_some();
-        if self.is_session && !is_nested {
-            return Err("Expecting 'container_id.parent' to be present".to_owned());
-        }
+        let shares_groups = container::shares_cgroups(self.container.as_ref());
+        self.judge_groups(container.chain().count(), shares_groups)?;
         let (command, verdict) = command::from_v1(self.command.ok_or("Expecting 'command' to be present")?);
         verdict.map_err(text)?;
         let program = command.program().ok_or("Expecting 'command.value' to be present")?;
@@ -282,8 +331,10 @@ impl Asked {
         if let Some(defect) = defect {
             return Err(defect);
         }
-        let has_own = asked.as_ref().is_some_and(|asked| asked.linux.has_own_groups);
-        if is_nested && !has_own && !(resources.is_empty() && self.limits.is_empty()) {
+        if !is_nested {
+            judge_free(&resources)?;
+        }
+        if is_nested && shares_groups != Some(false) && !(resources.is_empty() && self.limits.is_empty()) {
             let text = "A nested container has resources and limits only with 'LinuxInfo.share_cgroups' set to false";
             return Err(text.to_owned());
         }
@@ -295,6 +346,22 @@ impl Asked {
         let is_session = self.is_session;
         Ok(Order { container, is_session, program, environment, secrets, user, asked, resources, limits, uris })
     }
+}
+
+/// Nobody accounts for what a container by itself takes: it takes nothing that is somebody's (Mesos's rules for those).
+fn judge_free(resources: &Resources) -> Result<(), String> {
+    for one in resources.iter() {
+        if one.reservation_role().is_some() {
+            return Err("'launch_container.resources' must be unreserved".to_owned());
+        }
+        if one.disk().is_some_and(|disk| disk.volume.is_some()) {
+            return Err("'launch_container.resources' may not use persistent volumes".to_owned());
+        }
+        if one.is_revocable() {
+            return Err("'launch_container.resources' must be non-revocable".to_owned());
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn launch(calls: &dyn ContainerCalls, order: Order) -> Answered {

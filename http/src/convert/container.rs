@@ -151,7 +151,7 @@ fn docker(info: &v1::container_info::DockerInfo, networks: &[v1::NetworkInfo]) -
 }
 
 /// Whether a container asks for control groups of its own, or for those around it; `None` when it does not say.
-pub(super) fn shares_cgroups(container: Option<&v1::ContainerInfo>) -> Option<bool> {
+pub(crate) fn shares_cgroups(container: Option<&v1::ContainerInfo>) -> Option<bool> {
     container?.linux_info.as_ref()?.share_cgroups
 }
 

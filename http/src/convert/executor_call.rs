@@ -78,9 +78,9 @@ fn update(update: v1::TaskStatus, executor_id: &str, framework_id: &str) -> Resu
     if let Some(check) = &update.check_status {
         use v1::check_info::Type as Check;
         let fits = match check.r#type.map(Check::try_from) {
-            Some(Ok(Check::Command)) => check.command.is_some() && check.http.is_none() && check.tcp.is_none(),
-            Some(Ok(Check::Http)) => check.http.is_some() && check.command.is_none() && check.tcp.is_none(),
-            Some(Ok(Check::Tcp)) => check.tcp.is_some() && check.command.is_none() && check.http.is_none(),
+            Some(Ok(Check::Command)) => check.command.is_some(),
+            Some(Ok(Check::Http)) => check.http.is_some(),
+            Some(Ok(Check::Tcp)) => check.tcp.is_some(),
             Some(Ok(Check::Unknown) | Err(_)) | None => false,
         };
         if !fits {

@@ -17,6 +17,7 @@ mod launch;
 mod legacy;
 mod maintenance;
 mod negotiation;
+mod nested;
 mod offers;
 mod operations;
 mod operator;
@@ -43,6 +44,7 @@ pub(super) fn all() -> Vec<Row> {
         agent::rows(),
         agent_calls::rows(),
         agent_state::rows(),
+        nested::rows(),
         subscribe::rows(),
         identity::rows(),
         calls::rows(),
