@@ -12,21 +12,35 @@ use serde_json::{Value, json};
 const MESSAGES: (&str, &str) = (EXECUTOR_CALL, "mesos.v1.executor.Event");
 
 /// Sixteen bytes in base64.
-const UUID: &str = "AAECAwQFBgcICQoLDA0ODw==";
+pub(super) const UUID: &str = "AAECAwQFBgcICQoLDA0ODw==";
 
 /// An executor that was launched with one task.
-struct Stage {
-    framework: Framework,
-    offer: Value,
-    agent: String,
-    executor: Value,
+pub(super) struct Stage {
+    pub(super) framework: Framework,
+    pub(super) offer: Value,
+    pub(super) agent: String,
+    pub(super) executor: Value,
     task: String,
 }
 
 impl Stage {
     /// Launches it; `command` is its program.
     async fn set(arena: &Arena, command: &str) -> Result<Self> {
-        let mut framework = Framework::start(arena).await?;
+        Self::set_with(arena, arena.info(), command).await
+    }
+
+    /// The same for a framework that says this of itself.
+    pub(super) async fn set_with(arena: &Arena, info: Value, command: &str) -> Result<Self> {
+        let mut stage = Self::new(arena, info, command).await?;
+        let (task, info) = stage.task();
+        stage.framework.launch(&stage.offer, vec![info]).await?;
+        stage.task = task;
+        Ok(stage)
+    }
+
+    /// An offer, and an executor for it that was not launched.
+    pub(super) async fn new(arena: &Arena, info: Value, command: &str) -> Result<Self> {
+        let mut framework = Framework::subscribe(arena, info).await?;
         let offer = framework.offer().await?;
         let address = &offer["url"]["address"];
         let agent = format!("{}:{}", address["ip"].as_str().context("an ip")?, address["port"]);
@@ -34,15 +48,30 @@ impl Stage {
         let executor = json!({"executor_id": {"value": id}, "type": "CUSTOM", "name": "contest",
             "command": {"value": command}, "data": "AP8=", "shutdown_grace_period": {"nanoseconds": 100_000_000},
             "resources": [scalar("cpus", 0.05), scalar("mem", 32.0)]});
-        let mut stage = Self { framework, offer, agent, executor, task: String::new() };
-        let (task, info) = stage.task();
-        stage.framework.launch(&stage.offer, vec![info]).await?;
-        stage.task = task;
-        Ok(stage)
+        Ok(Self { framework, offer, agent, executor, task: String::new() })
+    }
+
+    /// Launches a group of so many tasks; their ids.
+    pub(super) async fn launch_group(&mut self, count: usize) -> Result<Vec<String>> {
+        let mut executor = self.executor.clone();
+        executor["framework_id"] = json!({"value": self.framework.id});
+        executor["resources"] = json!([scalar("cpus", 0.05), scalar("mem", 32.0), scalar("disk", 8.0)]);
+        self.executor = executor;
+        let (mut ids, mut tasks) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (id, mut task) = self.task();
+            task.as_object_mut().expect("a task is an object").remove("executor");
+            ids.push(id);
+            tasks.push(task);
+        }
+        let group = json!({"executor": self.executor, "task_group": {"tasks": tasks}});
+        let operation = json!({"type": "LAUNCH_GROUP", "launch_group": group});
+        self.framework.accept(&[&self.offer], vec![operation]).await?;
+        Ok(ids)
     }
 
     /// A task for the executor, and its id.
-    fn task(&self) -> (String, Value) {
+    pub(super) fn task(&self) -> (String, Value) {
         let (id, mut task) = self.framework.task(&self.offer, "");
         task.as_object_mut().expect("a task is an object").remove("command");
         task["executor"] = self.executor.clone();
@@ -67,7 +96,7 @@ impl Stage {
     }
 
     /// Subscribes with what is not acknowledged, once the agent knows the executor; what came first is SUBSCRIBED.
-    async fn subscribe_with(&self, body: Value) -> Result<(Stream, Value)> {
+    pub(super) async fn subscribe_with(&self, body: Value) -> Result<(Stream, Value)> {
         let (arena, call) = (&self.framework.arena, self.call_of("SUBSCRIBE", body));
         let open = || async { Ok(Stream::open(arena, (&self.agent, EXECUTOR), MESSAGES, &call).await?.ok()) };
         let mut stream = arena.eventually("a subscription", open).await?;
@@ -84,18 +113,18 @@ impl Stage {
         Ok((stream, launch["launch"]["task"].clone()))
     }
 
-    fn status(&self, task: &str, state: &str, uuid: &str) -> Value {
+    pub(super) fn status(&self, task: &str, state: &str, uuid: &str) -> Value {
         json!({"task_id": {"value": task}, "state": state, "source": "SOURCE_EXECUTOR", "uuid": uuid,
             "timestamp": 1.5e9, "data": "ZGF0YQ=="})
     }
 
-    async fn update(&self, status: Value) -> Result<Answer> {
+    pub(super) async fn update(&self, status: Value) -> Result<Answer> {
         self.call("UPDATE", json!({"status": status})).await
     }
 }
 
 /// The next event of a kind; others before it are passed over.
-async fn event(stream: &mut Stream, kind: &str) -> Result<Value> {
+pub(super) async fn event(stream: &mut Stream, kind: &str) -> Result<Value> {
     for _ in 0..16 {
         let event = stream.event().await?;
         if event["type"] == kind {

@@ -25,6 +25,7 @@ mod pods;
 mod polled;
 mod reconcile;
 mod resources;
+mod runs;
 mod settings;
 mod streams;
 mod subscribe;
@@ -67,6 +68,7 @@ pub(super) fn all() -> Vec<Row> {
         checks::rows(),
         reconcile::rows(),
         executor::rows(),
+        runs::rows(),
         hostile::rows(),
     ]
     .concat()

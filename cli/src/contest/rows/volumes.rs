@@ -18,6 +18,8 @@ struct Holder {
     role: String,
     /// Operations have names by number.
     count: usize,
+    /// What was told last of operations, for people.
+    told: Vec<Value>,
 }
 
 impl Holder {
@@ -29,7 +31,7 @@ impl Holder {
         merge(&mut info, &changes);
         let mut framework = Framework::subscribe(arena, info).await?;
         let offer = framework.offer().await?;
-        Ok(Self { framework, offer, role, count: 0 })
+        Ok(Self { framework, offer, role, count: 0, told: Vec::new() })
     }
 
     fn disk(&self, size: f64) -> Value {
@@ -53,8 +55,10 @@ impl Holder {
         }
         self.framework.accept(&[&self.offer], operations).await?;
         let mut states = Vec::new();
+        self.told.clear();
         for name in names {
             let status = status_of(&mut self.framework, &name).await?;
+            self.told.push(status.clone());
             states.push(status["state"].as_str().unwrap_or_default().to_owned());
         }
         self.renew().await?;
@@ -64,7 +68,7 @@ impl Holder {
     /// The same, all of which must finish.
     async fn finish(&mut self, operations: Vec<Value>) -> Result<()> {
         let states = self.operate(operations).await?;
-        ensure!(states.iter().all(|state| state == "OPERATION_FINISHED"), "{states:?}");
+        ensure!(states.iter().all(|state| state == "OPERATION_FINISHED"), "{:?}", self.told);
         Ok(())
     }
 
@@ -158,7 +162,9 @@ fn used() -> Vec<Row> {
         holder.renew().await?;
         // The same name again is another volume.
         let destroy = json!({"type": "DESTROY", "destroy": {"volumes": [volume]}});
-        holder.finish(vec![destroy, create(&[holder.volume("kept")])]).await?;
+        holder.finish(vec![destroy]).await?;
+        let volume = holder.volume("kept");
+        holder.finish(vec![create(&[volume])]).await?;
         let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
         let (third, task) = holder.task("test ! -e data/file", &[volume]);
         holder.framework.accept(&[&holder.offer], vec![launch(&[task])]).await?;
