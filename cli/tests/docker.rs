@@ -116,7 +116,17 @@ fn docker_runs_what_asks_for_it_and_kaon_the_rest() {
     absent["container"]["docker"]["image"] = "127.0.0.1:1/none:1".into();
     let mut odd = dockered("odd", "true");
     odd["container"]["docker"]["parameters"] = json!([{"key": "rm", "value": "true"}]);
-    framework.launch(vec![seven, of_image, absent, odd, task("plain", "true")]);
+    // In a network of the engine's it has an address of its own, which is told.
+    let mut bridged =
+        dockered("bridged", "cd $MESOS_SANDBOX; hostname -i > address; while ! test -e go; do sleep 0.1; done");
+    bridged["container"]["docker"]["network"] = "BRIDGE".into();
+    framework.launch(vec![seven, of_image, absent, odd, bridged, task("plain", "true")]);
+    framework.until("one to run in a network", |framework| framework.latest("bridged") == Some("TASK_RUNNING"));
+    let status = framework.status("bridged").expect("it runs");
+    let told = status["container_status"]["network_infos"][0]["ip_addresses"][0]["ip_address"].as_str();
+    let address = wait_for("its address", SOON, || found(&cluster, "address", "/bridged/"));
+    assert_eq!(told, Some(fs::read_to_string(&address).expect("a text").trim()), "{status}");
+    fs::write(address.with_file_name("go"), "").expect("a file");
     framework.until("all to end", Framework::all_ended);
     assert_eq!(framework.latest("seven"), Some("TASK_FAILED"));
     let status = framework.status("seven").expect("a status");

@@ -5,6 +5,7 @@ use crate::deadline::{SOON, wait_for};
 use crate::framework::{Framework, info, scalar, task};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,9 +49,13 @@ fn found(cluster: &Cluster, name: &str) -> Option<PathBuf> {
 }
 
 fn start(directory: &Path) -> Option<Cluster> {
+    start_with(directory, ISOLATION, &[])
+}
+
+fn start_with(directory: &Path, isolation: &str, flags: &[&str]) -> Option<Cluster> {
     let registry = archives(directory)?;
     let registry = format!("--agent-flag=--docker-registry={}", registry.display());
-    Some(Cluster::start_with(1, &["--isolation", ISOLATION, &registry]))
+    Some(Cluster::start_with(1, &[&["--isolation", isolation, &registry], flags].concat()))
 }
 
 /// Nothing of any container is left below the agents' work directories.
@@ -161,4 +166,105 @@ fn members_of_a_pod_have_their_own_images_and_outlive_their_agent() {
     framework.must("KILL", json!({"task_id": {"value": "plain"}}));
     framework.until("the other to end", |framework| framework.latest("plain") == Some("TASK_KILLED"));
     wait_for("nothing to be left", SOON, || nothing_is_left(&cluster).then_some(()));
+}
+
+/// A plugin of networks that gives everybody the same address and does nothing.
+const PLUGIN: &str = r#"#!/bin/sh
+cat > /dev/null
+case $CNI_COMMAND in
+ADD) echo '{"cniVersion": "0.4.0", "ips": [{"version": "4", "address": "10.9.8.7/24"}]}' ;;
+VERSION) echo '{"cniVersion": "0.4.0", "supportedVersions": ["0.4.0"]}' ;;
+esac
+"#;
+
+#[test]
+fn networks_and_images_go_together_and_statuses_tell_the_address() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    for name in ["plugins", "networks"] {
+        fs::create_dir(place(name)).expect("a directory");
+    }
+    fs::write(place("plugins/still"), PLUGIN).expect("a file");
+    fs::set_permissions(place("plugins/still"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let network = json!({"cniVersion": "0.4.0", "name": "still", "plugins": [{"type": "still"}]});
+    fs::write(place("networks/still.conflist"), network.to_string()).expect("a file");
+    let flags = [("config", "networks"), ("plugins", "plugins")]
+        .map(|(flag, name)| format!("--agent-flag=--network-cni-{flag}-dir={}", place(name).display()));
+    let isolation = format!("{ISOLATION},network/cni");
+    let started = start_with(directory.path(), &isolation, &flags.each_ref().map(String::as_str));
+    let Some(cluster) = started else { return };
+    let mut framework = Framework::subscribe(&cluster.api, info("networks"));
+    let text = |id: &str| format!("cat /etc/hosts > {id}-hosts; exec sleep 1000");
+    let mut boxed = with_image("boxed", &text("boxed"));
+    let mut plain = task("plain", &text("plain"));
+    plain["container"] = json!({"type": "MESOS"});
+    for task in [&mut boxed, &mut plain] {
+        task["container"]["network_infos"] = json!([{"name": "still"}]);
+    }
+    framework.launch_until(vec![boxed, plain], "TASK_RUNNING");
+    for id in ["boxed", "plain"] {
+        let status = framework.status(id).expect("it runs");
+        let address = &status["container_status"]["network_infos"][0]["ip_addresses"][0]["ip_address"];
+        assert_eq!(address, "10.9.8.7", "{status}");
+        let hosts = wait_for("its hosts", SOON, || {
+            fs::read_to_string(found(&cluster, &format!("{id}-hosts"))?).ok().filter(|text| text.ends_with('\n'))
+        });
+        assert!(hosts.contains("10.9.8.7"), "{hosts}");
+    }
+    // The end of the cluster is theirs, and takes their networks down.
+    drop(framework);
+    let stopped = cluster.stop();
+    assert!(stopped.status.success());
+}
+
+/// An executor of a framework: subscribes, and says of its task that it runs, and what is in the root of its image.
+const EXECUTOR: &str = r#"
+import json, os, http.client, base64, uuid, time
+host = os.environ['MESOS_AGENT_ENDPOINT']
+ids = {'framework_id': {'value': os.environ['MESOS_FRAMEWORK_ID']}, 'executor_id': {'value': os.environ['MESOS_EXECUTOR_ID']}}
+def call(body):
+    connection = http.client.HTTPConnection(host)
+    connection.request('POST', '/api/v1/executor', json.dumps(dict(ids, **body)), {'Content-Type': 'application/json', 'Accept': 'application/json'})
+    return connection.getresponse()
+stream = call({'type': 'SUBSCRIBE', 'subscribe': {'unacknowledged_tasks': [], 'unacknowledged_updates': []}})
+while True:
+    length = b''
+    while not length.endswith(b'\n'):
+        length += stream.read(1)
+    event = json.loads(stream.read(int(length)))
+    if event['type'] == 'LAUNCH':
+        task = event['launch']['task']['task_id']
+        for state in ['TASK_RUNNING', 'TASK_FINISHED']:
+            status = {'task_id': task, 'state': state, 'source': 'SOURCE_EXECUTOR', 'timestamp': time.time(), 'message': open('/word').read(),
+                'executor_id': ids['executor_id'], 'uuid': base64.b64encode(uuid.uuid4().bytes).decode()}
+            call({'type': 'UPDATE', 'update': {'status': status}}).read()
+    if event['type'] == 'SHUTDOWN':
+        break
+"#;
+
+#[test]
+fn executors_of_frameworks_run_in_their_images() {
+    if !Path::new("/usr/bin/python3").exists() {
+        return println!("SKIPPED, needs python3: an executor in an image");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(cluster) = start(directory.path()) else { return };
+    let program = directory.path().join("executor.py");
+    fs::write(&program, EXECUTOR).expect("a file");
+    let mut framework = Framework::subscribe(&cluster.api, info("images"));
+    // The machine's Python in the root of the image.
+    let show = |from: &str, to: &str| json!({"mode": "RO", "container_path": to, "host_path": from});
+    let mut volumes = vec![show("/usr", "/usr"), show(&program.display().to_string(), "/executor.py")];
+    volumes.extend(["/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists()).map(|path| show(path, path)));
+    let mut boxed = with_image("boxed", "");
+    boxed["container"]["volumes"] = volumes.into();
+    let container = boxed["container"].take();
+    let mut task = task("own", "");
+    task.as_object_mut().expect("a task").remove("command");
+    task["executor"] = json!({"executor_id": {"value": "boxed"}, "type": "CUSTOM", "container": container,
+        "resources": [scalar("cpus", 0.1), scalar("mem", 64.0)],
+        "command": {"shell": false, "value": "/usr/bin/python3", "arguments": ["python3", "/executor.py"]}});
+    framework.launch_until(vec![task], "TASK_FINISHED");
+    let status = framework.status("own").expect("it ended");
+    assert_eq!(status["message"], "of the image\n", "{status}");
 }

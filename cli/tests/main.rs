@@ -29,6 +29,7 @@ mod pods;
 mod processes;
 mod pymesos;
 mod run;
+mod secrets;
 mod security;
 mod sessions;
 mod settings;

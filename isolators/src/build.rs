@@ -14,7 +14,7 @@ use crate::images::{self, ImageVolumes, ImagesConfig};
 use crate::isolator::{Error, Isolator};
 use crate::linux::{NoNewPrivileges, Nodes, Rights};
 use crate::namespaces::Namespace;
-use crate::network::{self, Cni};
+use crate::network::{self, Cni, PortWatching};
 use crate::numa::Numa;
 use crate::posix;
 use crate::seccomp::{self, Seccomp};
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every name that `--isolation` takes.
-pub const NAMES: [&str; 40] = [
+pub const NAMES: [&str; 41] = [
     "posix/cpu",
     "posix/mem",
     "posix/rlimits",
@@ -60,6 +60,7 @@ pub const NAMES: [&str; 40] = [
     "linux/seccomp",
     "namespaces/net",
     "network/cni",
+    network::PORTS,
     SECRET,
     GPU,
     "numa",
@@ -133,6 +134,8 @@ pub struct Settings {
     pub cni_plugins: Vec<PathBuf>,
     /// `--container-disk-watch-interval` and `--enforce-container-disk-quota`.
     pub disk: Watching,
+    /// `--container-ports-watch-interval` and its like.
+    pub ports: PortWatching,
     /// `--xfs-project-range` and its like.
     pub xfs: XfsSettings,
 }
@@ -163,6 +166,7 @@ impl Settings {
             cni_configurations: None,
             cni_plugins: Vec::new(),
             disk: Watching::default(),
+            ports: PortWatching::default(),
             xfs: XfsSettings::default(),
         }
     }
@@ -303,6 +307,7 @@ impl Settings {
                 let configurations = self.cni_configurations.as_deref();
                 Arc::new(Cni::new(configurations, &self.cni_plugins, &self.runtime_directory)?)
             }
+            network::PORTS => Arc::new(network::Ports::new(self.ports.clone(), &self.runtime_directory)),
             SECRET => Arc::new(Named(SECRET)),
             crate::numa::NUMA => Arc::new(Numa::new(group()?)?),
             GPU => Arc::new(Nvidia(gpus())),

@@ -212,14 +212,19 @@ impl Container {
         let ip_addresses = if self.addresses.is_empty() { vec![ip.to_owned()] } else { self.addresses.to_vec() };
         ContainerStatus { container_id: self.id.clone(), parent: None, executor_pid: self.pid, ip_addresses }
     }
-    /// Where a task runs that its executor says to have put in a container within this one.
+    /// Where a task runs that its executor says to have put in a container within this one, or under other addresses.
     pub(super) fn status_within(&self, reported: Option<ContainerStatus>, ip: &str) -> ContainerStatus {
-        let within = reported.filter(|reported| reported.parent.as_deref() == Some(&self.id));
-        match within {
-            Some(ContainerStatus { container_id, parent, .. }) => {
-                ContainerStatus { container_id, parent, ..self.status(ip) }
+        let is_here = |one: &ContainerStatus| match &one.parent {
+            Some(parent) => **parent == self.id,
+            None => one.container_id == self.id,
+        };
+        let own = self.status(ip);
+        match reported.filter(is_here) {
+            Some(ContainerStatus { container_id, parent, ip_addresses, .. }) if ip_addresses.is_empty() => {
+                ContainerStatus { container_id, parent, ..own }
             }
-            None => self.status(ip),
+            Some(reported) => ContainerStatus { executor_pid: own.executor_pid, ..reported },
+            None => own,
         }
     }
     /// What is remembered of it.

@@ -133,7 +133,8 @@ impl Executor {
     pub(super) fn on_launched(&mut self, number: u32, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
         let Some(run) = self.run_mut(number) else { return };
         match outcome {
-            ContainerOutcome::Launched { .. } => {
+            ContainerOutcome::Launched { addresses, .. } => {
+                run.addresses = Some(addresses).filter(|addresses| !addresses.is_empty()).map(Vec::into_boxed_slice);
                 run.phase = Phase::Started;
                 let (stopping, group) = (run.stopping, run.group);
                 if let Some((_, grace)) = stopping {

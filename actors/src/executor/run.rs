@@ -77,6 +77,9 @@ pub(super) struct Run {
     /// Its checks, while they are carried out.
     #[rkyv(with = Skip)]
     pub(super) live: Option<Box<Live>>,
+    /// The addresses that it has to itself, where it has any; known to the life that launched it.
+    #[rkyv(with = Skip)]
+    pub(super) addresses: Option<Box<[String]>>,
 }
 
 impl Run {
@@ -97,6 +100,7 @@ impl Run {
             found,
             outbox: Outbox::default(),
             live: None,
+            addresses: None,
         }
     }
     pub(super) fn is_over(&self) -> bool {

@@ -93,7 +93,7 @@ impl Executor {
         context: &mut Context<'_, Self>,
     ) {
         let (agent_id, executor_id) = (self.config.agent_id.clone(), self.config.executor_id.clone());
-        let parent = self.is_for_groups().then(|| Box::new(self.config.container_id.clone()));
+        let (own, is_for_groups) = (self.config.container_id.clone(), self.is_for_groups());
         let Some(run) = self.run_mut(number) else { return };
         let found = run.found.as_deref().copied().unwrap_or_default();
         let status = TaskStatus {
@@ -104,12 +104,12 @@ impl Executor {
             executor_id: Some(executor_id),
             healthy: found.healthy,
             check: found.check,
-            // A command runs in its executor's container, which the agent names.
-            container: parent.map(|parent| ContainerStatus {
-                container_id: run.container.clone(),
-                parent: Some(parent),
+            // A command runs in its executor's container, which the agent names; a Docker engine has given it addresses.
+            container: (is_for_groups || run.addresses.is_some()).then(|| ContainerStatus {
+                container_id: if is_for_groups { run.container.clone() } else { own.clone() },
+                parent: is_for_groups.then(|| Box::new(own)),
                 executor_pid: None,
-                ip_addresses: Vec::new(),
+                ip_addresses: run.addresses.as_deref().map(<[String]>::to_vec).unwrap_or_default(),
             }),
             ..TaskStatus::bare(run.task.task_id.clone(), state, Source::Executor, context.wall())
         };

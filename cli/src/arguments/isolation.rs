@@ -1,7 +1,7 @@
 //! What an agent is told of the walls around its containers. Names and meanings are those of Mesos's flags (reference
 //! 12.1, 15.2), with dashes.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use kaon_isolators::build::Settings;
 use kaon_isolators::cgroups::Handles;
@@ -10,6 +10,7 @@ use kaon_isolators::disk::{Watching, XfsSettings};
 use kaon_isolators::gpu::Gpus;
 use kaon_isolators::launcher::Rotation;
 use kaon_isolators::linux::{Rights, parse_capabilities};
+use kaon_isolators::network::PortWatching;
 use kaon_isolators::secrets::{Directory, Secrets};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,15 @@ pub(crate) struct Isolation {
     /// A container whose sandbox is larger than the disk it took ends.
     #[arg(long, env = "KAON_ENFORCE_CONTAINER_DISK_QUOTA")]
     pub(crate) enforce_container_disk_quota: bool,
+    /// How often it is looked who listens on which ports of the machine, in seconds (`network/ports`).
+    #[arg(long, env = "KAON_CONTAINER_PORTS_WATCH_INTERVAL", default_value_t = 30.0, value_name = "SECONDS")]
+    pub(crate) container_ports_watch_interval: f64,
+    /// A container that listens on a port that it did not take ends.
+    #[arg(long, env = "KAON_ENFORCE_CONTAINER_PORTS")]
+    pub(crate) enforce_container_ports: bool,
+    /// The ports that are watched, such as [31000-32000]; all without.
+    #[arg(long, env = "KAON_CONTAINER_PORTS_ISOLATED_RANGE", value_name = "[FIRST-LAST]")]
+    pub(crate) container_ports_isolated_range: Option<String>,
     /// The projects that `disk/xfs` gives to sandboxes.
     #[arg(long, env = "KAON_XFS_PROJECT_RANGE", default_value = "[5000-10000]", value_name = "[FIRST-LAST]")]
     pub(crate) xfs_project_range: String,
@@ -165,6 +175,7 @@ impl Isolation {
                 interval: Duration::from_secs_f64(interval),
                 is_enforced: self.enforce_container_disk_quota,
             },
+            ports: self.ports()?,
             xfs: XfsSettings {
                 projects: projects(&self.xfs_project_range)?,
                 kills: self.xfs_kill_containers,
@@ -172,6 +183,23 @@ impl Isolation {
             },
             ..usual
         })
+    }
+
+    /// How ports are watched.
+    fn ports(&self) -> Result<PortWatching> {
+        let interval = self.container_ports_watch_interval;
+        if !(0.01..=86_400.0).contains(&interval) {
+            bail!("--container-ports-watch-interval {interval}: expected 0.01 to 86400 seconds");
+        }
+        let range = self.container_ports_isolated_range.as_deref().map(|text| {
+            let wrong =
+                || format!("--container-ports-isolated-range {text}: expected [FIRST-LAST], ports from 1 to 65535");
+            let range = numbers(text).with_context(wrong)?;
+            let port = |number: u32| u16::try_from(number).with_context(wrong);
+            Ok::<_, anyhow::Error>((port(*range.start())?, port(*range.end())?))
+        });
+        let interval = Duration::from_secs_f64(interval);
+        Ok(PortWatching { interval, is_enforced: self.enforce_container_ports, range: range.transpose()? })
     }
 
     /// Where GPUs are told of.
@@ -206,13 +234,18 @@ impl Isolation {
     }
 }
 
-/// Numbers of projects: `[FIRST-LAST]`. Zero is that of nobody.
+/// Numbers of projects. Zero is that of nobody.
 fn projects(text: &str) -> Result<RangeInclusive<u32>> {
+    numbers(text).with_context(|| format!("--xfs-project-range {text}: expected [FIRST-LAST], the first above zero"))
+}
+
+/// Numbers above zero: `[FIRST-LAST]`.
+fn numbers(text: &str) -> Option<RangeInclusive<u32>> {
     let bare = text.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let (first, last) = bare.and_then(|range| range.split_once('-')).unwrap_or_default();
     match (first.trim().parse(), last.trim().parse()) {
-        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
-        _ => bail!("--xfs-project-range {text}: expected [FIRST-LAST], the first above zero"),
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Some(first..=last),
+        _ => None,
     }
 }
 

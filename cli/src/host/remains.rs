@@ -26,7 +26,8 @@ pub(super) fn remember(
 ) -> Result<()> {
     let docker = docker.map(serde_json::to_string).transpose()?.unwrap_or_default();
     let (names, root, store) = (&isolation.isolation, &isolation.cgroups_root, images.store.display());
-    let text = format!("{names}\n{root}\n{store}\n{docker}\n");
+    let networks = serde_json::to_string(&(&isolation.network_cni_config_dir, &isolation.network_cni_plugins_dir))?;
+    let text = format!("{names}\n{root}\n{store}\n{docker}\n{networks}\n");
     std::fs::write(dir.join(ISOLATION_FILE), text).with_context(|| format!("can't write to {}", dir.display()))
 }
 
@@ -36,7 +37,12 @@ fn remembered(dir: &Path) -> Result<Chain> {
     let mut lines = text.lines();
     let isolation = lines.next().unwrap_or(ISOLATION_DEFAULT);
     let usual = Settings::usual(isolation);
+    // A file of before networks were noted has none.
+    let networks = text.lines().nth(4).map(serde_json::from_str).transpose().context("the remembered networks")?;
+    let (cni_configurations, cni_plugins) = networks.unwrap_or_default();
     let settings = Settings {
+        cni_configurations,
+        cni_plugins,
         work_directory: dir.to_owned(),
         runtime_directory: dir.join(RUNTIME_DIRECTORY),
         cgroups_root: lines.next().unwrap_or(&usual.cgroups_root).to_owned(),

@@ -62,7 +62,7 @@ fn once(number: usize) -> u128 {
         groups.push(group);
     }
     let joins: Vec<CString> =
-        groups.iter().map(|group| CString::new(group.join("cgroup.procs").display().to_string()).unwrap()).collect();
+        groups.iter().map(|group| CString::new(group.join("tasks").display().to_string()).unwrap()).collect();
     let (told, tells) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let arguments = CloneArguments {

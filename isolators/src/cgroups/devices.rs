@@ -124,7 +124,7 @@ impl Controller for Devices {
         match group.version {
             Version::V1 => {
                 group.write("devices.deny", "a")?;
-                rules.iter().try_for_each(|rule| group.write("devices.allow", rule.text()))
+                group.write_each("devices.allow", rules.iter().map(Rule::text))
             }
             Version::V2 => device_program::attach(group, &rules),
         }

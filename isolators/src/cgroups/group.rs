@@ -68,9 +68,18 @@ impl Group {
 
     /// Writes a knob, in one write as the kernel wants it.
     pub fn write(&self, name: &str, value: impl std::fmt::Display) -> io::Result<()> {
-        let text = value.to_string();
-        let written = File::options().write(true).open(self.file(name)).and_then(|mut f| f.write_all(text.as_bytes()));
-        written.map_err(|error| self.explain(&format!("write '{text}' to"), name, &error))
+        self.write_each(name, [value])
+    }
+
+    /// Writes several values to a knob that takes one after the other.
+    pub fn write_each(&self, name: &str, values: impl IntoIterator<Item = impl std::fmt::Display>) -> io::Result<()> {
+        let opened = File::options().write(true).open(self.file(name));
+        let mut file = opened.map_err(|error| self.explain("open", name, &error))?;
+        values.into_iter().try_for_each(|value| {
+            let text = value.to_string();
+            let written = file.write_all(text.as_bytes());
+            written.map_err(|error| self.explain(&format!("write '{text}' to"), name, &error))
+        })
     }
 
     /// Reads a file whole.
@@ -205,6 +214,6 @@ mod tests {
         assert_eq!((group.keyed("memory.events", "oom_kill"), group.keyed("memory.events", "oom")), (Some(1), Some(2)));
         assert_eq!((group.number("no.such"), group.keyed("memory.events", "oo")), (None, None));
         let error = group.write("no.such", 7).unwrap_err();
-        assert!(error.to_string().contains("can't write '7' to"), "{error}");
+        assert!(error.to_string().contains("can't open"), "{error}");
     }
 }

@@ -59,7 +59,7 @@ impl Inner {
                 if let Some(grace) = kill {
                     running.kill(grace);
                 }
-                let addresses = self.config.isolators.addresses(&container);
+                let addresses = self.addresses(&container).await;
                 self.runtime.spawn(Arc::clone(self).watch(container, running));
                 ContainerOutcome::Launched { pid: pid.unsigned_abs(), addresses }
             }
@@ -71,6 +71,16 @@ impl Inner {
                 }
                 ContainerOutcome::Failed { reason }
             }
+        }
+    }
+
+    /// The addresses that a container has to itself.
+    async fn addresses(&self, container: &ContainerId) -> Vec<String> {
+        let (isolators, container) = (self.config.isolators.clone(), container.clone());
+        match self.config.docker.is_some() {
+            // The engine has to be asked.
+            true => self.block(move || isolators.addresses(&container)).await.unwrap_or_default(),
+            false => isolators.addresses(&container),
         }
     }
 

@@ -95,6 +95,14 @@ impl Isolator for DockerContainers {
         Ok(Contribution::default())
     }
 
+    fn addresses(&self, container: &ContainerId) -> Vec<String> {
+        let Some(name) = self.named(container) else { return Vec::new() };
+        let engine = Engine::new(&self.config.socket);
+        let asked = Engine::block(engine.order(Method::GET, &format!("/containers/{name}/json"), None));
+        // One that can't be asked for has none that are known.
+        asked.ok().and_then(Result::ok).map(|told| addresses(&told)).unwrap_or_default()
+    }
+
     fn usage(&self, container: &ContainerId, _: &Tree) -> Result<Statistics, Error> {
         let Some(name) = self.named(container) else { return Ok(Statistics::default()) };
         let engine = Engine::new(&self.config.socket);
@@ -114,6 +122,13 @@ impl Isolator for DockerContainers {
     }
 }
 
+/// The addresses of a container at the engine: none in the machine's network.
+fn addresses(told: &Value) -> Vec<String> {
+    let networks = told["NetworkSettings"]["Networks"].as_object().into_iter().flatten();
+    let each = networks.flat_map(|(_, network)| [&network["IPAddress"], &network["GlobalIPv6Address"]]);
+    each.filter_map(Value::as_str).filter(|address| !address.is_empty()).map(str::to_owned).collect()
+}
+
 /// The figures of the engine, as far as they are ours.
 fn read(figures: &Value) -> Statistics {
     let cpu = &figures["cpu_stats"]["cpu_usage"];
@@ -123,5 +138,20 @@ fn read(figures: &Value) -> Statistics {
         memory_bytes: figures["memory_stats"]["usage"].as_u64(),
         processes: figures["pids_stats"]["current"].as_u64(),
         ..Statistics::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_all_networks() {
+        let told = json!({"NetworkSettings": {"Networks": {
+            "bridge": {"IPAddress": "172.17.0.2", "GlobalIPv6Address": ""},
+            "more": {"IPAddress": "10.0.0.3", "GlobalIPv6Address": "fd00::3"}}}});
+        assert_eq!(addresses(&told), ["172.17.0.2", "10.0.0.3", "fd00::3"]);
+        assert!(addresses(&json!({"NetworkSettings": {"Networks": {"host": {"IPAddress": ""}}}})).is_empty());
+        assert!(addresses(&Value::Null).is_empty());
     }
 }

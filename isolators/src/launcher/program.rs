@@ -184,8 +184,8 @@ pub(super) fn step(what: &str, error: impl std::fmt::Display) -> String {
 fn become_program(plan: &Plan) -> Result<Infallible, String> {
     let walls = &plan.walls;
     // The groups first: what the steps below use is already the container's.
-    let late = walls.group.iter().filter(|_| plan.joins_late);
-    walls.groups.iter().chain(late).try_for_each(|group| walls::join(group))?;
+    walls.groups.iter().try_for_each(|group| walls::join(group, walls::TASKS))?;
+    walls.group.iter().filter(|_| plan.joins_late).try_for_each(|group| walls::join(group, walls::PROCESSES))?;
     if walls.namespaces.cgroup {
         // Not before the groups are joined: what the process is in now will look like the root.
         unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| step("begin a view of control groups", errno))?;

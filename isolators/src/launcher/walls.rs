@@ -45,9 +45,16 @@ pub(super) struct Site<'a> {
     pub(super) root: Option<&'a OwnedFd>,
 }
 
+/// The file by which a single thread joins a control group of version 1. The kernel moves a whole process only after every processor
+/// has taken note of it, which takes milliseconds; one that has a single thread moves as that thread.
+pub(super) const TASKS: &str = "tasks";
+
+/// The file by which a process joins a control group of version 2.
+pub(super) const PROCESSES: &str = "cgroup.procs";
+
 /// Joins a control group: the writer itself, whatever its number is in which namespace.
-pub(super) fn join(group: &Path) -> Result<(), String> {
-    let file = group.join("cgroup.procs");
+pub(super) fn join(group: &Path, by: &str) -> Result<(), String> {
+    let file = group.join(by);
     let written = File::options().write(true).open(&file).and_then(|mut file| file.write_all(b"0"));
     written.map_err(|error| step(&format!("join '{}'", group.display()), error))
 }

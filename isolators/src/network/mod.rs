@@ -12,15 +12,16 @@
 mod configuration;
 mod files;
 mod plugin;
+mod ports;
 
 use crate::isolator::{Contribution, Error, Isolator, Mount, Namespaces, Survivor};
 use configuration::Configuration;
 use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::container_info::{Network, PortMapping};
 use kaon_kernel::id::ContainerId;
-use kaon_kernel::resource::{ResourceName, Value};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use plugin::{Attachment, Command};
+pub use ports::{PORTS, PortWatching, Ports};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -117,14 +118,8 @@ impl Cni {
         if named.len() > NETWORKS_MAX || named.len() < networks.len() {
             return Err(refuse(format!("more than {NETWORKS_MAX} networks, or the machine's own beside others")));
         }
-        let is_own = |port: u16| {
-            let ports = spec.resources.iter().filter(|resource| resource.name == ResourceName::of("ports"));
-            let ranges = ports.filter_map(|resource| match &resource.value {
-                Value::Ranges(ranges) => Some(ranges.iter()),
-                _ => None,
-            });
-            ranges.flatten().any(|(from, to)| (from..=to).contains(&port.into()))
-        };
+        let own = ports::taken(&spec.resources);
+        let is_own = |port: u16| own.iter().any(|&(from, to)| (from..=to).contains(&port.into()));
         let mut asked = Vec::new();
         for (number, network) in named.into_iter().enumerate() {
             let name = network.name.as_deref().unwrap_or_default();

@@ -67,18 +67,19 @@ fn another_view_of_processes_is_no_way_out() {
     assert!(sleepers(&mark).is_empty());
 }
 
-/// Attack 55: without NET_RAW nobody makes packets that are not its own, not even root, and not by another program either.
+/// Attack 55: without NET_RAW nobody makes packets that are not its own, not even root, and not by another program either; so it is
+/// where nothing is said of rights.
 fn packets_can_not_be_forged() {
     let rights = parse_capabilities("CHOWN,SETUID,SETGID,NET_BIND_SERVICE").unwrap();
-    let Some(machine) = isolated("linux/capabilities", |settings| settings.rights.bounding = Some(rights)) else {
-        return;
-    };
-    let program = "import socket\nfor kind in [(socket.AF_INET, socket.SOCK_RAW, 1), (socket.AF_PACKET, socket.SOCK_RAW, 0)]:\n\
-        \x20try:\n  socket.socket(*kind); print('FORGED')\n except PermissionError: print('refused')";
-    let text = format!("command -v python3 >/dev/null || {{ echo skipped; exit; }}; python3 -c \"{program}\"");
-    match machine.run("c", shell("c", &text)).1.as_str() {
-        "skipped\n" => println!("SKIPPED, needs python3: raw sockets"),
-        told => assert_eq!(told, "refused\nrefused\n", "{}", machine.output("c", "stderr")),
+    for (isolation, rights) in [("linux/capabilities", Some(rights)), ("filesystem/linux", None)] {
+        let Some(machine) = isolated(isolation, |settings| settings.rights.bounding = rights) else { return };
+        let program = "import socket\nfor kind in [(socket.AF_INET, socket.SOCK_RAW, 1), (socket.AF_PACKET, socket.SOCK_RAW, 0)]:\n\
+            \x20try:\n  socket.socket(*kind); print('FORGED')\n except PermissionError: print('refused')";
+        let text = format!("command -v python3 >/dev/null || {{ echo skipped; exit; }}; python3 -c \"{program}\"");
+        match machine.run("c", shell("c", &text)).1.as_str() {
+            "skipped\n" => println!("SKIPPED, needs python3: raw sockets"),
+            told => assert_eq!(told, "refused\nrefused\n", "{isolation}: {}", machine.output("c", "stderr")),
+        }
     }
 }
 

@@ -4,14 +4,17 @@ use crate::Test;
 use crate::groups::isolated;
 use crate::nested;
 use crate::rig::{Machine, eventually, id, shell};
+use kaon_isolators::build::Settings;
+use kaon_isolators::network::PortWatching;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec};
-use kaon_kernel::container_info::{ContainerInfo, Network, PortMapping};
+use kaon_kernel::container_info::{ContainerInfo, Limits, Network, PortMapping};
 use kaon_kernel::resource::parse;
 use kaon_kernel::time::Duration as Length;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     ("network::a_container_alone_has_nothing_but_loopback", a_container_alone_has_nothing_but_loopback),
@@ -24,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
         "network::what_can_not_be_connected_is_refused_and_leaves_nothing",
         what_can_not_be_connected_is_refused_and_leaves_nothing,
     ),
+    ("network::who_listens_where_it_may_not_ends", who_listens_where_it_may_not_ends),
 ];
 
 /// Where Debian keeps the plugins.
@@ -254,4 +258,40 @@ fn what_can_not_be_connected_is_refused_and_leaves_nothing() {
     let Some(without) = isolated("namespaces/uts", |_| {}) else { return };
     let reason = without.try_launch("c", on("c", "web", Vec::new(), "true")).unwrap_err();
     assert!(reason.contains("network/cni is not enabled"), "{reason}");
+}
+
+/// Attack 55: ports of the machine that a container did not take, whoever of its processes listens; those that it took are its own, and
+/// a new agent knows them.
+fn who_listens_where_it_may_not_ends() {
+    let free = || std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let (taken, other) = (free(), free());
+    let watching = |settings: &mut Settings| {
+        settings.ports = PortWatching { interval: Duration::from_millis(50), is_enforced: true, range: None };
+    };
+    let Some(mut machine) = isolated("network/ports", watching) else { return };
+    let own = std::env::current_exe().unwrap();
+    let listening = |name: &str, port: u16, resources: &str| {
+        let text = format!("setsid {} greet {port} & wait", own.display());
+        LaunchSpec { resources: parse::resources(resources).unwrap(), ..shell(name, &text) }
+    };
+    machine.launch("a", listening("a", taken, &format!("cpus:1;ports:[{taken}-{taken}]")));
+    eventually("it listens", || std::net::TcpStream::connect(("127.0.0.1", taken)).is_ok());
+    machine.launch("b", listening("b", other, &format!("cpus:1;ports:[{taken}-{taken}]")));
+    let limitation = machine.wait("b").limitation.expect("it has broken a limit");
+    let words = format!("Container b is listening on unallocated port(s): {other}");
+    assert_eq!((limitation.message, limitation.resources.to_string()), (words, format!("ports:[{other}-{other}]")));
+    machine.stop();
+    machine.start();
+    assert_eq!(machine.recover(&["a"]), ["a"]);
+    // It has been looked at often by the time that another one is caught.
+    machine.launch("c", listening("c", other, "cpus:1"));
+    assert!(machine.wait("c").limitation.is_some());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", taken)).is_ok(), "who may listen goes on");
+    let update = ContainerRequest::Update {
+        container: id("a"),
+        resources: parse::resources("cpus:1").unwrap(),
+        limits: Limits::default(),
+    };
+    assert_eq!(machine.ask(update), ContainerOutcome::Updated(Ok(())));
+    assert!(machine.wait("a").limitation.is_some(), "what was taken from it is not its own any more");
 }
