@@ -326,6 +326,10 @@ impl Machine {
     pub(crate) fn lose(&mut self, slot: u16, place: Place, session: u64, lane: &mut Lane) {
         let Some(process) = self.processes.get_mut(slot as usize).filter(|process| process.up) else { return };
         let Some(peer) = process.peers.get_mut(&place) else { return };
+        if session != 0 && peer.pending == session {
+            // The end has overtaken the welcome, which is not taken when it comes.
+            peer.pending = 0;
+        }
         if session == 0 || peer.session != session {
             return;
         }

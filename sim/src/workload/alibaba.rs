@@ -115,7 +115,10 @@ impl Format for Instances {
     }
 }
 
-/// The inventory of nodes; memory is not told.
+/// The memory of a node of which it is not told, in MiB: 16 TiB, so that it limits nothing.
+const MEM_UNTOLD_MIB: u64 = 1 << 24;
+
+/// The inventory of nodes; memory is not told, and limits nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fleet;
 
@@ -138,7 +141,7 @@ impl Format for Fleet {
         Ok(Some(Node {
             name: fields.text(3).to_owned(),
             cpus_milli: fields.unsigned(2, AMOUNT_MAX / 1000)? * 1000,
-            mem_mib: 0,
+            mem_mib: MEM_UNTOLD_MIB,
             gpus: fields.unsigned(1, GPUS_MAX)? as u32,
             gpu_type: fields.text(0).to_owned(),
         }))

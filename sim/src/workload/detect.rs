@@ -37,8 +37,7 @@ pub(super) fn lacking(path: &Path) -> Option<String> {
     let header = text.lines().find(|line| !line.trim().is_empty())?;
     let missing = |(format, between, columns): &(&'static str, char, &'static [&'static str])| {
         let names = names(header, *between);
-        let missing: Vec<&str> =
-            columns.iter().copied().filter(|name| !names.iter().any(|there| there == name)).collect();
+        let missing: Vec<&str> = columns.iter().copied().filter(|name| !has(&names, name)).collect();
         (missing.len() < columns.len()).then_some((missing.len(), *format, missing))
     };
     let (_, format, missing) = MARKS.iter().filter_map(missing).min_by_key(|(count, ..)| *count)?;
@@ -56,6 +55,11 @@ fn names(line: &str, between: char) -> Vec<String> {
     line.trim_end().split(between).map(|name| name.trim().trim_matches('"').to_owned()).collect()
 }
 
+/// Whether a column is among those of a header, in letters of any case.
+fn has(names: &[String], wanted: &str) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(wanted))
+}
+
 /// What a line says: none says nothing, as an empty one.
 fn of_line(line: &str) -> Option<Option<&'static str>> {
     if line.trim().is_empty() {
@@ -66,7 +70,7 @@ fn of_line(line: &str) -> Option<Option<&'static str>> {
     }
     let has = |(_, between, columns): &&(&str, char, &[&str])| {
         let names = names(line, *between);
-        columns.iter().all(|wanted| names.iter().any(|name| name == wanted))
+        columns.iter().all(|wanted| self::has(&names, wanted))
     };
     let by_tab = names(line, '\t');
     let is_number = |text: &str| text.parse::<f64>().is_ok();

@@ -114,7 +114,8 @@ impl Format for Nodes {
 
 /// A field, in quotes where it needs them.
 fn field(text: &str) -> String {
-    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    let is_bare = text.trim() == text && !text.contains([',', '"']);
+    if !is_bare { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 fn header(columns: &[(&str, bool)], out: &mut impl Write) -> io::Result<()> {

@@ -3,25 +3,37 @@
 
 use std::f64::consts::{LN_2, PI};
 
-/// Reads a decimal such as `-12.345` as a whole number of 10^-`places`, halves away from zero; none when it is not a
-/// decimal or does not fit. No exponents: a table of whole numbers and decimals has none.
+/// Exponents of decimals lie between this and its negative: beyond, a number is nothing, or more than 64 bits hold.
+const EXPONENT_MAX: i64 = 400;
+
+/// Reads a decimal such as `-12.345` or `1.5e3` as a whole number of 10^-`places`, halves away from zero; none when it is
+/// not a decimal or does not fit.
 pub fn scaled(text: &str, places: u32) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
+    let (digits, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let exponent = exponent.parse::<i64>().ok().filter(|exponent| exponent.abs() <= EXPONENT_MAX)?;
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.len() + part.len() == 0 || !are_digits(whole) || !are_digits(part) {
         return None;
     }
+    // So many digits count, from the first on; where there are fewer, zeros follow.
+    let counted = whole.len() as i64 + exponent + i64::from(places);
     let mut value: i64 = 0;
-    let kept = part.bytes().chain(core::iter::repeat(b'0')).take(places as usize);
-    for byte in whole.bytes().chain(kept) {
+    let all = whole.bytes().chain(part.bytes());
+    for byte in all.clone().chain(core::iter::repeat(b'0')).take(usize::try_from(counted).unwrap_or(0)) {
         value = value.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?;
     }
-    let is_up = part.as_bytes().get(places as usize).is_some_and(|byte| *byte >= b'5');
+    let is_up = usize::try_from(counted).is_ok_and(|counted| all.clone().nth(counted).is_some_and(|byte| byte >= b'5'));
     value.checked_add(i64::from(is_up))?.checked_mul(sign)
+}
+
+/// Reads a whole number, also one that is written as a decimal, such as `64.0` or `1e3`.
+pub fn whole(text: &str) -> Option<i64> {
+    scaled(text, 3).filter(|thousandths| thousandths % 1000 == 0).map(|thousandths| thousandths / 1000)
 }
 
 /// The natural logarithm of a normal number above zero, to about 15 digits.
@@ -82,7 +94,17 @@ mod tests {
             ("7.", 1, Some(70)),
             ("9223372036854775807", 0, Some(i64::MAX)),
             ("9223372036854775808", 0, None),
-            ("1e5", 0, None),
+            ("1e5", 0, Some(100_000)),
+            ("1.25E+01", 1, Some(125)),
+            ("125e-2", 1, Some(13)),
+            ("-5e-1", 0, Some(-1)),
+            ("4e-1", 0, Some(0)),
+            ("5e-2", 0, Some(0)),
+            ("1e400", 0, None),
+            ("0e400", 0, Some(0)),
+            ("1e", 0, None),
+            ("e5", 0, None),
+            ("1e999999999999", 0, None),
             ("", 0, None),
             (".", 0, None),
             ("-", 0, None),
@@ -90,6 +112,11 @@ mod tests {
         ];
         for (text, places, value) in table {
             assert_eq!(scaled(text, places), value, "{text:?}");
+        }
+        for (text, value) in
+            [("64", Some(64)), ("64.0", Some(64)), ("1e3", Some(1000)), ("6.4", None), ("-2.", Some(-2))]
+        {
+            assert_eq!(whole(text), value, "{text:?}");
         }
     }
 

@@ -26,15 +26,14 @@ impl Format for Nodes {
 
     fn row(&mut self, fields: &Fields<'_>) -> Result<Option<Node>, Fault> {
         let gpus = fields.unsigned(3, GPUS_MAX)? as u32;
-        if (gpus > 0) == fields.is_empty(4) {
-            return Err(Fault::Unsound(format!("{gpus} GPUs of type {:?}", fields.text(4))));
-        }
+        // Some lists say of machines without GPUs what else they are.
+        let gpu_type = if gpus > 0 { fields.text(4) } else { "" };
         Ok(Some(Node {
             name: fields.text(0).to_owned(),
             cpus_milli: fields.unsigned(1, AMOUNT_MAX)?,
             mem_mib: fields.unsigned(2, AMOUNT_MAX)?,
             gpus,
-            gpu_type: fields.text(4).to_owned(),
+            gpu_type: gpu_type.to_owned(),
         }))
     }
 }
@@ -72,7 +71,8 @@ impl Format for Pods {
 
     fn row(&mut self, fields: &Fields<'_>) -> Result<Option<Task>, Fault> {
         let gpus = fields.unsigned(3, GPUS_MAX)? as u32;
-        let gpu_milli = fields.unsigned(4, 1000)? as u32;
+        // Of no GPU it says nothing how much of it is asked for.
+        let gpu_milli = fields.unsigned(4, 1000)? as u32 * gpus.min(1);
         if (gpus == 0) != (gpu_milli == 0) || gpus > 1 && gpu_milli != 1000 {
             return Err(Fault::Unsound(format!("{gpus} GPUs of {gpu_milli} thousandths each: only one can be shared")));
         }

@@ -107,6 +107,7 @@ pub struct Skipped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// At this character; a field may stand in double quotes, a quote inside is doubled; no field goes over a line's end.
+    /// Blanks around a field do not count, unless they are in quotes.
     At(char),
     /// At runs of blanks.
     Blanks,
@@ -159,14 +160,16 @@ impl Fields<'_> {
         Fault::Unfit { column: self.columns[column].0, wanted, text: self.text(column).to_owned() }
     }
 
-    /// A whole number of any sign.
+    /// A whole number of any sign, also one written as a decimal.
     pub fn signed(&self, column: usize) -> Result<i64, Fault> {
-        self.text(column).parse().map_err(|_| self.unfit(column, "a whole number"))
+        numbers::whole(self.text(column)).ok_or_else(|| self.unfit(column, "a whole number"))
     }
 
     /// A whole number from zero up to `most`.
     pub fn unsigned(&self, column: usize, most: u64) -> Result<u64, Fault> {
-        let value = self.text(column).parse().ok().filter(|value| *value <= most);
+        let text = self.text(column);
+        let decimal = || numbers::whole(text).and_then(|value| u64::try_from(value).ok());
+        let value = text.parse().ok().or_else(decimal).filter(|value| *value <= most);
         value.ok_or_else(|| self.unfit(column, "a whole number from zero within its bound"))
     }
 
@@ -334,9 +337,12 @@ impl<F: Format> Iterator for Rows<F> {
 
 /// Where the wanted columns stand in a header.
 fn find(columns: &[(&'static str, bool)], header: &[String]) -> Result<Vec<Option<usize>>, Fault> {
-    let place = |(name, is_needed): &(&'static str, bool)| match header.iter().position(|one| one.trim() == *name) {
-        None if *is_needed => Err(Fault::NoColumn(name)),
-        place => Ok(place),
+    let place = |(name, is_needed): &(&'static str, bool)| {
+        let exact = header.iter().position(|one| one.trim() == *name);
+        match exact.or_else(|| header.iter().position(|one| one.trim().eq_ignore_ascii_case(name))) {
+            None if *is_needed => Err(Fault::NoColumn(name)),
+            place => Ok(place),
+        }
     };
     columns.iter().map(place).collect()
 }
@@ -359,9 +365,9 @@ fn split(line: &str, how: Split, texts: &mut Vec<String>) -> Result<(), Fault> {
         Split::At(mark) => {
             let mut rest = Some(line);
             while let Some(open) = rest {
-                let Some(mut quoted) = open.strip_prefix('"') else {
+                let Some(mut quoted) = open.trim_start_matches(' ').strip_prefix('"') else {
                     let (text, after) = open.split_once(mark).map_or((open, None), |(text, after)| (text, Some(after)));
-                    put(text, false);
+                    put(text.trim(), false);
                     rest = after;
                     continue;
                 };
@@ -374,8 +380,8 @@ fn split(line: &str, how: Split, texts: &mut Vec<String>) -> Result<(), Fault> {
                             put("\"", true);
                             quoted = more;
                         }
-                        None if after.is_empty() => break None,
-                        None => break Some(after.strip_prefix(mark).ok_or(Fault::Quote)?),
+                        None if after.trim().is_empty() => break None,
+                        None => break Some(after.trim_start_matches(' ').strip_prefix(mark).ok_or(Fault::Quote)?),
                     }
                 };
             }

@@ -36,6 +36,8 @@ fn columns_are_found_by_name_and_quotes_are_understood() {
     assert_eq!(rows, [("a".to_owned(), 1), ("b,c".to_owned(), 2)]);
     let (rows, _) = read("\u{feff}name,size,note\na,1,z\nb,2", Strictness::Strict).expect("sound");
     assert_eq!(rows, [("az".to_owned(), 1), ("b".to_owned(), 2)]);
+    let (rows, _) = read("Name, SIZE , note\na, 1.0 , z\n \"b \" ,2e1,\" c\"\n", Strictness::Strict).expect("sound");
+    assert_eq!(rows, [("az".to_owned(), 1), ("b  c".to_owned(), 20)], "blanks, decimals, and letters of any case");
 }
 
 #[test]
@@ -48,6 +50,10 @@ fn a_bad_row_is_named_with_file_and_line() {
         (
             "name,size\na,100\n",
             "pairs.csv:2: column \"size\" should be a whole number from zero within its bound, not \"100\"",
+        ),
+        (
+            "name,size\na,1.5\n",
+            "pairs.csv:2: column \"size\" should be a whole number from zero within its bound, not \"1.5\"",
         ),
         ("name,size\na\n", "pairs.csv:2: the row has 1 fields, column \"size\" is missing"),
         ("name\na\n", "pairs.csv:1: the header has no column \"size\""),

@@ -1,6 +1,6 @@
 //! Small clusters with faults: every claim holds, every task ends.
 
-use kaon_sim::{Options, explore};
+use kaon_sim::{Options, explore, run};
 
 /// The seeds that a debug build goes through here; `kaon sim explore` goes through more.
 const SEEDS: u64 = 20;
@@ -24,4 +24,14 @@ fn small_clusters_with_faults_come_to_rest() {
     assert_eq!(explored.seeds, SEEDS);
     assert!(explored.faults > SEEDS, "the swarm plans faults");
     assert!(explored.relaunched > 0, "the faults cost tasks");
+}
+
+/// A master that ends right behind its welcome to an agent: the agent must not keep a session that nobody else has.
+#[test]
+fn an_end_that_overtakes_a_welcome_leaves_no_half_of_a_session() {
+    let kept_faults = Some(vec![16, 22, 23, 25, 37]);
+    let small =
+        Options { agents: 1, frameworks: 1, tasks: 1, seed: 1077, faults: true, kept_faults, ..Options::default() };
+    let report = run(&small).expect("the options are sound");
+    assert!(report.is_well(), "{report}");
 }
