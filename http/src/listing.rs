@@ -1,10 +1,12 @@
 //! GET_TASKS and GET_STATE: the answers that grow with the cluster. A part of a list is made, written and forgotten before
 //! the next, so that no list of a hundred thousand messages is made first; parts are written side by side ([`crate::rope`]).
 //!
-//! A message of protobuf is the bytes of its parts one behind the other. In JSON a part's list loses its brackets.
+//! A message of protobuf is the bytes of its parts one behind the other. In JSON a part's list loses its brackets, and each part
+//! begins with the comma that sets it apart from the one before.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kaon_kernel::task::TaskState;
 
 use crate::answer::{self, Answer};
@@ -71,12 +73,15 @@ fn part<'a, M: codec::Message>(
         let written = codec::encode(media, &make());
         match media {
             MediaType::Protobuf => *rope = Rope::from(written),
-            // `{"list":[..]}`, or `{}` when there is nothing in it.
-            MediaType::Json => {
-                if let Some(elements) = written.get(list.len() + 5..written.len().saturating_sub(2)) {
-                    rope.room().extend_from_slice(elements);
-                }
+            // `{"list":[..]}`, or `{}` when there is nothing in it. The first bracket becomes the comma before the elements.
+            MediaType::Json if written.len() > list.len() + 7 => {
+                let mut written = written;
+                let before = list.len() + 4;
+                written[before] = b',';
+                let end = written.len() - 2;
+                rope.push(Bytes::from(written).slice(before..end));
             }
+            MediaType::Json => {}
         }
     })
 }
@@ -176,10 +181,7 @@ fn messages(media: MediaType, sections: Vec<Section<'_>>) -> Rope {
                     let comma = if message.len() > 0 { "," } else { "" };
                     message.room().extend_from_slice(format!("{comma}\"{list}\":[").as_bytes());
                     for (at, rope) in elements.into_iter().enumerate() {
-                        if at > 0 {
-                            message.room().push(b',');
-                        }
-                        message.append(rope);
+                        message.append(if at == 0 { rope.without_first() } else { rope });
                     }
                     message.room().push(b']');
                 }

@@ -57,6 +57,28 @@ impl Rope {
         }
     }
 
+    /// Puts bytes behind it that are there already. What is large is not moved.
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if bytes.len() < PIECE_BYTES / 16 {
+            return self.room().extend_from_slice(&bytes);
+        }
+        self.close();
+        self.closed_bytes += bytes.len();
+        self.closed.push(bytes);
+    }
+
+    /// The same without its first byte.
+    pub(crate) fn without_first(mut self) -> Self {
+        match self.closed.first_mut() {
+            Some(piece) => {
+                let _ = piece.split_to(1);
+                self.closed_bytes -= 1;
+            }
+            None => drop(self.open.drain(..1)),
+        }
+        self
+    }
+
     /// Puts another behind it. What is large is not moved.
     pub(crate) fn append(&mut self, mut other: Self) {
         if other.closed.is_empty() && other.open.len() < PIECE_BYTES / 16 {
@@ -186,11 +208,17 @@ mod tests {
             let line = vec![number; 10_000];
             rope.room().extend_from_slice(&line);
         }
-        let mut other = Rope::from(b"head".to_vec());
+        let mut other = Rope::from(b",".to_vec()).without_first();
+        other.room().extend_from_slice(b"head");
         other.append(rope);
-        assert_eq!(other.len(), 1_000_004);
+        other.push(Bytes::from_static(b"tail"));
+        assert_eq!(other.len(), 1_000_008);
         let pieces = other.into_pieces();
         assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() < PIECE_BYTES + 10_000));
-        assert_eq!(pieces.concat()[4 + 10_000 * 50], 50);
+        let whole_bytes = pieces.concat();
+        assert_eq!((whole_bytes[4 + 10_000 * 50], &whole_bytes[1_000_004..]), (50, b"tail".as_slice()));
+        let mut large = Rope::default();
+        large.push(vec![7; PIECE_BYTES].into());
+        assert_eq!(large.without_first().into_pieces(), [vec![7; PIECE_BYTES - 1]]);
     }
 }

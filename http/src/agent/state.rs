@@ -16,7 +16,7 @@ use crate::convert::maintenance;
 use crate::polled::json::{self as words, v1_json};
 use crate::polled::task::TaskWords;
 use crate::version;
-use crate::view::Held;
+use crate::view::{Held, together};
 
 impl AgentEdge {
     /// What the machine is, and what is on it.
@@ -38,8 +38,7 @@ impl AgentEdge {
         if let Some(log) = &self.config.log {
             out.insert("external_log_file".into(), log.display().to_string().into());
         }
-        let mut used = Resources::new();
-        seen.used().for_each(|more| crate::view::add(&mut used, more));
+        let used = together(seen.used());
         out.insert("reserved_resources_full".into(), words::reserved_full(total));
         let free = |bag: &Resources| words::full(bag.iter().filter(|entry| entry.reservation_role().is_none()));
         out.insert("unreserved_resources_full".into(), free(total));
@@ -85,9 +84,8 @@ impl Place<'_> {
             let tasks = self.seen.tasks.iter().filter(own).filter(move |task| wanted(task));
             tasks.map(|one| task(&one.framework_id, &one.task))
         };
-        let mut all = running.info.resources.clone();
         let live = self.seen.tasks.iter().filter(own).filter(|task| !task.task.state.is_terminal());
-        live.for_each(|task| crate::view::add(&mut all, &task.task.info.resources));
+        let all = together(live.map(|task| &task.task.info.resources).chain([&running.info.resources]));
         let mut out = self.executor_words(running, &one.container_id, &all);
         let queued = tasks(|task| task.is_queued && !task.task.state.is_terminal());
         out.insert("queued_tasks".into(), queued.collect());

@@ -1,12 +1,11 @@
 //! The words of the old endpoints: resources, agents, frameworks, tasks as their JSON objects (reference 2).
 
-use std::collections::HashMap;
-
 use kaon_kernel::agent::{AgentInfo, Attribute, AttributeValue, Domain};
 use kaon_kernel::framework::{Capability, FrameworkInfo, Label};
 use kaon_kernel::id::{AgentId, FrameworkId};
 use kaon_kernel::resource::{Resource, Resources};
 use kaon_kernel::task::ExecutorKind;
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +15,7 @@ use crate::convert::resource::{self, Form};
 use crate::convert::{executor as convert_executor, maintenance as convert_maintenance};
 use crate::edge::pid;
 use crate::version;
-use crate::view::{Framework, Offered, Snapshot};
+use crate::view::{Framework, Offered, Snapshot, together};
 
 /// A message of the v1 API as JSON: what both APIs write alike.
 pub(crate) fn v1_json<M: codec::Message>(message: &M) -> Value {
@@ -118,14 +117,15 @@ pub(crate) fn agent_words(info: &AgentInfo, total: &Resources) -> Map<String, Va
 }
 
 /// What is in use and on offer, by agent.
+#[derive(Default)]
 pub(crate) struct Books<'a> {
-    used: HashMap<&'a AgentId, Vec<&'a Resources>>,
-    offered: HashMap<&'a AgentId, Vec<&'a Resources>>,
+    used: FxHashMap<&'a AgentId, Vec<&'a Resources>>,
+    offered: FxHashMap<&'a AgentId, Vec<&'a Resources>>,
 }
 
 impl<'a> Books<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        let mut books = Self { used: HashMap::new(), offered: HashMap::new() };
+        let mut books = Self::default();
         for (agent, bag) in snapshot.users() {
             books.used.entry(agent).or_default().push(bag);
         }
@@ -137,29 +137,23 @@ impl<'a> Books<'a> {
 
     /// What is used on an agent.
     pub(crate) fn used(&self, agent: &AgentId) -> Resources {
-        sum(self.used.get(agent).map_or(&[], Vec::as_slice))
+        together(self.used.get(agent).into_iter().flatten().copied())
     }
 
     /// What is offered of an agent.
     pub(crate) fn offered(&self, agent: &AgentId) -> Resources {
-        sum(self.offered.get(agent).map_or(&[], Vec::as_slice))
+        together(self.offered.get(agent).into_iter().flatten().copied())
     }
 }
 
-fn sum(bags: &[&Resources]) -> Resources {
-    let mut sum = Resources::new();
-    bags.iter().for_each(|bag| crate::view::add(&mut sum, bag));
-    sum
-}
-
 /// The amounts of several bags together.
-fn together(bags: &[&Resources]) -> Value {
+fn amounts_together(bags: &[&Resources]) -> Value {
     value(&Amounts::of(bags.iter().flat_map(|bag| bag.iter())))
 }
 
 /// The entries of several bags together, in the v1 form.
 fn full_together(bags: &[&Resources]) -> Value {
-    full(sum(bags).iter())
+    full(together(bags.iter().copied()).iter())
 }
 
 /// An agent as a master shows it. `is_full` adds the resources in the v1 form.
@@ -172,8 +166,8 @@ pub(crate) fn agent(
     let used = books.used.get(id).map_or(&[][..], Vec::as_slice);
     let offered = books.offered.get(id).map_or(&[][..], Vec::as_slice);
     let mut out = agent_words(&view.info, view.total());
-    out.insert("used_resources".into(), together(used));
-    out.insert("offered_resources".into(), together(offered));
+    out.insert("used_resources".into(), amounts_together(used));
+    out.insert("offered_resources".into(), amounts_together(offered));
     out.insert("active".into(), view.active.into());
     let deactivated = view.orders.as_ref().is_some_and(|orders| orders.deactivated);
     out.insert("deactivated".into(), deactivated.into());

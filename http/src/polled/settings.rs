@@ -21,14 +21,12 @@ pub(super) fn roles(snapshot: &Snapshot) -> Value {
             "reserved": shown::resources(&role.reserved),
             "frameworks": role.frameworks.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         });
-        let mut consumed = role.used.clone();
-        crate::view::add(&mut consumed, &role.offered);
         let quota = role.quota.cloned().unwrap_or_default();
         out["quota"] = json!({
             "role": name.as_str(),
             "guarantee": amounts(&quota.guarantees),
             "limit": amounts(&quota.limits),
-            "consumed": shown::resources(&consumed),
+            "consumed": shown::resources(&role.held()),
         });
         out
     });

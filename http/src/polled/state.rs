@@ -38,6 +38,9 @@ fn with(value: Value, more: impl IntoIterator<Item = (&'static str, Value)>) -> 
 /// Elements of a list that are written at once.
 const ELEMENTS: usize = 128;
 
+/// About the bytes of an element: a task with two statuses.
+const ELEMENT_BYTES: usize = 1 << 10;
+
 /// JSON in parts that can be written side by side.
 #[derive(Default)]
 struct Parts<'a> {
@@ -64,6 +67,7 @@ impl<'a> Parts<'a> {
             }
             let (some, write) = (some.to_vec(), write.clone());
             self.all.push(Box::new(move |rope| {
+                rope.room().reserve(some.len() * ELEMENT_BYTES);
                 for (at, element) in some.iter().enumerate() {
                     let room = rope.room();
                     if at > 0 {

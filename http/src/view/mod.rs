@@ -15,6 +15,7 @@ mod fold;
 mod roles;
 mod shelves;
 mod snapshot;
+mod together;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,11 +27,11 @@ use crate::watch::{Watcher, Watchers};
 
 pub use self::roles::Role;
 pub use self::shelves::Shelves;
-pub(crate) use self::snapshot::add;
 pub use self::snapshot::{
     COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, InverseAnswers, InverseOffered,
     Leadership, Offered, Snapshot, UNREACHABLE_AGENTS_MAX,
 };
+pub(crate) use self::together::together;
 
 /// Events that wait to be folded in: a launch of 20,000 tasks at once.
 pub const QUEUE_EVENTS_MAX: usize = 65_536;

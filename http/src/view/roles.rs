@@ -6,7 +6,8 @@ use kaon_kernel::id::{FrameworkId, RoleName};
 use kaon_kernel::quota::Quota;
 use kaon_kernel::resource::{Resources, role};
 
-use super::snapshot::{Snapshot, add};
+use super::snapshot::Snapshot;
+use super::together::{Together, together};
 
 /// A role: what is said of it, and what its frameworks hold. Those of its sub-roles are not counted here.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +34,7 @@ impl Role<'_> {
 
     /// What it uses and is offered.
     pub fn held(&self) -> Resources {
-        let mut held = self.used.clone();
-        add(&mut held, &self.offered);
-        held
+        together([&self.used, &self.offered])
     }
 }
 
@@ -52,27 +51,29 @@ impl Snapshot {
         for (name, quota) in &self.settings.quotas {
             roles.entry(name).or_default().quota = Some(quota);
         }
+        let [mut used, mut offered, mut reserved]: [BTreeMap<&RoleName, Together<'_>>; 3] = Default::default();
         for (id, framework) in self.frameworks.iter() {
             for name in &framework.view.info.roles {
                 roles.entry(name).or_default().frameworks.insert(id);
             }
             for held in framework.tasks.values().filter(|held| held.is_using()) {
-                add(&mut roles.entry(&held.role).or_default().used, &held.task.info.resources);
+                used.entry(&held.role).or_default().add(&held.task.info.resources);
             }
             for executor in framework.executors.values() {
-                add(&mut roles.entry(&executor.role).or_default().used, &executor.info.resources);
+                used.entry(&executor.role).or_default().add(&executor.info.resources);
             }
         }
         for offer in self.offers.values() {
-            add(&mut roles.entry(&offer.role).or_default().offered, &offer.resources);
+            offered.entry(&offer.role).or_default().add(&offer.resources);
         }
-        for view in self.agents.values() {
-            for entry in view.total() {
-                if let (Some(name), Ok(one)) = (entry.reservation_role(), Resources::collect([entry.clone()])) {
-                    add(&mut roles.entry(name).or_default().reserved, &one);
-                }
+        for entry in self.agents.values().flat_map(|view| view.total()) {
+            if let Some(name) = entry.reservation_role() {
+                reserved.entry(name).or_default().add([entry]);
             }
         }
+        used.into_iter().for_each(|(name, sum)| roles.entry(name).or_default().used = sum.whole());
+        offered.into_iter().for_each(|(name, sum)| roles.entry(name).or_default().offered = sum.whole());
+        reserved.into_iter().for_each(|(name, sum)| roles.entry(name).or_default().reserved = sum.whole());
         roles
     }
 }

@@ -14,6 +14,7 @@ use kaon_kernel::task::{Task, TaskState};
 use kaon_kernel::time::WallTime;
 
 use super::shelves::Shelves;
+use super::together::together;
 
 /// How many completed tasks of a framework are remembered (Mesos: `--max_completed_tasks_per_framework`).
 pub const COMPLETED_TASKS_MAX: usize = 1000;
@@ -147,16 +148,11 @@ impl Framework {
 
     /// What its tasks and executors use, on one agent or on all.
     pub fn used(&self, agent: Option<&AgentId>) -> Resources {
-        let mut sum = Resources::new();
-        let tasks = self.tasks.values().filter(|held| held.is_using());
-        for held in tasks.filter(|held| agent.is_none_or(|agent| held.task.info.agent_id == *agent)) {
-            add(&mut sum, &held.task.info.resources);
-        }
+        let tasks = self.tasks.values().filter(|held| held.is_using()).map(|held| &held.task.info);
+        let tasks = tasks.filter(|info| agent.is_none_or(|agent| info.agent_id == *agent));
         let executors = self.executors.iter().filter(|((on, _), _)| agent.is_none_or(|agent| on == agent));
-        for (_, executor) in executors {
-            add(&mut sum, &executor.info.resources);
-        }
-        sum
+        let executors = executors.map(|(_, executor)| &executor.info.resources);
+        together(tasks.map(|info| &info.resources).chain(executors))
     }
 }
 
@@ -173,21 +169,7 @@ impl Snapshot {
 
     /// What is offered to a framework.
     pub fn offered_to(&self, framework: &FrameworkId) -> Resources {
-        let mut sum = Resources::new();
-        for offer in self.offers.values().filter(|offer| offer.framework_id == *framework) {
-            add(&mut sum, &offer.resources);
-        }
-        sum
-    }
-}
-
-/// Adds up for people. A port that two agents have counts once: the sum is over machines, not of one.
-pub(crate) fn add(sum: &mut Resources, more: &Resources) {
-    if sum.add(more).is_err() {
-        for entry in more {
-            if let Ok(one) = Resources::collect([entry.clone()]) {
-                let _ = sum.add(&one);
-            }
-        }
+        let offers = self.offers.values().filter(|offer| offer.framework_id == *framework);
+        together(offers.map(|offer| &offer.resources))
     }
 }
