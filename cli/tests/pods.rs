@@ -127,6 +127,24 @@ fn a_group_is_launched_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_member_is_never_run_without_its_volumes() {
+    let cluster = Cluster::start(1);
+    let mut framework = Framework::subscribe(&cluster.api, capable());
+    let mut member = task("member", "exec sleep 1000");
+    member["container"] =
+        json!({"type": "MESOS", "volumes": [{"mode": "RO", "container_path": "/tmp", "host_path": "/usr"}]});
+    launch(&mut framework, &executor("pod"), vec![vec![member]]);
+    framework.until("an end", Framework::all_ended);
+    let failed = framework.status("member").expect("a status");
+    assert_eq!(failed["reason"], "REASON_CONTAINER_LAUNCH_FAILED", "{failed}");
+    assert!(
+        failed["message"].as_str().is_some_and(|text| text.contains("volume/host_path is not enabled")),
+        "{failed}"
+    );
+    framework.teardown();
+}
+
+#[test]
 fn a_sick_member_is_killed_with_its_group() {
     let cluster = Cluster::start(1);
     let mut framework = Framework::subscribe(&cluster.api, capable());

@@ -5,6 +5,7 @@ use crate::executor::run::{Cause, Phase, RUNS_MAX, Run};
 use crate::executor::{Executor, IGNORED, Timer, Waiting};
 use kaon_kernel::actor::Context;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, Program, VolumeLink};
+use kaon_kernel::container_info::ContainerInfo;
 use kaon_kernel::id::{ContainerId, Uuid};
 use kaon_kernel::task::{CommandInfo, Reason, TaskInfo, TaskState};
 
@@ -123,10 +124,19 @@ impl Executor {
             secrets: command.into_iter().chain(over).flat_map(CommandInfo::references).collect(),
             join: true,
             user: user.or_else(|| self.user.clone()).filter(|_| self.is_for_groups()),
-            // The walls stand around this executor already; an image is the task's alone.
-            container: run.task.container.clone().filter(|container| container.has_image()),
+            // The walls stand around this executor already; an image is the task's alone, and so are the volumes of a member.
+            container: run.task.container.as_ref().and_then(|asked| self.own_walls(asked, over.is_some())),
             ..LaunchSpec::bare(program, sandbox)
         }
+    }
+
+    /// What of the walls of a task is not around its executor already. What runs beside a task makes no volumes.
+    fn own_walls(&self, asked: &ContainerInfo, is_beside: bool) -> Option<Box<ContainerInfo>> {
+        if asked.has_image() {
+            return Some(Box::new(asked.clone()));
+        }
+        let has_own = self.is_for_groups() && !is_beside && !asked.volumes.is_empty();
+        has_own.then(|| Box::new(ContainerInfo { volumes: asked.volumes.clone(), ..ContainerInfo::default() }))
     }
 
     /// A task was started, or could not be. A group runs when all of it was started.
