@@ -72,3 +72,13 @@ fn a_framework_runs_long_tasks_on_simulated_agents_at_once() {
     framework.teardown();
     assert_eq!(served.stop(), Some(0), "every claim held");
 }
+
+#[test]
+fn every_rule_about_long_times_holds_in_virtual_time() {
+    let served = Served::start(&["--agents", "5"]);
+    let output = kaon().args(["contest", "--master", &served.api]).output().expect("kaon runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(output.status.success() && last.ends_with(" passed, 0 failed") && !last.starts_with("0 "), "{said}");
+    assert_eq!(served.stop(), Some(0), "every claim held");
+}

@@ -96,8 +96,22 @@ pub(super) fn make_custom(environment: &mut Vec<(String, String)>, command: &Com
 /// Tells a task which GPUs are its own: `CUDA_VISIBLE_DEVICES`, which programs obey, and `NVIDIA_VISIBLE_DEVICES`, which
 /// container runtimes do. By identity where each has one that NVIDIA's libraries know, else by their order on the bus.
 pub(super) fn add_devices(environment: &mut Vec<(String, String)>, placement: &Placement) {
+    for (name, value) in devices(placement) {
+        environment.retain(|(present, _)| *present != name);
+        environment.push((name, value));
+    }
+}
+
+/// The same for a task of a group, in the variables of its command: where these say something else, that stands.
+pub(super) fn offer_devices(environment: &mut Vec<(String, String)>, placement: &Placement) {
+    let mut all = devices(placement);
+    all.retain(|(name, _)| environment.iter().all(|(present, _)| present != name));
+    environment.extend(all);
+}
+
+fn devices(placement: &Placement) -> Vec<(String, String)> {
     if placement.devices.is_empty() {
-        return;
+        return Vec::new();
     }
     let is_identity = |id: &str| id.starts_with("GPU-") || id.starts_with("MIG-");
     let has_identities = placement.devices.iter().all(|device| is_identity(&device.id));
@@ -106,12 +120,10 @@ pub(super) fn add_devices(environment: &mut Vec<(String, String)>, placement: &P
         false => device.ordinal.to_string(),
     };
     let visible = placement.devices.iter().map(word).collect::<Vec<_>>().join(",");
-    let mut all = vec![("CUDA_VISIBLE_DEVICES", visible.clone()), ("NVIDIA_VISIBLE_DEVICES", visible)];
+    let mut all =
+        vec![("CUDA_VISIBLE_DEVICES".to_owned(), visible.clone()), ("NVIDIA_VISIBLE_DEVICES".to_owned(), visible)];
     if !has_identities {
-        all.push(("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned()));
+        all.push(("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned()));
     }
-    for (name, value) in all {
-        environment.retain(|(present, _)| present != name);
-        environment.push((name.to_owned(), value));
-    }
+    all
 }

@@ -284,8 +284,13 @@ impl Agent {
         let mut environment = environment::executor_environment(&self.config, &names, framework, grace, role);
         // The default executor starts tasks of several users, and has its own.
         let user = own.map(|command| command.user.clone().unwrap_or_else(|| framework.user.clone()));
+        let placement = Self::shared_place(&placements);
         match own {
-            Some(command) => environment::make_custom(&mut environment, command),
+            Some(command) => {
+                placement.iter().for_each(|placement| environment::add_devices(&mut environment, placement));
+                environment::make_custom(&mut environment, command);
+            }
+            // Each of its tasks is told its own.
             None => environment::make_default(&mut environment),
         }
         let volumes = VolumeLink::all_of(&resources);
@@ -299,7 +304,7 @@ impl Agent {
             resources,
             limits,
             container: executor.container.clone(),
-            placement: None,
+            placement,
             volumes,
             rlimits: executor.container.as_ref().map_or_else(Vec::new, |container| container.rlimits.clone()),
             uris: own.map(|command| command.uris.clone()).unwrap_or_default(),

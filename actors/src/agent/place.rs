@@ -13,7 +13,7 @@ use crate::agent::container::{Container, Stage};
 use crate::agent::launch::Refusal;
 use crate::agent::state::Waiting;
 use kaon_kernel::actor::{Batch, Context};
-use kaon_kernel::placement::{Demand, Placement, PlacementRequest, Reason};
+use kaon_kernel::placement::{Demand, DeviceShare, Placement, PlacementRequest, Reason};
 use kaon_kernel::task::TaskInfo;
 
 /// What a task asks of its place.
@@ -78,6 +78,23 @@ impl Agent {
             return Err(refusal);
         }
         Ok(placements)
+    }
+
+    /// What stands around an executor whose tasks have these places: their GPUs are opened to all of it. Its processors are
+    /// nobody's own, since tasks that come later may be anywhere; their places are booked all the same.
+    pub(super) fn shared_place(placements: &[Option<Placement>]) -> Option<Placement> {
+        let mut devices: Vec<DeviceShare> = Vec::new();
+        for share in placements.iter().flatten().flat_map(|placement| &placement.devices) {
+            match devices.iter_mut().find(|known| known.id == share.id) {
+                Some(known) => {
+                    known.share = known.share.saturating_add(share.share);
+                    known.memory_bytes = known.memory_bytes.saturating_add(share.memory_bytes);
+                }
+                None => devices.push(share.clone()),
+            }
+        }
+        devices.sort_by_key(|share| share.ordinal);
+        (!devices.is_empty()).then(|| Placement { devices, ..Placement::default() })
     }
 
     /// Whether there is a place once the tasks of removed frameworks are gone.

@@ -8,7 +8,7 @@
 
 use crate::agent::Agent;
 use crate::agent::container::{Container, Stage, Verdict};
-use crate::agent::environment::Names;
+use crate::agent::environment::{self, Names};
 use crate::agent::state::{Delivery, Waiting};
 use kaon_kernel::actor::Context;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, VolumeLink, VolumeLinks};
@@ -118,6 +118,8 @@ impl Agent {
         if !self.state.container(number).is_some_and(listens) {
             return;
         }
+        let kind = self.state.container(number).map(|container| container.info().kind);
+        let is_default = kind == Some(ExecutorKind::Default);
         let mut queued: Vec<u64> = self.queued(number).collect();
         queued.sort_unstable();
         let mut parcel: Vec<TaskInfo> = Vec::new();
@@ -125,7 +127,10 @@ impl Agent {
         for task in &queued {
             let Some(entry) = self.state.task_mut(*task) else { continue };
             entry.delivery = Delivery::Sent;
-            let (info, of_group) = (entry.task.info.clone(), entry.group);
+            let (mut info, of_group) = (entry.task.info.clone(), entry.group);
+            if let (true, Some(placement), Some(command)) = (is_default, &entry.placement, &mut info.command) {
+                environment::offer_devices(&mut command.environment, placement);
+            }
             if group != of_group {
                 self.send_group(number, &mut parcel, context);
                 group = of_group;

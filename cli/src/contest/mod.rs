@@ -4,6 +4,8 @@
 //! that speaks the Mesos v1 API. [`rows`] are the rules, [`framework`] and [`wire`] the client they use. The sources are
 //! sections of the project's v1 reference; what only known clients lean on says `clients`.
 //!
+//! Rows about long times are tried on a master that lets virtual time pass (`kaon sim serve`), and there no others.
+//!
 //! Left to others: what no client can see, what takes a restart or a broken network (the tests of this crate).
 
 mod arena;
@@ -32,6 +34,9 @@ const AT_ONCE: usize = 12;
 /// How long the master may take until it has an agent.
 const AGENT_WITHIN: Duration = Duration::from_secs(20);
 
+/// Virtual seconds within which the agents of a simulated cluster are registered.
+const SIMULATED_START_SECONDS: u32 = 30;
+
 /// One trial: a row in an encoding.
 struct Trial {
     row: Row,
@@ -46,7 +51,7 @@ struct Outcome {
 
 /// Tries the rows and prints what came of them; the exit code is 1 when one failed.
 pub(crate) async fn contest(options: Contest) -> Result<i32> {
-    let trials = trials(&options);
+    let mut trials = trials(&options);
     if options.list {
         let mut table = Table::new(&["SOURCE", "MEDIA", "CALL", "GIVEN", "ANSWER"]);
         trials.iter().for_each(|trial| table.row(cells(trial)));
@@ -54,11 +59,27 @@ pub(crate) async fn contest(options: Contest) -> Result<i32> {
         say(format!("{} rows, {} trials", rows_of(&trials), trials.len()))?;
         return Ok(0);
     }
+    let is_simulated = has_clock(&plain(&options.master)).await?;
+    trials.retain(|trial| trial.row.is_simulated == is_simulated);
     let arena = arena(&options).await?;
     let begin = Instant::now();
     let outcomes = run(&arena, &trials).await;
     report(&trials, &outcomes, begin.elapsed())?;
     Ok(i32::from(outcomes.iter().any(|outcome| outcome.result.is_err())))
+}
+
+/// Whether virtual time passes there when it is told to; then its agents are up soon.
+async fn has_clock(master: &str) -> Result<bool> {
+    if wire::exchange(master, "GET", "/simulator", &[], b"").await?.status != 200 {
+        return Ok(false);
+    }
+    let path = format!("/simulator/advance?seconds={SIMULATED_START_SECONDS}");
+    wire::exchange(master, "POST", &path, &[], b"").await?.expect(200)?;
+    Ok(true)
+}
+
+fn plain(address: &str) -> String {
+    address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/').to_owned()
 }
 
 fn trials(options: &Contest) -> Vec<Trial> {
@@ -88,7 +109,6 @@ fn cells(trial: &Trial) -> Vec<String> {
 }
 
 async fn arena(options: &Contest) -> Result<Arena> {
-    let plain = |address: &str| address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/').to_owned();
     let master = plain(&options.master);
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?.context("our user has no name")?.name;
     let run = std::process::id().to_string();

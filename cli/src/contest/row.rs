@@ -40,6 +40,8 @@ pub(crate) struct Row {
     pub(crate) media: &'static [Media],
     /// What may run beside it.
     pub(crate) company: Company,
+    /// Whether it lets virtual time pass: it is tried on a simulated cluster, and only there.
+    pub(crate) is_simulated: bool,
     /// How long it may take.
     pub(crate) within: Duration,
     /// The trial.
@@ -65,6 +67,7 @@ where
         answer: answer.into(),
         media: &[Media::Json, Media::Protobuf],
         company: Company::Any,
+        is_simulated: false,
         within: WITHIN,
         trial: Arc::new(move |arena| Box::pin(trial(arena))),
     }
@@ -86,6 +89,12 @@ impl Row {
     /// Does not depend on the encoding.
     pub(crate) fn once(mut self) -> Self {
         self.media = &[];
+        self
+    }
+
+    /// Lets virtual time pass.
+    pub(crate) fn simulated(mut self) -> Self {
+        self.is_simulated = true;
         self
     }
 

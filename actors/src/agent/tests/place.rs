@@ -3,7 +3,7 @@
 use super::*;
 use kaon_kernel::placement::{Machine, PlacementRequest, Policy};
 use kaon_kernel::resource::parse;
-use kaon_kernel::task::Reason;
+use kaon_kernel::task::{ExecutorInfo, ExecutorKind, Reason};
 use kaon_kernel::topology::Uniform;
 
 const HOST: HostId = HostId(100);
@@ -174,4 +174,53 @@ fn an_offer_that_comes_before_its_place_is_free_waits_for_it() {
         panic!("the task is on disk")
     };
     assert_eq!(record.placement, spec.placement, "the place is on disk before the launch");
+}
+
+#[test]
+fn tasks_that_share_an_executor_are_told_their_gpus_and_all_of_them_are_opened_to_it() {
+    let mut bench = Bench::registered(placed_config());
+    let executor = ExecutorInfo {
+        executor_id: ExecutorId::trusted("e"),
+        name: "e".to_owned(),
+        kind: ExecutorKind::Default,
+        command: None,
+        resources: Resources::cpus_and_mem(Quantity(100), Quantity::units(32)),
+        container: None,
+        shutdown_grace: None,
+        data: None,
+        labels: Vec::new(),
+        rest: Vec::new(),
+    };
+    let member = |id: &str, gpus: u32, own: &[(&str, &str)]| {
+        let resources = parse::resources(&format!("cpus:1;mem:64;gpus:{gpus}")).unwrap();
+        let mut task = TaskInfo { resources, executor: Some(executor.clone()), ..task(id) };
+        let own = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        task.command.as_mut().unwrap().environment = own.collect();
+        task
+    };
+    let tasks = vec![member("one", 1, &[]), member("two", 2, &[("NVIDIA_VISIBLE_DEVICES", "none")])];
+    bench.master(ToAgent::RunTaskGroup { framework: Box::new(framework()), tasks, starts_executor: true });
+    bench.flush();
+    let (container, spec) = bench.launch();
+    let opened: Vec<&str> = spec.placement.iter().flat_map(|all| &all.devices).map(|one| one.id.as_str()).collect();
+    assert_eq!(opened, ["GPU-00000000", "GPU-00000002", "GPU-00000003"]);
+    let is_bound = |all: &kaon_kernel::placement::Placement| !all.units.is_empty() || !all.memory.is_empty();
+    assert!(!spec.placement.as_ref().is_some_and(is_bound), "its processors are nobody's own");
+    assert!(spec.environment.iter().all(|(name, _)| name != "CUDA_VISIBLE_DEVICES"), "that is for each task to know");
+    bench.launched(7);
+    bench.flush();
+    bench.link(HOST, PeerRole::Executor, container.as_str(), LinkState::Up);
+    bench.executor(HOST, Bench::register_message("e", &container, &[]));
+    let is_update = |request: &ContainerRequest| matches!(request, ContainerRequest::Update { .. });
+    bench.answer(is_update, ContainerOutcome::Updated(Ok(())));
+    let given = bench.to_executors.iter().find_map(|(_, told)| match told {
+        ToExecutor::LaunchGroup { tasks } => Some(tasks.clone()),
+        _ => None,
+    });
+    let told: Vec<Vec<(String, String)>> =
+        given.expect("a group").into_iter().map(|task| task.command.unwrap().environment).collect();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(told[0][0], pair("CUDA_VISIBLE_DEVICES", "GPU-00000000"));
+    assert!(told[1].contains(&pair("CUDA_VISIBLE_DEVICES", "GPU-00000002,GPU-00000003")), "{told:?}");
+    assert!(told[1].contains(&pair("NVIDIA_VISIBLE_DEVICES", "none")), "what a command says itself stands: {told:?}");
 }

@@ -31,6 +31,7 @@ mod streams;
 mod subscribe;
 mod tasks;
 mod update;
+mod virtual_time;
 mod volumes;
 
 use super::row::Row;
@@ -70,6 +71,7 @@ pub(super) fn all() -> Vec<Row> {
         executor::rows(),
         runs::rows(),
         hostile::rows(),
+        virtual_time::rows(),
     ]
     .concat()
 }

@@ -4,7 +4,7 @@ use super::agent_state::address;
 use crate::contest::arena::{AGENT_CALL, Arena, OPERATOR, items};
 use crate::contest::framework::{Framework, Next, Stream, scalar};
 use crate::contest::row::{Row, row};
-use crate::contest::wire::Answer;
+use crate::contest::wire::{Answer, exchange};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -79,6 +79,19 @@ async fn open(arena: &Arena, agent: &str, kind: &str, part: Value) -> Result<Res
     let mut call = json!({"type": kind});
     call[kind.to_ascii_lowercase()] = part;
     Stream::open(arena, (agent, OPERATOR), (AGENT_CALL, "mesos.v1.agent.ProcessIO"), &call).await
+}
+
+/// ATTACH_CONTAINER_INPUT with these parts, each a record.
+async fn input(arena: &Arena, agent: &str, parts: &[Value]) -> Result<Answer> {
+    let mut body = Vec::new();
+    for part in parts {
+        let call = json!({"type": "ATTACH_CONTAINER_INPUT", "attach_container_input": part});
+        let record = arena.media.write(AGENT_CALL, &call)?;
+        body.extend(format!("{}\n", record.len()).into_bytes());
+        body.extend(record);
+    }
+    let headers = [("Content-Type", "application/recordio"), ("Message-Content-Type", arena.media.name())];
+    exchange(agent, "POST", OPERATOR, &headers, &body).await
 }
 
 pub(super) fn rows() -> Vec<Row> {
@@ -341,7 +354,40 @@ fn sessions() -> Vec<Row> {
         ensure!(told == "yes\r\n", "{told:?}");
         home.framework.teardown().await
     };
+    let spoken = |arena: Arena| async move {
+        let home = Home::start(&arena).await?;
+        let name = home.within("spoken");
+        let part = json!({"container_id": name, "command": {"value": "cat"}});
+        let opened = open(&arena, &home.agent, "LAUNCH_NESTED_CONTAINER_SESSION", part).await?;
+        let mut stream = opened.map_err(|answer| anyhow::anyhow!("it was answered {}", answer.shown()))?;
+        let data = |text: &str| {
+            let data = base64::engine::general_purpose::STANDARD.encode(text);
+            json!({"type": "PROCESS_IO", "process_io": {"type": "DATA", "data": {"type": "STDIN", "data": data}}})
+        };
+        let who = json!({"type": "CONTAINER_ID", "container_id": name});
+        // Who speaks says to whom first.
+        let answer = input(&arena, &home.agent, &[data("hello")]).await?;
+        ensure!(answer.status == 400, "{}", answer.shown());
+        let unknown = json!({"type": "CONTAINER_ID", "container_id": home.within("none")});
+        let answer = input(&arena, &home.agent, &[unknown, data("hello")]).await?;
+        ensure!(answer.status == 404, "{}", answer.shown());
+        // Nothing more is the end of its input.
+        let answer = input(&arena, &home.agent, &[who, data("hel"), data("lo"), data("")]).await?;
+        ensure!(answer.status == 200, "{}", answer.shown());
+        let told = output(&mut stream, "STDOUT").await?;
+        ensure!(told == "hello", "{told:?}");
+        let told = home.wait(&name).await?;
+        ensure!(told["exit_status"] == 0, "{told}");
+        home.framework.teardown().await
+    };
     vec![
+        row(
+            "7.2",
+            "ATTACH_CONTAINER_INPUT",
+            "a session with cat: two pieces, then nothing",
+            "cat says them and ends",
+            spoken,
+        ),
         row(
             "7.2",
             "LAUNCH_NESTED_CONTAINER_SESSION",

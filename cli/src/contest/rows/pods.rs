@@ -143,7 +143,40 @@ pub(super) fn rows() -> Vec<Row> {
         ensure!(mine["executor_info"]["type"] == "DEFAULT" && mine["agent_id"] == pod.offer["agent_id"], "{mine}");
         pod.framework.teardown().await
     };
+    let over = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["true"]).await?;
+        pod.status(0, "TASK_FINISHED").await?;
+        let executor = pod.executor["executor_id"].clone();
+        let find = |framework: &Framework| {
+            let mut failures = framework.others.iter().filter(|event| event["type"] == "FAILURE");
+            failures.find(|event| event["failure"]["executor_id"] == executor).cloned()
+        };
+        let event = pod.framework.until("the end of the executor", find).await?;
+        ensure!(event["failure"]["agent_id"] == pod.offer["agent_id"], "{event}");
+        ensure!(event["failure"]["status"] == 0, "{event}");
+        pod.framework.teardown().await
+    };
+    let too_long = |arena: Arena| async move {
+        let change = |at: usize, task: &mut Value| {
+            if at == 1 {
+                task["max_completion_time"] = json!({"nanoseconds": 500_000_000});
+            }
+        };
+        let mut pod = Pod::launch_with(&arena, &["exec sleep 600", "exec sleep 600"], change).await?;
+        let last = pod.status(1, "TASK_FAILED").await?;
+        ensure!(last["reason"] == "REASON_MAX_COMPLETION_TIME_REACHED", "{last}");
+        pod.status(0, "TASK_KILLED").await?;
+        pod.framework.teardown().await
+    };
     let rows = vec![
+        row("3.4", "LAUNCH_GROUP", "all tasks of an executor have ended", "FAILURE with its id and status 0", over),
+        row(
+            "6.5",
+            "LAUNCH_GROUP",
+            "a max_completion_time of 0.5 s for one",
+            "TASK_FAILED; the other is killed",
+            too_long,
+        ),
         row("6.5", "LAUNCH_GROUP", "two tasks that end with 0", "STARTING, RUNNING, FINISHED; nested ids", finished),
         row("6.5", "LAUNCH_GROUP", "one of two ends with 3", "it failed, and the other is killed", failed),
         row("6.5", "LAUNCH_GROUP", "one of two ends with 0", "the other runs on", ended),

@@ -5,7 +5,7 @@ use crate::contest::arena::{Arena, items, merge};
 use crate::contest::framework::{Framework, amount, scalar};
 use crate::contest::plain_call;
 use crate::contest::row::{Row, row};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// How much disk a volume has, in MB.
@@ -89,6 +89,22 @@ impl Holder {
         self.held().into_iter().find(|one| one["disk"]["persistence"].is_object())
     }
 
+    /// Takes offers until one has what is wanted: rows run side by side, and what comes back does so piece by piece.
+    async fn until(&mut self, wanted: impl Fn(&Self) -> bool) -> Result<()> {
+        while !wanted(self) {
+            self.framework.decline(&self.offer, 0.0).await?;
+            self.renew().await?;
+        }
+        Ok(())
+    }
+
+    /// The volume, once it is offered with room for two tasks.
+    async fn await_volume(&mut self) -> Result<Value> {
+        let has_room = |offer: &Value| amount(offer, "cpus") >= 0.3 && amount(offer, "mem") >= 96.0;
+        self.until(|holder| holder.offered_volume().is_some() && has_room(&holder.offer)).await?;
+        self.offered_volume().context("a volume")
+    }
+
     /// Reserves disk and makes a volume of it.
     async fn make(&mut self, id: &str) -> Result<()> {
         let (disk, volume) = (self.disk(SIZE), self.volume(id));
@@ -104,6 +120,7 @@ impl Holder {
 
     /// Destroys the volumes and gives back what is reserved in the offer that is held.
     async fn give_back(mut self) -> Result<()> {
+        self.until(|holder| !holder.held().is_empty()).await?;
         let volumes: Vec<Value> =
             self.held().into_iter().filter(|one| one["disk"]["persistence"].is_object()).collect();
         let mut plain = self.held();
@@ -154,7 +171,7 @@ fn used() -> Vec<Row> {
         holder.framework.accept(&[&holder.offer], operations).await?;
         holder.framework.status(&first, "TASK_FINISHED").await?;
         holder.renew().await?;
-        let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+        let volume = holder.await_volume().await?;
         let (second, task) = holder.task("test \"$(cat data/file)\" = kept", std::slice::from_ref(&volume));
         holder.framework.accept(&[&holder.offer], vec![launch(&[task])]).await?;
         let last = holder.framework.until("its end", |framework| ended(framework, &second)).await?;
@@ -165,7 +182,7 @@ fn used() -> Vec<Row> {
         holder.finish(vec![destroy]).await?;
         let volume = holder.volume("kept");
         holder.finish(vec![create(&[volume])]).await?;
-        let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+        let volume = holder.await_volume().await?;
         let (third, task) = holder.task("test ! -e data/file", &[volume]);
         holder.framework.accept(&[&holder.offer], vec![launch(&[task])]).await?;
         let last = holder.framework.until("its end", |framework| ended(framework, &third)).await?;
@@ -186,7 +203,7 @@ fn used() -> Vec<Row> {
     let busy = |arena: Arena| async move {
         let mut holder = Holder::start(&arena, json!({})).await?;
         holder.make("busy").await?;
-        let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+        let volume = holder.await_volume().await?;
         let (id, task) = holder.task("exec sleep 600", std::slice::from_ref(&volume));
         holder.framework.accept(&[&holder.offer], vec![launch(&[task])]).await?;
         holder.framework.status(&id, "TASK_RUNNING").await?;
@@ -220,10 +237,7 @@ fn used() -> Vec<Row> {
         arena.operator(&order("CREATE_VOLUMES", "volumes", volume.clone())).await?.expect(400)?;
         holder.framework.decline(&holder.offer, 0.0).await?;
         holder.renew().await?;
-        while holder.offered_volume().is_none() {
-            holder.framework.decline(&holder.offer, 0.0).await?;
-            holder.renew().await?;
-        }
+        holder.await_volume().await?;
         arena.operator(&order("DESTROY_VOLUMES", "volumes", volume)).await?.expect(202)?;
         arena.operator(&order("UNRESERVE_RESOURCES", "resources", disk.clone())).await?.expect(202)?;
         arena.operator(&order("UNRESERVE_RESOURCES", "resources", disk)).await?.expect(409)?;
@@ -232,6 +246,54 @@ fn used() -> Vec<Row> {
         let free = scalar("disk", SIZE);
         arena.operator(&order("RESERVE_RESOURCES", "resources", free)).await?.expect(400)?;
         holder.framework.teardown().await
+    };
+    let moved = |arena: Arena| async move {
+        let role = arena.name("moved");
+        let agents = arena.read("GET_AGENTS").await?;
+        let agent = items(&agents["agents"]).first().ok_or_else(|| anyhow::anyhow!("no agent"))?["agent_info"].clone();
+        let stacked = |roles: &[&str]| {
+            let mut cpus = scalar("cpus", 0.25);
+            let stack: Vec<Value> = roles.iter().map(|role| json!({"type": "DYNAMIC", "role": role})).collect();
+            if !stack.is_empty() {
+                cpus["reservations"] = json!(stack);
+            }
+            json!([cpus])
+        };
+        let (one, other) = (format!("{role}/one"), format!("{role}/other"));
+        let (free, first, second) = (stacked(&[]), stacked(&[&role, &one]), stacked(&[&role, &other]));
+        let order = |source: &Value, resources: &Value| {
+            let part = json!({"agent_id": agent["id"], "source": source, "resources": resources});
+            let call = json!({"type": "RESERVE_RESOURCES", "reserve_resources": part});
+            let arena = arena.clone();
+            async move { arena.operator(&call).await }
+        };
+        let at = format!("{}:{}", agent["hostname"].as_str().unwrap_or_default(), agent["port"]);
+        let has = |wanted: String| {
+            let (at, role) = (at.clone(), role.clone());
+            move || {
+                let (at, role, wanted) = (at.clone(), role.clone(), wanted.clone());
+                async move {
+                    let answer = crate::contest::wire::exchange(&at, "GET", "/state", &[], b"").await?.expect(200)?;
+                    let state: Value = serde_json::from_slice(&answer.body)?;
+                    let all = state["reserved_resources"].as_object().cloned().unwrap_or_default();
+                    let mut mine = all.iter().filter(|(name, _)| name.starts_with(&role));
+                    let is_so = mine.all(|(name, amounts)| *name == wanted && amounts["cpus"] == 0.25);
+                    Ok((is_so && all.contains_key(&wanted)).then_some(()))
+                }
+            }
+        };
+        order(&second, &first).await?.expect(409)?;
+        order(&free, &first).await?.expect(202)?;
+        arena.eventually("the first reservation", has(one.clone())).await?;
+        order(&second, &first).await?.expect(409)?;
+        order(&first, &second).await?.expect(202)?;
+        arena.eventually("the second reservation", has(other)).await?;
+        for left in [second, stacked(&[&role])] {
+            let part = json!({"agent_id": agent["id"], "resources": left});
+            let call = json!({"type": "UNRESERVE_RESOURCES", "unreserve_resources": part});
+            arena.operator(&call).await?.expect(202)?;
+        }
+        Ok(())
     };
     vec![
         row(
@@ -249,7 +311,16 @@ fn used() -> Vec<Row> {
             "resources that are offered",
             "202, and offers tell; 400 for a name twice, 409 for what is not there",
             operator,
-        ),
+        )
+        .alone(),
+        row(
+            "7.1",
+            "RESERVE_RESOURCES with a source",
+            "free cpus to a stack of two roles, then from one role to its sister",
+            "202, and the agent has it; 409 while there is no such source",
+            moved,
+        )
+        .alone(),
     ]
 }
 
@@ -269,7 +340,7 @@ fn resized() -> Vec<Row> {
         let (disk, volume) = (holder.disk(SIZE + 8.0), holder.volume("sized"));
         holder.finish(vec![reserve(&[disk]), create(&[volume])]).await?;
         for (kind, size) in [("GROW_VOLUME", SIZE + 8.0), ("SHRINK_VOLUME", SIZE)] {
-            let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+            let volume = holder.await_volume().await?;
             let part = match kind {
                 "GROW_VOLUME" => json!({"volume": volume, "addition": holder.disk(8.0)}),
                 _ => json!({"volume": volume, "subtract": {"value": 8.0}}),
@@ -277,7 +348,7 @@ fn resized() -> Vec<Row> {
             let mut operation = json!({"type": kind});
             operation[kind.to_ascii_lowercase()] = part;
             holder.finish(vec![operation]).await?;
-            let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+            let volume = holder.await_volume().await?;
             ensure!(volume["scalar"]["value"] == size, "{kind}: {volume}");
         }
         holder.give_back().await
@@ -286,7 +357,7 @@ fn resized() -> Vec<Row> {
         let mut holder = Holder::start(&arena, json!({})).await?;
         let (disk, volume) = (holder.disk(SIZE + 8.0), holder.volume("early"));
         holder.finish(vec![reserve(&[disk]), create(&[volume])]).await?;
-        let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+        let volume = holder.await_volume().await?;
         let mut grown = volume.clone();
         grown["scalar"]["value"] = json!(SIZE + 8.0);
         let (id, task) = holder.task("true", &[grown]);
@@ -304,7 +375,7 @@ fn resized() -> Vec<Row> {
         let mut holder = Holder::start(&arena, json!({})).await?;
         let (disk, volume) = (holder.disk(SIZE + 8.0), holder.volume("wrong"));
         holder.finish(vec![reserve(&[disk]), create(&[volume])]).await?;
-        let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+        let volume = holder.await_volume().await?;
         let grow =
             |addition: Value| json!({"type": "GROW_VOLUME", "grow_volume": {"volume": volume, "addition": addition}});
         let shrink =
@@ -334,7 +405,7 @@ fn shared() -> Vec<Row> {
         let (disk, mut volume) = (holder.disk(SIZE), holder.volume("shared"));
         volume["shared"] = json!({});
         holder.finish(vec![reserve(&[disk]), create(&[volume])]).await?;
-        let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+        let volume = holder.await_volume().await?;
         ensure!(volume["shared"].is_object(), "{volume}");
         let own = std::slice::from_ref(&volume);
         let (one, first) = holder.task("exec sleep 600", own);
@@ -380,7 +451,7 @@ fn refused() -> Vec<Row> {
             vec![reserve(&[holder.disk(3.0 * SIZE)]), create(std::slice::from_ref(&volume)), create(&[volume])];
         let states = holder.operate(operations).await?;
         ensure!(states == ["OPERATION_FINISHED", "OPERATION_FINISHED", "OPERATION_ERROR"], "{states:?}");
-        let volume = holder.offered_volume().ok_or_else(|| anyhow::anyhow!("no volume in {}", holder.offer))?;
+        let volume = holder.await_volume().await?;
         let unreserve = json!({"type": "UNRESERVE", "unreserve": {"resources": [volume]}});
         let states = holder.operate(vec![unreserve]).await?;
         ensure!(states == ["OPERATION_ERROR"], "a volume was unreserved: {states:?}");
@@ -435,8 +506,8 @@ fn formats() -> Vec<Row> {
             merge(&mut resource, &json!({"role": role, "reservation": {}, "allocation_info": {"role": role}}));
             resource
         };
-        let (disk, cpus) = (with("disk", SIZE), with("cpus", 0.1));
-        let mut operation = reserve(&[disk, cpus.clone()]);
+        let (disk, cpus, mem) = (with("disk", SIZE), with("cpus", 0.1), with("mem", 32.0));
+        let mut operation = reserve(&[disk, cpus.clone(), mem.clone()]);
         operation["id"] = json!({"value": "reserve"});
         framework.accept(&[&offer], vec![operation]).await?;
         let status = status_of(&mut framework, "reserve").await?;
@@ -448,15 +519,21 @@ fn formats() -> Vec<Row> {
         let is_old = |one: &Value| one["reservation"].is_object() && one.get("reservations").is_none();
         ensure!(held.iter().all(is_old), "{offer}");
         let free = items(&offer["resources"]).iter().filter(|one| one["role"] == "*");
-        ensure!(free.clone().count() > 0 && free.into_iter().all(|one| one.get("reservation").is_none()), "{offer}");
+        ensure!({ free }.all(|one| one.get("reservation").is_none()), "{offer}");
         // A task takes it in the same form.
         let (id, mut task) = framework.task(&offer, "true");
-        task["resources"] = json!([cpus, scalar("mem", 32.0)]);
+        task["resources"] = json!([cpus, mem]);
         framework.launch(&offer, vec![task]).await?;
         framework.status(&id, "TASK_FINISHED").await?;
-        let (offer, _) = framework.revived_offer_of(&offer["agent_id"]).await?;
-        let held: Vec<Value> =
-            items(&offer["resources"]).iter().filter(|one| one["role"] == role.as_str()).cloned().collect();
+        let (mut offer, _) = framework.revived_offer_of(&offer["agent_id"]).await?;
+        let own = |offer: &Value| -> Vec<Value> {
+            items(&offer["resources"]).iter().filter(|one| one["role"] == role.as_str()).cloned().collect()
+        };
+        while own(&offer).is_empty() {
+            framework.decline(&offer, 0.0).await?;
+            (offer, _) = framework.revived_offer_of(&offer["agent_id"]).await?;
+        }
+        let held = own(&offer);
         let back = json!({"type": "UNRESERVE", "id": {"value": "back"}, "unreserve": {"resources": held}});
         framework.accept(&[&offer], vec![back]).await?;
         let status = status_of(&mut framework, "back").await?;
