@@ -134,7 +134,12 @@ impl Client {
         headers: &[(&str, &str)],
         body: UnsyncBoxBody<Bytes, std::convert::Infallible>,
     ) -> Result<Response<Incoming>> {
-        let advice = || format!("can't reach http://{}; is the cluster up? `kaon up` starts one", self.address);
+        let advice = || match self.address.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => {
+                format!("can't reach http://{}; is the cluster up? `kaon up` starts one", self.address)
+            }
+            _ => format!("`{}` is no address: it is HOST:PORT, such as 127.0.0.1:5050", self.address),
+        };
         let socket = TcpStream::connect(&self.address).await.with_context(advice)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
         // The connection ends with its answer; what it ends with is told by the answer's body.

@@ -18,7 +18,10 @@ static CHANGE: OnceLock<Change> = OnceLock::new();
 pub(crate) fn begin(filter: &str) -> Result<()> {
     let layers = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr);
     // Most of what is logged goes to files: of members, and of executors into their sandboxes.
-    let layers = layers.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
+    let layers = layers.with_ansi(std::io::stderr().is_terminal());
+    // A line that can't be written, since the disk is full, is lost: telling of that on stderr would be a panic of whoever
+    // said it.
+    let layers = layers.log_internal_errors(false).with_filter_reloading();
     let (handle, first) = (layers.reload_handle(), filter.to_owned());
     let _ = CHANGE.set(Box::new(move |level| {
         let wanted = match level {

@@ -20,6 +20,7 @@ mod run;
 mod settings;
 mod sim;
 mod table;
+mod tail;
 mod terminal;
 mod top;
 mod topology;
@@ -82,7 +83,7 @@ fn start() -> Result<i32> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers(&arguments)).enable_all().build()?;
-    let code = runtime.block_on(dispatch(arguments.command, flags));
+    let code = runtime.block_on(dispatch(arguments.command, flags, &arguments.log));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code
 }
@@ -95,9 +96,9 @@ fn workers(arguments: &Arguments) -> usize {
     }
 }
 
-async fn dispatch(command: Command, flags: config::Flags) -> Result<i32> {
+async fn dispatch(command: Command, flags: config::Flags, log: &str) -> Result<i32> {
     match command {
-        Command::Up(options) => up::up(options).await,
+        Command::Up(options) => up::up(options, log).await,
         Command::Master(options) => host::master::run(options, flags).await,
         Command::Agent(options) => host::agent::run(options, flags).await,
         Command::Executor => host::executor::run().await,

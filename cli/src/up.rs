@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
-use std::io::{PipeReader, PipeWriter};
+use std::io::{PipeReader, PipeWriter, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -35,15 +35,21 @@ const RESTART_MIN: Duration = Duration::from_millis(200);
 /// The longest wait before a restart.
 const RESTART_MAX: Duration = Duration::from_secs(5);
 
-/// Runs the cluster until Ctrl-C or SIGTERM.
-pub(crate) async fn up(options: Up) -> Result<i32> {
+/// How much of a log is shown of a member that did not start.
+const LAST_WORDS_LINES: usize = 5;
+/// In how many bytes these are looked for.
+const LAST_WORDS_BYTES: u64 = 16 << 10;
+
+/// Runs the cluster until Ctrl-C or SIGTERM. `filter` says what its members log.
+pub(crate) async fn up(options: Up, filter: &str) -> Result<i32> {
     std::fs::create_dir_all(&options.dir).with_context(|| format!("can't make {}", options.dir.display()))?;
     let dir = options.dir.canonicalize()?;
     let _lock = lock(&dir)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let members = members(&options, &dir)?;
-    let mut cluster = Cluster { members: Vec::new(), dir: dir.clone(), leash: std::io::pipe()? };
+    let leash = std::io::pipe()?;
+    let mut cluster = Cluster { members: Vec::new(), dir: dir.clone(), filter: filter.to_owned(), leash };
     let started = tokio::select! {
         started = cluster.start(members) => started,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted while the cluster came up")),
@@ -140,6 +146,8 @@ struct Member {
 struct Cluster {
     members: Vec<Member>,
     dir: PathBuf,
+    /// What members log.
+    filter: String,
     /// The members' stdin. We alone hold its other end: should we be killed, they end by themselves.
     leash: (PipeReader, PipeWriter),
 }
@@ -176,7 +184,7 @@ impl Cluster {
     fn launch(&self, plan: &Plan) -> Result<Child> {
         let log = OpenOptions::new().create(true).append(true).open(self.log(plan))?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(&plan.arguments).arg("--leash").stdin(self.leash.0.try_clone()?);
+        command.args(&plan.arguments).args(["--leash", "--log", &self.filter]).stdin(self.leash.0.try_clone()?);
         command.stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         // Ctrl-C is for us: members get TERM from us, in order. Our own settings are not theirs.
         command.process_group(0);
@@ -304,10 +312,21 @@ async fn ready(plan: &Plan, child: &mut Child, log: &Path) -> Result<Value> {
             Ok(ready)
         }
         Ok(_) => {
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            let last = text.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            let last = last_words(log).unwrap_or_else(|error| format!("(they can't be read: {error})"));
             bail!("{} did not start; its last words in {}:\n{last}", plan.name, log.display())
         }
         Err(_) => bail!("{} is not ready after {} s; see {}", plan.name, READY_WITHIN.as_secs(), log.display()),
     }
+}
+
+/// The last lines of a log. It may be long, and it may be no file at all.
+fn last_words(log: &Path) -> std::io::Result<String> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n"))
 }

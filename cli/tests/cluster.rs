@@ -69,7 +69,7 @@ impl Ground {
                 let path = entry.path();
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     open.push(path);
-                } else if matches!(entry.file_name().to_str(), Some("log" | "up.log" | "stderr")) {
+                } else if path.is_file() && matches!(entry.file_name().to_str(), Some("log" | "up.log" | "stderr")) {
                     let text = std::fs::read(&path).unwrap_or_default();
                     let text = String::from_utf8_lossy(&text);
                     let skip = text.lines().count().saturating_sub(LOG_LINES);

@@ -138,6 +138,36 @@ fn an_interrupt_kills_the_task_with_every_process_that_it_started() {
 }
 
 #[test]
+fn a_run_shows_what_is_written_over_files_that_are_turned_over() {
+    let flags = ["--log-bytes-max=20000", "--log-files-max=30"].map(|flag| format!("--agent-flag={flag}"));
+    let cluster = Cluster::start_with(1, &flags.each_ref().map(String::as_str));
+    let script = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); printf '%05d %01000d\\n' $i 0; done";
+    let (code, out, err) = output(cluster.command("run").args(["--", "sh", "-c", script]));
+    let numbers: Vec<usize> = out.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
+    assert_eq!((code, numbers), (Some(0), (1..=300).collect()), "{err}");
+}
+
+#[test]
+fn a_run_goes_on_when_its_master_is_killed() {
+    let cluster = Cluster::start(1);
+    let gate = cluster.directory().join("gate");
+    let script = format!("echo up; while [ ! -e {} ]; do sleep 0.05; done; echo on; exit 5", gate.display());
+    let mut command = cluster.command("run");
+    command.args(["--", "sh", "-c", &script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = command.spawn().expect("it starts");
+    wait_for("the task", SOON, || (!cluster.tasks("gate").is_empty()).then_some(()));
+    let fallen = cluster.kill("master-1");
+    wait_for("another master", SOON, || cluster.pid("master-1").filter(|&pid| pid != fallen));
+    std::fs::write(&gate, "").expect("the gate opens");
+    let Output { status, stdout, stderr } = run.wait_with_output().expect("our child");
+    let err = String::from_utf8_lossy(&stderr);
+    assert_eq!((status.code(), String::from_utf8_lossy(&stdout).as_ref()), (Some(5), "up\non\n"), "{err}");
+    assert!(err.contains("the task goes on"), "{err}");
+    let rows: Value = serde_json::from_str(&output(cluster.command("frameworks").arg("--json")).1).expect("JSON");
+    assert_eq!(rows.as_array().map(Vec::len), Some(0), "the framework is gone with its run: {rows}");
+}
+
+#[test]
 fn a_run_that_no_agent_has_room_for_says_what_it_waits_for_and_can_be_interrupted() {
     let cluster = Cluster::start(1);
     let mut command = cluster.command("run");
@@ -186,6 +216,8 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 
 #[test]
 fn errors_say_what_to_do_next() {
+    let (code, _, err) = output(kaon().args(["tasks", "--api", "127.0.0.1"]));
+    assert!(code == Some(1) && err.contains("HOST:PORT"), "{err}");
     let (code, _, err) = output(kaon().args(["run", "--api", "127.0.0.1:1", "--", "true"]));
     assert!(code == Some(1) && err.contains("127.0.0.1:1") && err.contains("kaon up"), "{err}");
     let (code, _, err) = output(kaon().args(["agents", "--api", "127.0.0.1:1"]));

@@ -34,6 +34,21 @@ fn a_termination_is_as_clean_as_an_interrupt() {
 }
 
 #[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let cluster = Cluster::start_with(1, &["--log", "debug"]);
+    let log = cluster.directory().join("agent-1/log");
+    let is_written = || log.metadata().is_ok_and(|log| log.len() > 0).then_some(());
+    wait_for("what only `--log debug` tells", SOON, is_written);
+    std::fs::remove_file(&log).expect("a file");
+    std::os::unix::fs::symlink("/dev/full", &log).expect("a link");
+    let fallen = cluster.kill("agent-1");
+    wait_for("the agent again", SOON, || cluster.pid("agent-1").filter(|&pid| pid != fallen));
+    // Until the master knows that the agent fell, it offers what is not there.
+    let run = || cluster.command("run").args(["--", "true"]).output().expect("kaon starts");
+    wait_for("a task to run there", SOON, || run().status.success().then_some(()));
+}
+
+#[test]
 fn members_end_by_themselves_when_their_kaon_up_is_killed() {
     let mut cluster = Cluster::start(2);
     assert!(cluster.members.iter().all(|member| cluster.pid(&member.name) == Some(member.pid)));
