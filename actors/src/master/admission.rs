@@ -19,7 +19,7 @@ use kaon_kernel::resource::{Resources, ResourcesError};
 use kaon_kernel::table::Set;
 use kaon_kernel::task::{ExecutorKind, Reason, Source, Task};
 
-use super::state::HeldExecutor;
+use super::state::{Agent, HeldExecutor};
 
 /// An agent on its way in.
 #[derive(Clone, Debug)]
@@ -116,12 +116,25 @@ impl Master {
         if let Err(error) = info.resources.with_kept(&checkpointed) {
             return self.refuse(from, &format!("it has less than is reserved on it: {error}"), context);
         }
+        self.remove_forgotten(&info, &identity, context);
         let number = self.state.take_agent_number();
         let Some(leadership) = self.leadership() else { return };
         info.id = Some(AgentId::trusted(format!("{}-S{number}", leadership.master_id)));
         let report = Report { checkpointed, episode: Some(episode), ..Report::default() };
         let admission = Admission { address: from, info, identity, report, returning: false };
         self.admit(admission, context);
+    }
+
+    /// Who registers without a name, with the certificate and at the address of one that is not connected, is the same
+    /// machine and has lost its name: under that one nobody comes back (Mesos: `Master::_registerSlave` removes the old
+    /// disconnected agent).
+    fn remove_forgotten(&mut self, info: &AgentInfo, identity: &str, context: &mut MasterContext<'_>) {
+        let is_forgotten = |agent: &&Agent| {
+            !agent.connected && agent.identity == identity && (&agent.info.ip, agent.info.port) == (&info.ip, info.port)
+        };
+        let forgotten: Vec<AgentId> =
+            self.state.agents.values().filter(is_forgotten).map(|agent| agent.id.clone()).collect();
+        forgotten.into_iter().for_each(|id| self.begin_removal(id, context));
     }
 
     /// A machine with a name is back.

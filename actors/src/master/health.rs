@@ -115,8 +115,15 @@ impl Master {
             return;
         };
         let agent = &self.state.agents[&index];
-        if agent.id.as_str() == agent_id && !self.is_leaving(&agent.id) {
+        if agent.id.as_str() == agent_id {
             let id = agent.id.clone();
+            self.begin_removal(id, context);
+        }
+    }
+
+    /// Has the registry forget an agent that never comes back.
+    pub(super) fn begin_removal(&mut self, id: AgentId, context: &mut MasterContext<'_>) {
+        if !self.is_leaving(&id) {
             self.register(RegistryOperation::RemoveAgent { agent_id: id.clone() }, Pending::Leave(id), context);
         }
     }

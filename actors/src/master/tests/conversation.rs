@@ -493,3 +493,23 @@ fn an_agent_that_fell_before_it_had_its_id_is_asked_for_what_it_was_told() {
     });
     assert_eq!(asked, Some(vec![(play.framework_id(framework), TaskId::trusted("one"))]));
 }
+
+#[test]
+fn a_machine_that_forgot_its_name_is_another_agent_and_the_old_one_is_removed() {
+    let (mut play, _, id, _) = staged();
+    play.link(1, LinkState::Down);
+    play.link_of(1, 7, LinkState::Up);
+    play.agent_says(7, register(agent_info()));
+    let asked = play.unwritten.iter().map(|(_, operation)| operation);
+    let asked: Vec<&RegistryOperation> = asked.collect();
+    let [RegistryOperation::RemoveAgent { agent_id }, RegistryOperation::AdmitAgent { .. }] = asked[..] else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(*agent_id, id);
+    play.write();
+    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Lost, Some(Reason::AgentRemoved))]);
+    // One that is connected is somebody else.
+    play.link_of(1, 8, LinkState::Up);
+    play.agent_says(8, register(agent_info()));
+    assert!(matches!(play.unwritten[..], [(_, RegistryOperation::AdmitAgent { .. })]), "{:?}", play.unwritten);
+}

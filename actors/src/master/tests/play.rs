@@ -167,7 +167,12 @@ impl Play {
     }
 
     pub(super) fn link(&mut self, number: u64, state: LinkState) {
-        let identity = format!("agent-{number}");
+        self.link_of(number, number, state);
+    }
+
+    /// The same of the process `number` on the machine of another agent.
+    pub(super) fn link_of(&mut self, machine: u64, number: u64, state: LinkState) {
+        let identity = format!("agent-{machine}");
         let link = Link { host: agent_host(number), role: PeerRole::Agent, identity, state };
         let effects = self.rig.link(link);
         self.note(effects);
