@@ -18,7 +18,7 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const WATCHED: Duration = Duration::from_millis(1200);
 
 /// How long a framework refuses what it does not want: longer than any row.
-const LONG_SECONDS: f64 = 3600.0;
+pub(crate) const LONG_SECONDS: f64 = 3600.0;
 
 /// What came from a stream.
 #[derive(Debug)]
@@ -373,6 +373,14 @@ impl Framework {
     pub(crate) async fn revived_offer_of(&mut self, agent: &Value) -> Result<(Value, Duration)> {
         self.must("REVIVE", Value::Null).await?;
         self.offer_of(agent).await
+    }
+
+    /// The same with room for small tasks, as in [`Self::offer`].
+    pub(crate) async fn roomy_offer_of(&mut self, agent: &Value) -> Result<Value> {
+        self.needs_room = true;
+        let offer = self.revived_offer_of(agent).await;
+        self.needs_room = false;
+        offer.map(|(offer, _)| offer)
     }
 
     /// Whether what was refused is offered again soon. An offer of the same agent with more of something, or with other ports, may come, since tasks of

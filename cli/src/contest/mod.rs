@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Rows tried at once: enough that the slow ones hide behind each other, few enough for two agents' offers.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 4;
 
 /// How long the master may take until it has an agent.
 const AGENT_WITHIN: Duration = Duration::from_secs(20);

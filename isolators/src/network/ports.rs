@@ -256,8 +256,9 @@ mod tests {
         let message = told(&ContainerId::trusted("c"), &BTreeSet::from([80, 8080]));
         assert_eq!(message, "Container c is listening on unallocated port(s): 80, 8080");
         assert!(told(&ContainerId::trusted("c"), &(1..100).collect()).ends_with("16, .."));
-        assert_eq!(as_resources(&BTreeSet::from([80, 81, 90])).to_string(), "ports:[80-81,90-90]");
-        let resources = kaon_kernel::resource::parse::resources("cpus:1;ports:[1-2,9-9]").unwrap();
+        let parsed = |text| kaon_kernel::resource::parse::resources(text).unwrap();
+        assert_eq!(as_resources(&BTreeSet::from([80, 81, 90])), parsed("ports:[80-81,90-90]"));
+        let resources = parsed("cpus:1;ports:[1-2,9-9]");
         assert_eq!(taken(&resources), [(1, 2), (9, 9)]);
     }
 }

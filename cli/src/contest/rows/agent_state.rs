@@ -190,10 +190,17 @@ fn reservations() -> Row {
             })
             .await?;
         ensure!(!holds(&total), "what the agent was started with holds no volume: {total}");
-        let (next, _) = framework.revived_offer_of(&offer["agent_id"]).await?;
-        let mine = items(&next["resources"]).iter().filter(|one| one["reservations"][0]["role"] == role.as_str());
-        let held: Vec<Value> = mine.cloned().collect();
         let is_volume = |one: &&Value| one["disk"].is_object();
+        let (next, held) = loop {
+            let (next, _) = framework.revived_offer_of(&offer["agent_id"]).await?;
+            let mine = items(&next["resources"]).iter().filter(|one| one["reservations"][0]["role"] == role.as_str());
+            let held: Vec<Value> = mine.cloned().collect();
+            // What comes back does so piece by piece.
+            if held.iter().any(|one| is_volume(&one)) && held.iter().any(|one| one["name"] == "cpus") {
+                break (next, held);
+            }
+            framework.decline(&next, 0.0).await?;
+        };
         let volumes: Vec<&Value> = held.iter().filter(is_volume).collect();
         let mut plain = held.clone();
         plain.iter_mut().for_each(|one| drop(one.as_object_mut().and_then(|one| one.remove("disk"))));

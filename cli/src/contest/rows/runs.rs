@@ -205,7 +205,7 @@ fn large() -> Vec<Row> {
         let (id, task) = framework.task(&offer, "exec sleep 600");
         framework.launch(&offer, vec![task]).await?;
         framework.status(&id, "TASK_RUNNING").await?;
-        let (offer, _) = framework.revived_offer_of(&offer["agent_id"]).await?;
+        let offer = framework.roomy_offer_of(&offer["agent_id"]).await?;
         let (_, mut again) = framework.task(&offer, "true");
         again["task_id"]["value"] = json!(id);
         let (other, good) = framework.task(&offer, "true");
@@ -222,15 +222,16 @@ fn large() -> Vec<Row> {
     };
     let alike = |arena: Arena| async move {
         // Another framework's ids are its own.
-        let (mut one, mut other) = (Framework::start(&arena).await?, Framework::start(&arena).await?);
+        let (mut one, mut other) = (Framework::quiet(&arena).await?, Framework::quiet(&arena).await?);
         let name = arena.name("alike");
         for framework in [&mut one, &mut other] {
+            // Who is not listened to is offered nothing: it would hold what the other waits for.
+            framework.must("REVIVE", Value::Null).await?;
             let offer = framework.offer().await?;
             let (_, mut task) = framework.task(&offer, "exec sleep 600");
             merge_id(&mut task, &name);
             framework.launch(&offer, vec![task]).await?;
-        }
-        for framework in [&mut one, &mut other] {
+            framework.must("SUPPRESS", Value::Null).await?;
             framework.status(&name, "TASK_RUNNING").await?;
         }
         one.must("KILL", json!({"task_id": {"value": name}})).await?;

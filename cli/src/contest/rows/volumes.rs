@@ -2,7 +2,7 @@
 
 use super::operations::{reserved, status_of};
 use crate::contest::arena::{Arena, items, merge};
-use crate::contest::framework::{Framework, amount, scalar};
+use crate::contest::framework::{Framework, LONG_SECONDS, amount, scalar};
 use crate::contest::plain_call;
 use crate::contest::row::{Row, row};
 use anyhow::{Context, Result, ensure};
@@ -195,9 +195,13 @@ fn used() -> Vec<Row> {
         holder.make("mine").await?;
         let kinds = ["MULTI_ROLE", "RESERVATION_REFINEMENT"].map(|kind| json!({"type": kind}));
         let mut other = Framework::subscribe(&arena, arena.info_with(json!({"capabilities": kinds}))).await?;
-        let offer = other.offer_of(&holder.offer["agent_id"]).await?.0;
+        // What the one holds nobody else is offered.
+        let agent = holder.offer["agent_id"].clone();
+        holder.framework.decline(&holder.offer, LONG_SECONDS).await?;
+        let offer = other.offer_of(&agent).await?.0;
         ensure!(!offer.to_string().contains(&holder.role), "another role is offered it: {offer}");
         other.teardown().await?;
+        holder.renew().await?;
         holder.give_back().await
     };
     let busy = |arena: Arena| async move {
