@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A process as `/proc` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) struct Process {
 /// Every live process that names `directory` in its command line, its environment or its working directory. A task that
 /// left its session and its parent still has the environment that it was born with.
 pub(crate) fn of(directory: &Path) -> Vec<Process> {
+    // The end of its name counts: without a slash behind it.
+    let directory: PathBuf = directory.components().collect();
     let needle = directory.as_os_str().as_encoded_bytes();
     let entries = std::fs::read_dir("/proc").expect("Linux has /proc");
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok());
@@ -46,15 +48,29 @@ pub(crate) fn signal(pid: i32, signal: Signal) {
 }
 
 fn names(pid: i32, needle: &[u8]) -> bool {
-    let holds = |file: &str| {
-        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        bytes.windows(needle.len()).any(|window| window == needle)
-    };
+    let holds = |file: &str| names_path(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default(), needle);
     let inside = || {
         std::fs::read_link(format!("/proc/{pid}/cwd"))
-            .is_ok_and(|path| path.as_os_str().as_encoded_bytes().starts_with(needle))
+            .is_ok_and(|path| names_path(path.as_os_str().as_encoded_bytes(), needle))
     };
     holds("cmdline") || holds("environ") || inside()
+}
+
+/// Whether `path` itself, or something below it, is named somewhere in `text`: `/tmp/a-40` does not name `/tmp/a-4`.
+fn names_path(text: &[u8], path: &[u8]) -> bool {
+    let ends = |rest: &[u8]| rest.first().is_none_or(|&next| !(next.is_ascii_alphanumeric() || b"-_.".contains(&next)));
+    text.windows(path.len()).enumerate().any(|(at, window)| window == path && ends(&text[at + path.len()..]))
+}
+
+#[test]
+fn a_directory_is_not_taken_for_one_whose_name_begins_alike() {
+    let path = b"/tmp/kaon-test-7-4";
+    for text in [&b"--dir\0/tmp/kaon-test-7-4/cluster\0"[..], b"DIR=/tmp/kaon-test-7-4\0A=b", b"/tmp/kaon-test-7-4"] {
+        assert!(names_path(text, path), "{}", String::from_utf8_lossy(text));
+    }
+    for text in [&b"--dir\0/tmp/kaon-test-7-40/cluster\0"[..], b"/tmp/kaon-test-7-4.old", b"/tmp/kaon-test-7-", b""] {
+        assert!(!names_path(text, path), "{}", String::from_utf8_lossy(text));
+    }
 }
 
 fn read(pid: i32) -> Process {
