@@ -313,8 +313,9 @@ impl Framework {
     }
 
     fn story(&self) -> String {
-        let told: Vec<(&str, Vec<&str>)> =
-            self.launched.keys().map(|task| (task.as_str(), self.states(task))).collect();
+        let message = |task: &str| self.status(task).and_then(|status| status["message"].as_str()).unwrap_or_default();
+        let told: Vec<(&str, Vec<&str>, &str)> =
+            self.launched.keys().map(|task| (task.as_str(), self.states(task), message(task))).collect();
         format!("framework {} was told {told:?} and {:?}, holds {} offers", self.id, self.others, self.offers.len())
     }
 }

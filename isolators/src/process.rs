@@ -6,10 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 /// The longest environment read when looking for a marker, in bytes: Linux's own limit for arguments and environment
 /// together is a quarter of the stack, 2 MiB by default.
 const ENVIRONMENT_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// The longest that a process is waited for which becomes another program: the kernel does that in well under a
+/// millisecond, unless the disk that has the program hangs.
+const BECOMING_MAX: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at it.
+const BECOMING_PAUSE: Duration = Duration::from_micros(200);
 
 /// One process at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,14 +172,38 @@ pub(crate) fn environment(pid: i32) -> io::Result<Vec<(String, String)>> {
 }
 
 /// Whether the environment with which a process was started holds one of these `NAME=value` texts. False for a
-/// process that may not be looked at.
+/// process that may not be looked at. Waits, at most [`BECOMING_MAX`], for one that is just becoming another program: it
+/// shows no environment then, whatever it was started with.
 pub(crate) fn was_started_with(pid: i32, variables: &[String]) -> bool {
-    let mut environment = Vec::new();
-    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
-    if file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut environment).is_err() {
-        return false;
+    let begun = Instant::now();
+    loop {
+        let mut environment = Vec::new();
+        let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
+        if file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut environment).is_err() {
+            return false;
+        }
+        if !environment.is_empty() {
+            let mut entries = environment.split(|&byte| byte == 0);
+            return entries.any(|entry| variables.iter().any(|variable| variable.as_bytes() == entry));
+        }
+        let Ok(line) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+        if shows_no_environment(&line) || begun.elapsed() > BECOMING_MAX {
+            return false;
+        }
+        std::thread::sleep(BECOMING_PAUSE);
     }
-    environment.split(|&byte| byte == 0).any(|entry| variables.iter().any(|variable| variable.as_bytes() == entry))
+}
+
+/// Whether a process whose environment read as empty has none for good, from its line of `/proc/PID/stat`: it has no memory
+/// (a thread of the kernel, or dead), or it was started with nothing. In the middle of `execve(2)` it has memory already, and
+/// its environment no place there yet.
+fn shows_no_environment(line: &str) -> bool {
+    let Some((_, rest)) = line.rsplit_once(')') else { return true };
+    let mut fields = rest.split_ascii_whitespace().skip(20);
+    // `vsize` is the 23rd field of the line, `env_start` and `env_end` are the 50th and 51st.
+    let has_memory = fields.next().is_some_and(|size| size != "0");
+    let (start, end) = (fields.nth(26), fields.next());
+    !has_memory || end.is_none() || (start == end && end != Some("0"))
 }
 
 #[cfg(test)]
@@ -192,6 +224,37 @@ mod tests {
         assert_eq!((process.state, process.parent, process.group, process.session), ('S', 5, 6, 7));
         assert_eq!((process.user_ticks, process.waited_system_ticks), (100, 10));
         assert_eq!((process.start_ticks, process.resident_pages), (4242, 33));
+    }
+
+    /// A parent goes on as soon as its child has left the memory that they shared, which is before the child's own
+    /// environment has its place: to look right then is to look in the middle of `execve(2)`, most times.
+    #[test]
+    fn a_process_that_is_just_becoming_another_program_is_not_overlooked() {
+        let mark = ["KAON_TEST_MARK=here".to_owned()];
+        for round in 0..50 {
+            let mut command = std::process::Command::new("sleep");
+            let mut child = command.arg("300").env("KAON_TEST_MARK", "here").spawn().expect("sleep is everywhere");
+            let was_found = was_started_with(child.id().cast_signed(), &mark);
+            child.kill().and_then(|()| child.wait()).expect("our child");
+            assert!(was_found, "round {round}");
+        }
+    }
+
+    #[test]
+    fn who_has_no_environment_for_good_is_not_waited_for() {
+        let line = |size: u64, start: u64, end: u64| {
+            let zeros = "0 ".repeat(26);
+            format!("7 (a) b) S {}{size} {zeros}{start} {end} 0", "1 ".repeat(19))
+        };
+        assert!(shows_no_environment(&line(0, 0, 0)), "a thread of the kernel");
+        assert!(shows_no_environment(&line(4096, 77, 77)), "started with nothing");
+        assert!(!shows_no_environment(&line(4096, 0, 0)), "in the middle of it");
+        assert!(!shows_no_environment(&line(4096, 77, 99)), "done since it was read");
+        assert!(shows_no_environment("7 (a) S 1") && shows_no_environment(""));
+        let mut bare = std::process::Command::new("sleep");
+        let mut child = bare.arg("300").env_clear().spawn().expect("sleep is everywhere");
+        assert!(!was_started_with(child.id().cast_signed(), &["A=b".to_owned()]));
+        child.kill().and_then(|()| child.wait()).expect("our child");
     }
 
     proptest! {

@@ -101,11 +101,17 @@ impl Agent {
         }
     }
 
-    /// A master leads: in a new term, or in a new session of an old one.
+    /// A master leads: in a new term, in a new session of an old one, or still. One that says so twice, because a session
+    /// began and because it was asked, is registered with once: what it grants to the first wish must find us waiting for it.
     fn follow(&mut self, address: Address, term: Term, context: &mut Context<'_, Self>) {
+        let leader = Leader { address, term };
+        let is_under_way = matches!(self.registration, Registration::Waiting | Registration::Registering { .. });
+        if self.state.leader() == Some(leader) && is_under_way {
+            return;
+        }
         let is_newer = term > self.state.term();
         self.state.see_term(term);
-        self.state.follow(Some(Leader { address, term }));
+        self.state.follow(Some(leader));
         if is_newer {
             self.note_agent(context);
         }

@@ -33,6 +33,24 @@ fn registration_waits_for_a_leader_then_repeats_with_backoff_until_answered() {
 }
 
 #[test]
+fn a_master_that_says_twice_that_it_leads_is_registered_with_once() {
+    let mut bench = Bench::new(config());
+    bench.link(MASTER, PeerRole::Master, "master", LinkState::Up);
+    // The agent asks who leads, and the answer comes after what the master said when the session began.
+    bench.recovered(Vec::new());
+    let leading = ToAgent::Leading { master_id: MasterId::trusted("m"), term: Term(1) };
+    bench.master(leading.clone());
+    bench.pass(Duration::secs(1));
+    assert_eq!(bench.take_registrations().len(), 1);
+    bench.master(leading);
+    bench.welcome();
+    assert!(bench.rig.actor().is_registered(), "what was granted to the first wish is taken");
+    bench.run(task("t"));
+    bench.pass(Duration::secs(60));
+    assert_eq!((bench.take_registrations().len(), bench.rig.actor().load()), (0, (1, 1)));
+}
+
+#[test]
 fn an_agent_that_is_refused_stops() {
     let mut bench = Bench::new(config());
     bench.recovered(Vec::new());
