@@ -168,6 +168,105 @@ fn members_of_a_pod_have_their_own_images_and_outlive_their_agent() {
     wait_for("nothing to be left", SOON, || nothing_is_left(&cluster).then_some(()));
 }
 
+/// A volume of a task.
+fn volume(path: &str, mode: &str, source: Value) -> Value {
+    json!({"mode": mode, "container_path": path, "source": source})
+}
+
+#[test]
+fn members_of_a_pod_share_a_directory_and_have_volumes_with_an_image_and_without() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    for name in ["secrets", "host"] {
+        fs::create_dir(place(name)).expect("a directory");
+    }
+    fs::write(place("secrets/key"), "k3y\n").expect("a file");
+    fs::write(place("host/word"), "of the host\n").expect("a file");
+    let resolver = format!("--agent-flag=--secret-resolver={}", place("secrets").display());
+    let isolation = format!("{ISOLATION},volume/secret");
+    let Some(cluster) = start_with(directory.path(), &isolation, &[&resolver]) else { return };
+    let mut framework = Framework::subscribe(&cluster.api, info("pods"));
+    let offer = framework.offer();
+    let executor = json!({"executor_id": {"value": "pod"}, "type": "DEFAULT", "framework_id": {"value": framework.id},
+        "resources": [scalar("cpus", 0.1), scalar("mem", 32.0), scalar("disk", 1.0)]});
+    let shared = json!({"type": "SANDBOX_PATH", "sandbox_path": {"type": "PARENT", "path": "shared"}});
+    let own = json!({"type": "SANDBOX_PATH", "sandbox_path": {"type": "SELF", "path": "inner"}});
+    let host = json!({"type": "HOST_PATH", "host_path": {"path": place("host").display().to_string()}});
+    let key = json!({"type": "SECRET", "secret": {"type": "REFERENCE", "reference": {"name": "key"}}});
+    let volumes = json!([
+        volume("common", "RW", shared),
+        volume("mine", "RW", own),
+        volume("host", "RO", host),
+        volume("key", "RO", key)
+    ]);
+    // Each says its word to all, hears that of the other, and looks at what else it has.
+    let text = |own: &str, other: &str| {
+        format!(
+            "echo {own} > common/{own}; while ! test -s common/{other}; do sleep 0.1; done
+             echo x > mine/f; (echo no > host/new) 2> /dev/null || cat common/{other} host/word key inner/f > {own}-out
+             while :; do sleep 0.1; done"
+        )
+    };
+    let mut tasks = vec![with_image("boxed", &text("boxed", "plain")), task("plain", &text("plain", "boxed"))];
+    tasks[1]["container"] = json!({"type": "MESOS"});
+    for task in &mut tasks {
+        task["container"]["volumes"] = volumes.clone();
+        task["command"]["user"] = "nobody".into();
+        task["agent_id"] = offer["agent_id"].clone();
+        let id = task["task_id"]["value"].as_str().expect("an id").to_owned();
+        framework.launched.insert(id, offer["agent_id"].clone());
+    }
+    let group = json!({"executor": executor, "task_group": {"tasks": tasks}});
+    let operations = json!([{"type": "LAUNCH_GROUP", "launch_group": group}]);
+    framework.must("ACCEPT", json!({"offer_ids": [offer["id"]], "operations": operations}));
+    framework.until("both to run", |framework| {
+        ["boxed", "plain"].iter().all(|id| framework.latest(id) == Some("TASK_RUNNING"))
+    });
+    for (name, other) in [("boxed", "plain"), ("plain", "boxed")] {
+        wait_for("what it had", SOON, || {
+            let text = fs::read_to_string(found(&cluster, &format!("{name}-out"))?).ok()?;
+            (text == format!("{other}\nof the host\nk3y\nx\n")).then_some(())
+        });
+    }
+    let common = found(&cluster, "shared").expect("a directory of the executor's sandbox");
+    assert!(!common.to_string_lossy().contains("/containers/"), "{}", common.display());
+    assert!(common.join("boxed").exists() && common.join("plain").exists());
+    assert!(found(&cluster, "key").is_none_or(|path| fs::read(path).is_ok_and(|bytes| bytes.is_empty())));
+    assert!(!place("host/new").exists());
+    framework.must("KILL", json!({"task_id": {"value": "plain"}}));
+    framework.until("all to end", Framework::all_ended);
+    wait_for("nothing to be left", SOON, || nothing_is_left(&cluster).then_some(()));
+    framework.teardown();
+}
+
+#[test]
+fn persistent_volumes_show_in_images() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(cluster) = start(directory.path()) else { return };
+    let mut words = info("images");
+    words["roles"] = json!(["web"]);
+    words["principal"] = json!("tester");
+    words["capabilities"].as_array_mut().expect("a list").push(json!({"type": "RESERVATION_REFINEMENT"}));
+    let mut framework = Framework::subscribe(&cluster.api, words);
+    let offer = framework.offer();
+    let mut reserved = scalar("disk", 32.0);
+    reserved["reservations"] = json!([{"type": "DYNAMIC", "role": "web", "principal": "tester"}]);
+    let mut kept = reserved.clone();
+    kept["disk"] = json!({"persistence": {"id": "kept", "principal": "tester"},
+        "volume": {"container_path": "data", "mode": "RW"}});
+    let mut boxed = with_image("boxed", "cat /word > data/file && exec sleep 1000");
+    boxed["agent_id"] = offer["agent_id"].clone();
+    boxed["resources"].as_array_mut().expect("a list").push(kept.clone());
+    framework.launched.insert("boxed".to_owned(), offer["agent_id"].clone());
+    let operations = json!([{"type": "RESERVE", "reserve": {"resources": [reserved]}},
+        {"type": "CREATE", "create": {"volumes": [kept]}}, {"type": "LAUNCH", "launch": {"task_infos": [boxed]}}]);
+    framework.must("ACCEPT", json!({"offer_ids": [offer["id"]], "operations": operations}));
+    framework.until("it to run", |framework| framework.latest("boxed") == Some("TASK_RUNNING"));
+    let file = cluster.directory().join("agent-1/volumes/roles/web/kept/file");
+    wait_for("what it keeps", SOON, || (fs::read_to_string(&file).ok()? == "of the image\n").then_some(()));
+    framework.teardown();
+}
+
 /// A plugin of networks that gives everybody the same address and does nothing.
 const PLUGIN: &str = r#"#!/bin/sh
 cat > /dev/null

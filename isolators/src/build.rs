@@ -279,7 +279,7 @@ impl Settings {
                 self.measured(meter.map_err(|source| unable(disk::BTRFS, source))?, false)
             }
             "filesystem/posix" => Arc::new(Filesystem::Posix),
-            "filesystem/linux" => Arc::new(Filesystem::Linux),
+            "filesystem/linux" => Arc::new(Filesystem::Linux { work_directory: work_directory() }),
             "filesystem/shared" => Arc::new(Filesystem::Shared { work_directory: work_directory() }),
             "volume/host_path" => {
                 Arc::new(Filesystem::HostPath { work_directory: work_directory(), is_made: self.makes_host_paths })

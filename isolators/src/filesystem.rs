@@ -3,21 +3,28 @@
 //! `volume/sandbox_path` and `volume/secret` (reference 12.1). The mounts themselves are made by the launcher.
 
 use crate::isolator::{Contribution, Error, Isolator, Mount};
+use crate::linux::has_own_root;
 use crate::sandbox;
 use crate::secrets::SECRET_BYTES_MAX;
-use kaon_kernel::container::LaunchSpec;
+use kaon_kernel::container::{LaunchSpec, VolumeLink};
 use kaon_kernel::container_info::{ContainerInfo, Propagation, Volume, VolumeSource};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::secret::Secret;
 use std::path::{Component, Path, PathBuf};
+
+/// The name of the one that shows a container's files in a view of its own.
+pub const LINUX: &str = "filesystem/linux";
 
 /// How files are shown, and the volumes of each kind, as isolators.
 #[derive(Clone, Debug)]
 pub enum Filesystem {
     /// `filesystem/posix`: as the machine has them.
     Posix,
-    /// `filesystem/linux`: in a view of the container's own.
-    Linux,
+    /// `filesystem/linux`: in a view of the container's own, with its persistent volumes.
+    Linux {
+        /// The machine's work directory.
+        work_directory: PathBuf,
+    },
     /// `filesystem/shared`: as the machine has them, with directories of the sandbox over some.
     Shared {
         /// The machine's work directory.
@@ -47,7 +54,8 @@ impl Filesystem {
         Error::Refused { isolator: self.name(), reason }
     }
 
-    fn volume(&self, home: &Path, volume: &Volume, has_root: bool) -> Result<Option<Mount>, Error> {
+    fn volume(&self, work: &Path, sandbox: &str, volume: &Volume, has_root: bool) -> Result<Option<Mount>, Error> {
+        let home = &work.join(sandbox);
         let to = || placed(home, &volume.container_path, has_root).map_err(|reason| self.refuse(reason));
         match (self, &volume.source) {
             (Self::HostPath { is_made, .. }, VolumeSource::Host { path, propagation }) if path.starts_with('/') => {
@@ -75,10 +83,11 @@ impl Filesystem {
                 Ok(Some(Mount::Bind { from, to, is_read_only: volume.is_read_only, follows: false }))
             }
             (Self::SandboxPath { .. }, VolumeSource::Sandbox { is_parents, path }) => {
-                if *is_parents {
-                    return Err(self.refuse("this container has no other around it".to_owned()));
-                }
-                let from = below(home, path).map_err(|reason| self.refuse(reason))?;
+                let from = match is_parents {
+                    true => of_parent(work, sandbox, path),
+                    false => below(home, path),
+                };
+                let from = from.map_err(|reason| self.refuse(reason))?;
                 Ok(Some(Mount::Bind { from, to: to()?, is_read_only: volume.is_read_only, follows: false }))
             }
             // A reference has been looked up by now.
@@ -97,11 +106,19 @@ impl Filesystem {
     }
 }
 
+impl Filesystem {
+    /// A persistent volume, which `volumes::prepare` has made.
+    fn persistent(&self, work: &Path, sandbox: &str, link: &VolumeLink, has_root: bool) -> Result<Mount, Error> {
+        let to = placed(&work.join(sandbox), &link.container_path, has_root).map_err(|reason| self.refuse(reason))?;
+        Ok(Mount::Bind { from: work.join(&link.source), to, is_read_only: !link.writable, follows: false })
+    }
+}
+
 impl Isolator for Filesystem {
     fn name(&self) -> &'static str {
         match self {
             Self::Posix => "filesystem/posix",
-            Self::Linux => "filesystem/linux",
+            Self::Linux { .. } => LINUX,
             Self::Shared { .. } => "filesystem/shared",
             Self::HostPath { .. } => "volume/host_path",
             Self::SandboxPath { .. } => "volume/sandbox_path",
@@ -113,8 +130,12 @@ impl Isolator for Filesystem {
         let mut wanted = Contribution::default();
         let work_directory = match self {
             Self::Posix => return Ok(wanted),
-            Self::Linux => {
+            Self::Linux { work_directory } => {
                 wanted.namespaces.mnt = true;
+                let has_root = has_own_root(spec);
+                let mounts =
+                    spec.volumes.iter().map(|link| self.persistent(work_directory, &spec.sandbox, link, has_root));
+                wanted.mounts = mounts.collect::<Result<_, _>>()?;
                 return Ok(wanted);
             }
             Self::Shared { work_directory }
@@ -123,9 +144,8 @@ impl Isolator for Filesystem {
             | Self::Secret { work_directory } => work_directory,
         };
         let Some(container) = spec.container.as_ref().filter(|asked| asked.docker.is_none()) else { return Ok(wanted) };
-        let home = work_directory.join(&spec.sandbox);
         for volume in &container.volumes {
-            wanted.mounts.extend(self.volume(&home, volume, container.image.is_some())?);
+            wanted.mounts.extend(self.volume(work_directory, &spec.sandbox, volume, container.image.is_some())?);
         }
         wanted.namespaces.mnt = !wanted.mounts.is_empty();
         Ok(wanted)
@@ -180,6 +200,18 @@ pub(crate) fn placed(home: &Path, path: &str, has_root: bool) -> Result<PathBuf,
     }
 }
 
+/// A directory in the sandbox of the container around this one: what lies in it for everyone, not the sandboxes of others within it.
+fn of_parent(work: &Path, sandbox: &str, path: &str) -> Result<PathBuf, String> {
+    let around = sandbox::around(sandbox).ok_or("this container has no other around it")?;
+    let clean = inside(path)?;
+    match clean.components().next() {
+        Some(Component::Normal(first)) if sandbox::KEPT.iter().any(|kept| first == *kept) => {
+            Err(format!("'{path}' is not for sharing"))
+        }
+        _ => Ok(work.join(around).join(clean)),
+    }
+}
+
 /// A directory in the sandbox.
 fn below(home: &Path, path: &str) -> Result<PathBuf, String> {
     inside(path).map(|clean| home.join(clean))
@@ -206,6 +238,19 @@ mod tests {
         let placed = |path: &str, has_root| placed(Path::new("/s"), path, has_root);
         assert!(placed("/no/such/place", false).is_err() && placed("/a/../../b", true).is_err());
         assert_eq!(placed("/no//such/./place", true).unwrap(), PathBuf::from("/no/such/place"));
+    }
+
+    #[test]
+    fn what_members_share_lies_in_the_sandbox_around_them() {
+        let of = |sandbox: &str, path: &str| of_parent(Path::new("/w"), sandbox, path);
+        assert_eq!(of("runs/e/containers/m", "shared/a").unwrap(), PathBuf::from("/w/runs/e/shared/a"));
+        assert_eq!(of("a/containers/b/containers/c", "s").unwrap(), PathBuf::from("/w/a/containers/b/s"));
+        for sandbox in ["runs/e", "containers/alone", "containers/", "m", ""] {
+            assert!(of(sandbox, "shared").unwrap_err().contains("no other around it"), "{sandbox}");
+        }
+        for path in ["", ".", "..", "/etc", "a/../../b", "containers/other", ".executor", "./.executor/run"] {
+            assert!(of("runs/e/containers/m", path).is_err(), "{path}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod images;
 pub mod isolator;
 pub mod launcher;
 pub mod linux;
+pub mod members;
 mod mounts;
 pub mod namespaces;
 pub mod network;

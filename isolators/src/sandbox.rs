@@ -25,6 +25,15 @@ pub const COMPONENT_BYTES_MAX: usize = 255;
 /// the executor's, the container's (reference 9).
 pub(crate) const LAYOUT: [&str; 4] = ["slaves", "frameworks", "executors", "runs"];
 
+/// Where the sandboxes of containers within another lie in that one's.
+pub(crate) const WITHIN: &str = "containers";
+
+/// Where the built-in executor of groups keeps what is its own, in its sandbox.
+pub const EXECUTOR: &str = ".executor";
+
+/// What of a sandbox is not shared with the containers within it.
+pub(crate) const KEPT: [&str; 2] = [WITHIN, EXECUTOR];
+
 /// How often the way to a sandbox is walked anew when a directory on it, left empty, is swept away meanwhile.
 const WALKS_MAX: usize = 3;
 
@@ -97,6 +106,13 @@ pub fn components(path: &str) -> Result<Vec<&str>, Error> {
         }
     }
     Ok(components)
+}
+
+/// The sandbox around the one of a container that is within another.
+pub(crate) fn around(path: &str) -> Option<&str> {
+    let (rest, _) = path.rsplit_once('/')?;
+    let outer = rest.strip_suffix(WITHIN)?.strip_suffix('/')?;
+    (!outer.is_empty()).then_some(outer)
 }
 
 /// Makes a sandbox that must not be there yet, with all directories on the way that are missing, owned by `owner` when

@@ -2,7 +2,7 @@
 //!
 //! A volume of the work directory lies at `volumes/roles/ROLE/ID` (reference 9); those of other disks at absolute paths
 //! below what the operator named in the agent's resources. A sandbox gets a symbolic link, as Mesos's isolator
-//! `filesystem/posix` makes. The way to a link is walked like every path in a sandbox: one step at a time, following
+//! `filesystem/posix` makes; where `filesystem/linux` gives a container a view of its own, they are mounted there instead. The way to a link is walked like every path in a sandbox: one step at a time, following
 //! nothing that its user may have put there.
 
 use crate::sandbox;
@@ -92,17 +92,27 @@ pub fn empty(work_directory: &Path, source: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Links volumes into a sandbox that exists, makes those that are not there, and gives them to the sandbox's owner when we
-/// may; a shared one only as long as it is nobody else's.
+/// Links volumes into a sandbox that exists, made and given as [`give_all`] does.
 pub fn link(work_directory: &Path, wanted: &VolumeLinks) -> Result<(), Error> {
-    for one in &wanted.links {
-        let home = sandbox::open(work_directory, &wanted.sandbox)?;
-        let status = fstat(&home).map_err(failed("look at sandbox", wanted.sandbox.as_str()))?;
-        let path = make(work_directory, &one.source)?;
-        give(&path, one, (status.st_uid.into(), status.st_gid.into()))?;
-        link_one(home, &path, &one.container_path)?;
-    }
-    Ok(())
+    wanted.links.iter().try_for_each(|one| {
+        let (home, path) = make_for(work_directory, &wanted.sandbox, one)?;
+        link_one(home, &path, &one.container_path)
+    })
+}
+
+/// Makes the volumes of a sandbox that are not there, and gives them to the sandbox's owner when we may; a shared one only as
+/// long as it is nobody else's.
+pub fn give_all(work_directory: &Path, wanted: &VolumeLinks) -> Result<(), Error> {
+    wanted.links.iter().try_for_each(|one| make_for(work_directory, &wanted.sandbox, one).map(drop))
+}
+
+/// Makes one; returns the sandbox and where the volume lies.
+fn make_for(work_directory: &Path, sandbox: &str, one: &VolumeLink) -> Result<(OwnedFd, PathBuf), Error> {
+    let home = sandbox::open(work_directory, sandbox)?;
+    let status = fstat(&home).map_err(failed("look at sandbox", sandbox))?;
+    let path = make(work_directory, &one.source)?;
+    give(&path, one, (status.st_uid.into(), status.st_gid.into()))?;
+    Ok((home, path))
 }
 
 fn give(path: &Path, volume: &VolumeLink, owner: (Uid, Gid)) -> Result<(), Error> {

@@ -15,6 +15,7 @@ use kaon_isolators::containers::{ContainersConfig, Executable, ProcessContainers
 use kaon_isolators::docker::{DockerConfig, DockerContainers};
 use kaon_isolators::fetcher::{Fetcher, FetcherConfig, Statistics};
 use kaon_isolators::images::{Images, ImagesConfig};
+use kaon_isolators::members::Members;
 use kaon_isolators::resources;
 use kaon_isolators::topology::{self, apart};
 use kaon_kernel::actor::supervision::AGENT_TREE;
@@ -74,6 +75,7 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
         agent: (listen, name),
         fetcher: FetcherConfig { cache_directory: None, ..fetching },
         images: images.is_some().then_some(images_config),
+        members: Members::of(&isolators, options.isolation.host_path_volume_force_creation),
         docker: docker.clone(),
         secrets: options.isolation.secret_resolver.clone(),
         rotation,

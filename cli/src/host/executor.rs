@@ -10,11 +10,12 @@ use kaon_isolators::containers::{
 };
 use kaon_isolators::docker::{DockerConfig, DockerContainers};
 use kaon_isolators::fetcher::Fetcher;
-use kaon_isolators::filesystem::Filesystem;
-use kaon_isolators::images::{ImageVolumes, Images, ImagesConfig, Runtime};
+use kaon_isolators::images::{Images, ImagesConfig};
 use kaon_isolators::isolator::Isolator;
 use kaon_isolators::launcher::{Rotation, inherited_socket};
+use kaon_isolators::members::Members;
 use kaon_isolators::posix;
+use kaon_isolators::sandbox;
 use kaon_isolators::secrets::{DIRECTORY_VARIABLE, Directory, GIVEN_VARIABLE, Given, Secrets};
 use kaon_kernel::actor::supervision::EXECUTOR_TREE;
 use kaon_kernel::actor::{ActorCell, Cell, HostId};
@@ -51,20 +52,17 @@ pub(crate) const DOCKER: &str = "KAON_EXECUTOR_DOCKER";
 /// How large the task's outputs may be: bytes of a file, number of older files.
 pub(crate) const ROTATION: &str = "KAON_EXECUTOR_LOG_ROTATION";
 
+/// What of the agent's isolators its members have for themselves (JSON).
+pub(crate) const MEMBERS: &str = "KAON_EXECUTOR_MEMBERS";
+
 /// Measures and sets limits; what stands around is the agent's. One that shares a group for memory with its tasks looks there.
-fn isolators(images: Option<&ImagesConfig>, work_directory: &Path) -> Result<Chain> {
+fn isolators(members: Option<&Members>, images: Option<&ImagesConfig>, work_directory: &Path) -> Result<Chain> {
     let mut all: Vec<Arc<dyn Isolator>> = vec![Arc::new(posix::Cpu), Arc::new(posix::Mem), Arc::new(posix::Rlimits)];
     if let Some(observed) = std::env::var(GROUP_VARIABLE).ok().as_deref().and_then(Observed::parse) {
         all.push(Arc::new(observed));
     }
-    if let Some(images) = images {
-        let work_directory = work_directory.to_owned();
-        let runtime = Runtime::new(images)?;
-        all.push(Arc::new(Filesystem::Linux));
-        all.push(Arc::new(Filesystem::HostPath { work_directory: work_directory.clone(), is_made: false }));
-        all.push(Arc::new(Filesystem::SandboxPath { work_directory: work_directory.clone() }));
-        all.push(Arc::new(ImageVolumes::new(runtime.clone(), &work_directory)));
-        all.push(Arc::new(runtime));
+    if let Some(members) = members {
+        all.extend(members.isolators(images, work_directory)?);
     }
     Ok(Chain::new(all)?)
 }
@@ -89,23 +87,22 @@ fn secrets() -> Result<Option<Arc<dyn Secrets>>> {
 
 /// The containers of its tasks, as the agent that started it said.
 fn containers(config: &ExecutorConfig) -> Result<ProcessContainers> {
-    let sandbox = PathBuf::from(text("MESOS_DIRECTORY")?);
-    let work_directory = sandbox.ancestors().nth(PathBuf::from(&config.sandbox).components().count());
+    let home = PathBuf::from(text("MESOS_DIRECTORY")?);
+    let work_directory = home.ancestors().nth(PathBuf::from(&config.sandbox).components().count());
     let work_directory = work_directory.context("the sandbox lies below the work directory")?.to_owned();
     let inside = std::env::var(INSIDE_VARIABLE).ok().map(PathBuf::from);
     let rights = std::env::var(RIGHTS_VARIABLE).ok();
     // The sandbox is its task's, which may not lead an executor with more rights astray.
     let apart = std::env::var(RUNTIME_VARIABLE).ok().map(PathBuf::from);
-    let runtime_directory = apart.unwrap_or_else(|| sandbox.join(".executor"));
+    let runtime_directory = apart.unwrap_or_else(|| home.join(sandbox::EXECUTOR));
     let docker: Option<DockerConfig> =
         std::env::var(DOCKER).ok().map(|text| serde_json::from_str(&text)).transpose().context("the Docker engine")?;
-    let images = match std::env::var(IMAGES) {
-        Ok(text) if config.kind == ExecutorKind::Default && nix::unistd::geteuid().is_root() => {
-            Some(serde_json::from_str::<ImagesConfig>(&text)?)
-        }
-        _ => None,
-    };
-    let mut isolators = isolators(images.as_ref(), &work_directory)?;
+    // Who builds the walls of several tasks needs the rights to.
+    let is_builder = config.kind == ExecutorKind::Default && nix::unistd::geteuid().is_root();
+    let told = |name: &str| std::env::var(name).ok().filter(|_| is_builder);
+    let images: Option<ImagesConfig> = told(IMAGES).map(|text| serde_json::from_str(&text)).transpose()?;
+    let members: Option<Members> = told(MEMBERS).map(|text| serde_json::from_str(&text)).transpose()?;
+    let mut isolators = isolators(members.as_ref(), images.as_ref(), &work_directory)?;
     if let Some(docker) = &docker {
         isolators = isolators.and(Arc::new(DockerContainers::new(docker.clone(), &runtime_directory)))?;
     }

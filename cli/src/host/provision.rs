@@ -8,6 +8,7 @@ use kaon_isolators::docker::DockerConfig;
 use kaon_isolators::fetcher::FetcherConfig;
 use kaon_isolators::images::ImagesConfig;
 use kaon_isolators::launcher::Rotation;
+use kaon_isolators::members::Members;
 use kaon_isolators::secrets::DIRECTORY_VARIABLE;
 use kaon_kernel::container::{LaunchSpec, Program};
 use kaon_kernel::id::{ContainerId, ExecutorId, FrameworkId};
@@ -26,9 +27,10 @@ pub(super) struct Provision {
     pub(super) authority_pem: String,
     /// Where they reach the agent, and the name in its certificate.
     pub(super) agent: (SocketAddr, String),
-    /// How members of pods are fetched for, where their images come from, which Docker engine runs them.
+    /// How members of pods are fetched for, where their images come from, what they are shown, which Docker engine runs them.
     pub(super) fetcher: FetcherConfig,
     pub(super) images: Option<ImagesConfig>,
+    pub(super) members: Members,
     pub(super) docker: Option<DockerConfig>,
     /// Where secrets are, for the members of pods.
     pub(super) secrets: Option<PathBuf>,
@@ -64,6 +66,9 @@ impl Provision {
         if let Some(images) = &self.images {
             let config = ImagesConfig { owner: owner(), ..images.clone() };
             pairs.push((executor::IMAGES, serde_json::to_string(&config)?));
+        }
+        if self.members != Members::default() {
+            pairs.push((executor::MEMBERS, serde_json::to_string(&self.members)?));
         }
         if let Some(docker) = &self.docker {
             let config = DockerConfig { owner: owner(), ..docker.clone() };

@@ -292,7 +292,9 @@ fn begin(
     let Home { user, directory, join } = home;
     let made = || -> Result<Started, String> {
         let links = VolumeLinks { sandbox: spec.sandbox.clone(), links: spec.volumes.clone() };
-        volumes::link(&config.work_directory, &links).map_err(|error| error.to_string())?;
+        let shows = config.isolators.names().any(|name| name == filesystem::LINUX);
+        let placed = if shows { volumes::give_all } else { volumes::link };
+        placed(&config.work_directory, &links).map_err(|error| error.to_string())?;
         let mut wanted = config.isolators.prepare(container, spec).map_err(|error| chained(&error))?;
         if let Some(join) = &join {
             join.add_to(&mut wanted).inspect_err(|_| config.isolators.cleanup(container))?;

@@ -10,7 +10,7 @@ use crate::launcher::description::Within;
 use crate::launcher::within::VIEWS;
 use crate::process;
 use crate::record::{Directory, Nested};
-use crate::{orphans, syscall};
+use crate::{orphans, sandbox, syscall};
 use kaon_kernel::container::{ContainerOutcome, Exit, LaunchSpec};
 use kaon_kernel::container_info::{ContainerInfo, IpcMode};
 use kaon_kernel::id::{self, ContainerId};
@@ -98,7 +98,7 @@ impl ProcessContainers {
             let sandbox = match &target {
                 None => format!("containers/{name}"),
                 Some(target) if order.is_session => target.sandbox.clone(),
-                Some(target) => format!("{}/containers/{}", target.sandbox, name.own_name()),
+                Some(target) => format!("{}/{}/{}", target.sandbox, sandbox::WITHIN, name.own_name()),
             };
             (table.reserve(&name).map_err(LaunchError::Failed)?, sandbox)
         };

@@ -210,10 +210,12 @@ impl Place {
 
     /// One of the machine.
     fn of_machine(site: &Site<'_>, path: &Path, kind: Kind) -> Result<Self, String> {
-        let home = site.work_directory.join(site.sandbox);
-        let Ok(inside) = path.strip_prefix(&home) else { return Ok(Self::Path(path.to_owned())) };
+        // What the container around shares lies in that one's sandbox, which its members may write too.
+        let homes = std::iter::once(site.sandbox).chain(sandbox::around(site.sandbox));
+        let mut within = homes.filter_map(|home| Some((home, path.strip_prefix(site.work_directory.join(home)).ok()?)));
+        let Some((home, inside)) = within.next() else { return Ok(Self::Path(path.to_owned())) };
         let named = |error: sandbox::Error| error.to_string();
-        let base = sandbox::open(site.work_directory, site.sandbox).map_err(named)?;
+        let base = sandbox::open(site.work_directory, home).map_err(named)?;
         let Some(inside) = inside.to_str().filter(|inside| !inside.is_empty()) else { return Ok(Self::Held(base)) };
         let owner = site.user.map(|user| (user.user_id.into(), user.group_id.into()));
         let held = sandbox::reach(base, inside, kind == Kind::File, kind != Kind::There, owner);

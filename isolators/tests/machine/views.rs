@@ -5,7 +5,7 @@ use crate::groups::isolated;
 use crate::rig::{Machine, is_alive, shell};
 use kaon_isolators::linux::parse_capabilities;
 use kaon_isolators::secrets::Directory;
-use kaon_kernel::container::{ExitStatus, LaunchSpec};
+use kaon_kernel::container::{ExitStatus, LaunchSpec, VolumeLink};
 use kaon_kernel::container_info::{ContainerInfo, IpcMode, LinuxInfo, Propagation, Volume, VolumeSource};
 use kaon_kernel::secret::{Secret, SecretReference};
 use kaon_kernel::time::Duration as Length;
@@ -19,6 +19,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("views::private_directories_lie_over_shared_ones", private_directories_lie_over_shared_ones),
     ("views::secrets_come_by_reference", secrets_come_by_reference),
     ("views::links_lead_no_volume_out", links_lead_no_volume_out),
+    ("views::members_share_what_lies_around_them", members_share_what_lies_around_them),
+    ("views::persistent_volumes_are_mounted", persistent_volumes_are_mounted),
     ("views::what_is_asked_for_in_vain_is_refused", what_is_asked_for_in_vain_is_refused),
     ("views::a_flood_of_output_has_a_bound", a_flood_of_output_has_a_bound),
     ("views::rights_count_only_within", rights_count_only_within),
@@ -281,6 +283,83 @@ fn links_lead_no_volume_out() {
     let refused = machine.try_launch("e", asking(joined("touch v/f"), asked)).unwrap_err();
     assert!(refused.contains("is a link or not a directory"), "{refused}");
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+/// What containers within another share lies in that one's sandbox, belongs to who asked first, and leads nowhere else.
+fn members_share_what_lies_around_them() {
+    let Some(machine) = isolated("filesystem/linux", |_| {}) else { return };
+    let outside = tempfile::tempdir().unwrap();
+    let begun = format!(
+        "ln -s {} link; mkdir -p containers/other .executor; echo there > begun; sleep 60",
+        outside.path().display()
+    );
+    machine.launch("e", shell("e", &begun));
+    crate::rig::eventually("the outer one has begun", || machine.sandbox("e").join("begun").exists());
+    let member = |name: &str, path: &str, is_read_only: bool, text: &str| {
+        let source = VolumeSource::Sandbox { is_parents: true, path: path.to_owned() };
+        let asked = ContainerInfo { volumes: vec![volume("v", is_read_only, source)], ..ContainerInfo::default() };
+        let sandbox = format!("{}/containers/{name}", crate::rig::sandbox("e"));
+        LaunchSpec { sandbox, user: Some("nobody".to_owned()), ..asking(shell(name, text), asked) }
+    };
+    let out = |name: &str, file: &str| {
+        fs::read_to_string(machine.sandbox("e").join("containers").join(name).join(file)).unwrap()
+    };
+    machine.launch("writes", member("writes", "a/shared", false, "echo word > v/file"));
+    assert_eq!(machine.wait("writes").status, Some(ExitStatus::Code(0)), "{}", out("writes", "stderr"));
+    assert_eq!(fs::read_to_string(machine.sandbox("e").join("a/shared/file")).unwrap(), "word\n");
+    machine.launch("reads", member("reads", "a/shared", true, "cat v/file; echo no > v/file || echo refused"));
+    assert_eq!(machine.wait("reads").status, Some(ExitStatus::Code(0)));
+    assert_eq!(out("reads", "stdout"), "word\nrefused\n");
+    let held = fs::read_dir(machine.sandbox("e").join("containers/writes/v")).unwrap().count();
+    assert_eq!(held, 0, "the machine sees an empty place");
+
+    for (path, words) in [
+        ("link", "is a link or not a directory"),
+        ("link/x", "is a link or not a directory"),
+        ("../x", "is no path in the sandbox"),
+        ("/etc", "is no path in the sandbox"),
+        ("containers/other", "is not for sharing"),
+        (".executor", "is not for sharing"),
+    ] {
+        let refused = machine.try_launch("bad", member("bad", path, false, "touch v/f")).unwrap_err();
+        assert!(refused.contains(words), "{path}: {refused}");
+        fs::remove_dir_all(machine.sandbox("e").join("containers/bad")).unwrap();
+    }
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    let alone = LaunchSpec { sandbox: crate::rig::sandbox("alone"), ..member("alone", "a", false, "true") };
+    let refused = machine.try_launch("alone", alone).unwrap_err();
+    assert!(refused.contains("this container has no other around it"), "{refused}");
+    machine.kill("e", Length::ZERO);
+    machine.wait("e");
+}
+
+/// In a view of its own a container's persistent volumes are mounts, which may be read-only.
+fn persistent_volumes_are_mounted() {
+    let Some(machine) = isolated("filesystem/linux", |_| {}) else { return };
+    let link = |container_path: &str, writable| VolumeLink {
+        source: "volumes/roles/web/kept".to_owned(),
+        container_path: container_path.to_owned(),
+        writable,
+        shared: false,
+    };
+    let text = "echo word > a/data/file; cat seen/file; echo no > seen/file || echo refused; test -L seen || grep -c ' - ' /proc/self/mountinfo > count";
+    let spec = LaunchSpec { volumes: vec![link("a/data", true), link("seen", false)], ..shell("c", text) };
+    let (exit, out) = machine.run("c", LaunchSpec { user: Some("nobody".to_owned()), ..spec });
+    assert_eq!((exit.status, out.as_str()), (Some(ExitStatus::Code(0)), "word\nrefused\n"));
+    assert!(machine.sandbox("c").join("count").exists(), "it is a mount and no link");
+    let kept = machine.config.work_directory.join("volumes/roles/web/kept/file");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "word\n");
+    assert_eq!(fs::read_dir(machine.sandbox("c").join("seen")).unwrap().count(), 0, "the machine sees an empty place");
+    // A path that its user has turned into a link leads nowhere.
+    machine.run("d", shell("d", "ln -s /etc way"));
+    let joined = LaunchSpec {
+        join: true,
+        sandbox: crate::rig::sandbox("d"),
+        volumes: vec![link("way/in", true)],
+        ..shell("e", "true")
+    };
+    let refused = machine.try_launch("e", joined).unwrap_err();
+    assert!(refused.contains("is a link or not a directory"), "{refused}");
 }
 
 fn what_is_asked_for_in_vain_is_refused() {

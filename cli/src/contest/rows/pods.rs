@@ -168,7 +168,33 @@ pub(super) fn rows() -> Vec<Row> {
         pod.status(0, "TASK_KILLED").await?;
         pod.framework.teardown().await
     };
+    let shared = |arena: Arena| async move {
+        let commands = ["echo word > common/w; exec sleep 600", "while ! test -s common/w; do sleep 0.1; done"];
+        let change = |_: usize, task: &mut Value| {
+            let parents = json!({"type": "SANDBOX_PATH", "sandbox_path": {"type": "PARENT", "path": "shared"}});
+            task["container"] = json!({"type": "MESOS",
+                "volumes": [{"mode": "RW", "container_path": "common", "source": parents}]});
+        };
+        let mut pod = Pod::launch_with(&arena, &commands, change).await?;
+        let reader = pod.tasks[1].clone();
+        let is_over = |status: &&Value| {
+            status["task_id"]["value"] == reader.as_str()
+                && matches!(status["state"].as_str(), Some("TASK_FINISHED" | "TASK_FAILED"))
+        };
+        let last = |framework: &Framework| framework.updates.iter().find(is_over).cloned();
+        let last = pod.framework.until("the end of one", last).await?;
+        let is_refused = last["reason"] == "REASON_CONTAINER_LAUNCH_FAILED";
+        ensure!(last["state"] == "TASK_FINISHED" || is_refused, "it was run without its volume: {last}");
+        pod.framework.teardown().await
+    };
     let rows = vec![
+        row(
+            "12.1",
+            "LAUNCH_GROUP",
+            "volumes of SANDBOX_PATH, PARENT",
+            "the members share them, or fail to launch where the agent has no isolator for it",
+            shared,
+        ),
         row("3.4", "LAUNCH_GROUP", "all tasks of an executor have ended", "FAILURE with its id and status 0", over),
         row(
             "6.5",
