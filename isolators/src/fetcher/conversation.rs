@@ -62,18 +62,38 @@ impl Worker {
     /// Carries out an order, as the worker reads it; `room` decides whether so many bytes more may be kept. Dropped before
     /// the end, it kills the worker.
     pub(crate) async fn run(
-        mut self,
+        self,
         order: std::io::Result<Vec<u8>>,
         room: impl FnMut(u64) -> bool,
     ) -> Result<Ended, String> {
+        self.run_until(order, room, std::future::pending()).await
+    }
+
+    /// The same, or as long as `over` takes: then the worker is killed, and gone when this returns.
+    pub(crate) async fn run_until(
+        mut self,
+        order: std::io::Result<Vec<u8>>,
+        room: impl FnMut(u64) -> bool,
+        over: impl Future<Output = ()>,
+    ) -> Result<Ended, String> {
+        let mut over = std::pin::pin!(over);
+        let unwanted = || "nobody wants it any more".to_owned();
         // The semaphore is never closed.
-        let _slot = self.slots.acquire().await.map_err(|error| error.to_string())?;
+        let slot = tokio::select! {
+            slot = self.slots.acquire() => slot,
+            () = &mut over => return Err(unwanted()),
+        };
+        let _slot = slot.map_err(|error| error.to_string())?;
         let order = order.map_err(|error| error.to_string())?;
         let mut child = self.command.spawn().map_err(|error| format!("can't start the fetcher: {error}"))?;
-        match tokio::time::timeout(WORK_TIME_MAX, talk(&mut child, &order, room)).await {
-            Ok(ended) => ended,
-            Err(_) => Err(format!("it takes longer than {} h", WORK_TIME_MAX.as_secs() / 3600)),
-        }
+        let why = tokio::select! {
+            ended = talk(&mut child, &order, room) => return ended,
+            () = tokio::time::sleep(WORK_TIME_MAX) => format!("it takes longer than {} h", WORK_TIME_MAX.as_secs() / 3600),
+            () = over => unwanted(),
+        };
+        // One that is gone already is no matter.
+        let _ = child.kill().await;
+        Err(why)
     }
 }
 

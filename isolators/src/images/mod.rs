@@ -23,6 +23,7 @@ mod pull;
 mod reference;
 mod registry;
 mod root;
+mod staging;
 mod store;
 
 pub use credentials::CONFIG_BYTES_MAX;
@@ -350,13 +351,31 @@ impl Images {
             bounds: config.bounds,
         };
         let worker = Worker::new(executable, ARGUMENT, config.authorities.as_deref(), &[], Arc::clone(workers));
-        let ended = worker.run(order::write(&order), |_| false).await;
+        let ended = self.work(worker, order::write(&order)).await;
         let counter = if ended.is_ok() { &self.0.pulled } else { &self.0.failed };
         counter.fetch_add(1, Ordering::Relaxed);
         match ended? {
             Ended::Done => store.find(&name).ok_or_else(|| format!("image {name} is gone again")),
             Ended::NoRoom => Err("the worker asked for room that it did not need".to_owned()),
         }
+    }
+
+    /// Has a worker do its work. When that goes wrong, or nobody waits for it any more, nothing of it is left.
+    async fn work(&self, worker: Worker, order: io::Result<Vec<u8>>) -> Result<Ended, String> {
+        let store = self.0.store.clone();
+        // Dropped with this future; the worker is waited for all the same, since what it holds can be cleared when it is gone.
+        let (_wanted, unwanted) = tokio::sync::oneshot::channel::<()>();
+        let work = tokio::spawn(async move {
+            let ended = worker.run_until(order, |_| false, async move { drop(unwanted.await) }).await;
+            if ended.is_err() {
+                let cleared = tokio::task::spawn_blocking(move || store.clear_staging()).await;
+                if let Ok(Err(error)) = cleared {
+                    tracing::warn!(%error, "what a worker left can't be removed yet");
+                }
+            }
+            ended
+        });
+        work.await.map_err(|error| error.to_string())?
     }
 
     /// Who fetches: as the task says, else as the agent's operator does. Read anew each time, since passwords change.

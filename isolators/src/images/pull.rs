@@ -75,7 +75,7 @@ fn pull(order: &Order) -> Result<(), Error> {
     let _kept = store.share().map_err(Fetch::io("lock the store"))?;
     let reference = Reference::parse(&order.reference)?;
     let mut budget = Budget::new(order.bounds);
-    let aside = Aside(store.aside());
+    let aside = Aside(store.aside().map_err(Fetch::io("begin"))?);
     let (mut from, found) = match &order.source {
         Source::Url(url) => {
             let credentials = order.credentials.as_deref();
@@ -93,7 +93,7 @@ fn pull(order: &Order) -> Result<(), Error> {
     let config = Config::parse(&found.config, found.layers.len())?;
     for (diff_id, part) in config.diff_ids.iter().zip(&found.layers) {
         store.have(diff_id, |into| {
-            let blob = Aside(store.aside());
+            let blob = Aside(store.aside()?);
             let file = from.bring(part, &blob.0, &budget)?;
             unpack(file, diff_id, into, &mut budget)
         })?;

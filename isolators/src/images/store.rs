@@ -4,15 +4,17 @@
 //! layers/DIGITS/          an unpacked layer, by the digest of its tar
 //! images/DIGITS           what a name stood for when it was last asked for
 //! leases/AGENT/OWNER/NAME what a container uses; nothing of it is removed
-//! staging/                what is on its way; nobody's after a crash
+//! staging/                what is on its way (`staging.rs`)
 //! locks/DIGITS, lock      who makes a layer; who reads the store (shared), who removes from it (alone)
 //! ```
 //!
 //! Everything appears whole or not at all: made in `staging`, synced, renamed. So several agents, executors and their
-//! workers use one store at a time, each may be killed at any moment, and a layer that several want is fetched once.
+//! workers use one store at a time, each may be killed at any moment, and a layer that several want is fetched once. What a killed
+//! one left goes with the next who fetches, opens the store or removes from it.
 
 use super::digest::Digest;
 use super::manifest::RunConfig;
+use super::staging::Staging;
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,14 +23,14 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The largest record that is read back, in bytes: 128 layers and a configuration.
 const RECORD_BYTES_MAX: u64 = 8 << 20;
 
 /// Mode of the store: what is in a layer is for the containers that use it, with their rights, and for nobody else.
-const MODE: u32 = 0o700;
+pub(super) const MODE: u32 = 0o700;
 
 /// An image as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +65,9 @@ pub struct Pruned {
     pub layers: u64,
 }
 
-/// A store. A name only: nothing is open.
+/// A store. Nothing of it is open but what this process makes in `staging`. Clones are the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Store(PathBuf);
+pub(crate) struct Store(PathBuf, Arc<Staging>);
 
 /// Who uses it: as long as one is held, nothing is removed.
 pub(crate) type Shared = Flock<File>;
@@ -73,7 +75,7 @@ pub(crate) type Shared = Flock<File>;
 impl Store {
     /// The store at a path, whether it is there or not.
     pub(crate) fn at(path: &Path) -> Self {
-        Self(path.to_owned())
+        Self(path.to_owned(), Arc::new(Staging::at(path.join("staging"))))
     }
 
     /// The store at a path, made when missing.
@@ -81,11 +83,8 @@ impl Store {
         for part in ["layers", "images", "leases", "staging", "locks"] {
             DirBuilder::new().recursive(true).mode(MODE).create(path.join(part))?;
         }
-        let store = Self(path.to_owned());
-        // Whoever is alone finds nothing in it but what a crash left.
-        if let Ok(_alone) = store.lock("lock", FlockArg::LockExclusiveNonblock) {
-            store.clear_staging()?;
-        }
+        let store = Self::at(path);
+        store.clear_staging()?;
         Ok(store)
     }
 
@@ -99,19 +98,14 @@ impl Store {
         self.lock("lock", FlockArg::LockShared)
     }
 
-    fn clear_staging(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.0.join("staging"))? {
-            let path = entry?.path();
-            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
-        }
-        Ok(())
+    /// Removes what those left who were killed while they made something.
+    pub(crate) fn clear_staging(&self) -> io::Result<()> {
+        self.1.clear()
     }
 
     /// A name in `staging` that nobody else has.
-    pub(super) fn aside(&self) -> PathBuf {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.0.join("staging").join(format!("{}.{number}", std::process::id()))
+    pub(super) fn aside(&self) -> io::Result<PathBuf> {
+        self.1.place()
     }
 
     /// Where a layer lies, or would.
@@ -137,7 +131,7 @@ impl Store {
         if place.is_dir() {
             return Ok(());
         }
-        let aside = self.aside();
+        let aside = self.aside()?;
         DirBuilder::new().mode(0o755).create(&aside)?;
         let made = make(&aside).and_then(|()| {
             // All of it on disk before it has its name.
@@ -146,7 +140,7 @@ impl Store {
             Ok(File::open(self.0.join("layers"))?.sync_all()?)
         });
         if made.is_err() {
-            // What can't be removed now is removed when the store is opened the next time.
+            // What can't be removed now is removed by the next who clears.
             let _ = fs::remove_dir_all(&aside);
         }
         made
@@ -169,7 +163,7 @@ impl Store {
     }
 
     fn write(&self, path: &Path, value: &impl Serialize) -> io::Result<()> {
-        let aside = self.aside();
+        let aside = self.aside()?;
         let mut file = File::options().write(true).create_new(true).open(&aside)?;
         file.write_all(&serde_json::to_vec(value)?)?;
         file.sync_all()?;
@@ -262,7 +256,7 @@ impl Store {
                 continue;
             }
             // Gone at once for everybody, and then bit by bit.
-            let aside = self.aside();
+            let aside = self.aside()?;
             fs::rename(entry.path(), &aside)?;
             fs::remove_dir_all(&aside)?;
             pruned.layers += 1;
@@ -291,7 +285,7 @@ pub(super) fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
@@ -319,7 +313,9 @@ mod tests {
             Err::<(), _>(io::Error::other("no"))
         });
         assert!(failed.is_err() && !store.layer(&digest).exists());
-        assert_eq!(fs::read_dir(store.path().join("staging")).unwrap().count(), 0);
+        let staging = fs::read_dir(store.path().join("staging")).unwrap();
+        let left = staging.map(|own| fs::read_dir(own.unwrap().path()).unwrap().count());
+        assert_eq!(left.sum::<usize>(), 0);
         let made = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -367,6 +363,9 @@ mod tests {
         fs::write(store.image("name"), "{").unwrap();
         assert!(store.find("name").is_none());
         fs::write(store.path().join("staging/left"), "by a crash").unwrap();
+        // Its own place goes with it.
+        drop(store);
+        let store = Store::at(&directory.path().join("store"));
         let again = Store::open(&directory.path().join("store")).unwrap();
         assert_eq!(fs::read_dir(again.path().join("staging")).unwrap().count(), 0);
         fs::create_dir_all(store.path().join("leases/a/o")).unwrap();

@@ -508,13 +508,17 @@ fn a_fetch_that_hangs_is_given_up() {
     let spec = Box::new(with(shell("c", "true"), asked(&registry, &name)));
     let answer = machine.begin(kaon_kernel::container::ContainerRequest::Launch { container: id("c"), spec });
     eventually("the layer is asked for", || registry.asked(&path) == 1);
+    let staging = images(&machine).config().store.join("staging");
+    let held = || fs::read_dir(&staging).expect("a store").count();
+    assert_eq!(held(), 1, "what is on its way lies there");
     machine.kill("c", Length::ZERO);
     let outcome = answer.recv_timeout(crate::rig::PATIENCE).expect("an answer");
     assert!(format!("{outcome:?}").contains("killed while what it needs was fetched"), "{outcome:?}");
-    // What the worker had on its way goes when nobody uses the store.
-    eventually("the worker is gone", || images(&machine).prune(&[]).is_ok());
-    let store = images(&machine).config().store.clone();
-    assert_eq!(fs::read_dir(store.join("staging")).expect("a store").count(), 0);
+    eventually("what the worker had on its way is gone", || held() == 0);
+    // So is what a worker left that nobody waited for, as soon as somebody removes.
+    fs::create_dir_all(staging.join("1.0/tree")).expect("as a killed one leaves it");
+    images(&machine).prune(&[]).expect("nobody fetches");
+    assert_eq!(held(), 0);
     assert_nothing_left(&machine);
 }
 
