@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 /// Frames are many small, short-lived allocations, which this allocator is made for.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kaon_runtime::Allocator = kaon_runtime::Allocator;
 
 fn main() -> ExitCode {
     memory::settle(std::env::args_os().nth(1).as_deref());

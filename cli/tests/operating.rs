@@ -166,14 +166,16 @@ fn a_machine_goes_for_maintenance_and_comes_back() {
 fn an_agent_that_is_asked_to_go_tells_its_master_ends_its_tasks_and_comes_back_as_a_new_one() {
     let cluster = Cluster::start(1);
     let mut framework = Framework::subscribe(&cluster.api, info("left"));
-    framework.launch_until(vec![task("long", "exec sleep 86403.5")], "TASK_RUNNING");
+    // It takes its grace, so that the word of the master, which writes the removal down first, comes before its own.
+    framework.launch_until(vec![task("long", "trap '' TERM; exec sleep 86403.5")], "TASK_RUNNING");
     let agents = || get(&cluster.api, "/state").json()["slaves"].clone();
     let before = agents()[0]["id"].as_str().expect("an id").to_owned();
     let pid = cluster.pid("agent-1").expect("it runs");
     processes::signal(pid, Signal::SIGUSR1);
     framework.until("word of the task", |framework| framework.latest("long").is_some_and(is_terminal));
     let status = framework.status("long").expect("it came");
-    assert_eq!((&status["source"], &status["reason"]), (&"SOURCE_MASTER".into(), &"REASON_AGENT_REMOVED".into()));
+    let told = (&status["source"], &status["reason"]);
+    assert_eq!(told, (&"SOURCE_MASTER".into(), &"REASON_AGENT_REMOVED".into()), "{status}");
     let gone = || cluster.tasks("sleep 86403.5").is_empty().then_some(());
     wait_for("the task to be gone", SOON, gone);
     // Whoever watches it starts it again: with nothing of before.

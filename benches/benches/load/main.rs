@@ -20,7 +20,7 @@ use kaon_http::codec::MediaType;
 
 /// As in the binary.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kaon_runtime::Allocator = kaon_runtime::Allocator;
 
 fn main() {
     // `cargo test --benches` and `cargo bench` give flags of their own.

@@ -9,7 +9,7 @@ use kaon_benches::allocator::{peer, quota, sorters};
 
 // What the product's binary allocates with.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kaon_runtime::Allocator = kaon_runtime::Allocator;
 
 /// Each case runs so many times; the median is printed.
 const RUNS: usize = 3;
