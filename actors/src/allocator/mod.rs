@@ -211,6 +211,11 @@ impl Allocator {
             ToAllocator::ActivateAgent { agent } => engine.set_agent_active(agent, true),
             ToAllocator::RemoveAgent { agent } => engine.remove_agent(agent),
             ToAllocator::Recover { grant, refusal } => engine.recover(now, grant, refusal),
+            ToAllocator::RecoverMade { made, rest, refusal } => {
+                let rest = Grant { resources: rest, role: made.role.clone(), ..made };
+                let is_back = engine.recover(now, made, None);
+                engine.recover(now, rest, Some(refusal)).and(is_back)
+            }
             ToAllocator::Revive { framework, roles } => engine.revive(framework, &roles),
             ToAllocator::Suppress { framework, roles } => engine.suppress(framework, &roles),
             ToAllocator::SetQuotas { number, mut quotas } => {

@@ -154,6 +154,20 @@ fn a_freed_resource_is_offered_at_once_and_within_the_window_under_load() {
 }
 
 #[test]
+fn what_is_made_of_an_offer_comes_back_with_its_rest_in_one_offer() {
+    let mut rig = begun(at_once());
+    tell(&mut rig, add_framework(1));
+    tell(&mut rig, add_agent(1, "cpus:4;mem:1024"));
+    tell(&mut rig, ToAllocator::Resume);
+    let offered = granted(&rig.pass(Duration::ZERO)).concat().remove(0);
+    let part = |resources: &str| Grant { resources: bag(resources), ..offered.clone() };
+    let (made, rest) = (part("cpus:1"), bag("cpus:3;mem:1024"));
+    tell(&mut rig, ToAllocator::RecoverMade { made, rest, refusal: Refusal(Duration::secs(60)) });
+    let again = granted(&rig.pass(Duration::ZERO)).concat();
+    assert_eq!(again, [offered], "more than what was refused, at once and whole");
+}
+
+#[test]
 fn a_window_of_an_interval_leaves_batch_rounds_only() {
     let mut rig = begun(AllocatorConfig { window: Duration::secs(1), ..AllocatorConfig::default() });
     tell(&mut rig, add_framework(1));

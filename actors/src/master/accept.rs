@@ -3,7 +3,7 @@
 
 use super::{Master, MasterContext};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId, RoleName};
-use kaon_kernel::message::allocator::Grant;
+use kaon_kernel::message::allocator::{Grant, ToAllocator};
 use kaon_kernel::message::scheduler::ClientOffer;
 use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::resource::operation::Conversion;
@@ -117,9 +117,14 @@ impl Master {
             }
         }
         let (framework, agent, role) = (basket.framework, basket.agent, basket.role.clone());
-        let (fresh, left) = basket.into_rest();
-        self.recover(Grant { framework, role: role.clone(), agent, resources: fresh }, None, context);
-        self.recover(Grant { framework, role, agent, resources: left }, Some(refusal), context);
+        let (made, rest) = basket.into_rest();
+        if made.is_empty() || rest.is_empty() {
+            let refusal = made.is_empty().then_some(refusal);
+            let resources = if made.is_empty() { rest } else { made };
+            return self.recover(Grant { framework, role, agent, resources }, refusal, context);
+        }
+        let made = Grant { framework, role, agent, resources: made };
+        self.allocate(&ToAllocator::RecoverMade { made, rest, refusal }, context);
     }
 
     /// Takes the offers, or gives back those that exist and says what is wrong.

@@ -2,7 +2,8 @@
 //! other rows get theirs, acknowledges, and remembers everything that it was told.
 
 use super::arena::{Arena, SCHEDULER, SCHEDULER_CALL, items};
-use super::wire::{Answer, Connection};
+pub(crate) use super::stream::{Next, Stream};
+use super::wire::Answer;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -19,111 +20,6 @@ pub(crate) const WATCHED: Duration = Duration::from_millis(1200);
 
 /// How long a framework refuses what it does not want: longer than any row.
 pub(crate) const LONG_SECONDS: f64 = 3600.0;
-
-/// What came from a stream.
-#[derive(Debug)]
-pub(crate) enum Next {
-    /// An event.
-    Event(Value),
-    /// The server ended the stream.
-    Ended,
-    /// Nothing in the given time.
-    Silence,
-}
-
-/// A stream of events.
-pub(crate) struct Stream {
-    connection: Connection,
-    /// The head of the answer.
-    pub(crate) head: Answer,
-    message: &'static str,
-    arena: Arena,
-}
-
-impl Stream {
-    /// A call that is answered with a stream; the answer when it is not 200.
-    pub(crate) async fn open(
-        arena: &Arena,
-        (address, path): (&str, &str),
-        (call_message, message): (&str, &'static str),
-        call: &Value,
-    ) -> Result<Result<Self, Answer>> {
-        let body = arena.media.write(call_message, call)?;
-        let mut connection = Connection::open(address).await?;
-        let headers = [("Content-Type", arena.media.name()), ("Accept", arena.media.name())];
-        connection.send("POST", path, &headers, &body).await?;
-        Self::opened(arena, connection, message).await
-    }
-
-    /// The stream that answers what was sent on a connection.
-    pub(crate) async fn opened(
-        arena: &Arena,
-        mut connection: Connection,
-        message: &'static str,
-    ) -> Result<Result<Self, Answer>> {
-        let head = connection.head().await?;
-        if head.status != 200 {
-            let mut refused = head;
-            if let Some(length) = refused.header("content-length").and_then(|length| length.parse::<usize>().ok())
-                && length > 0
-            {
-                refused.body = connection.rest(length).await?;
-            }
-            return Ok(Err(refused));
-        }
-        ensure!(head.header("transfer-encoding") == Some("chunked"), "a stream is chunked");
-        ensure!(head.header("content-length").is_none(), "a stream has no length");
-        let media = head.header("content-type");
-        ensure!(media == Some(arena.media.name()), "a stream has the type of its messages, not {media:?}");
-        Ok(Ok(Self { connection, head, message, arena: arena.clone() }))
-    }
-
-    /// The id that later calls carry.
-    pub(crate) fn id(&self) -> Option<&str> {
-        self.head.header("mesos-stream-id")
-    }
-
-    /// The next event.
-    pub(crate) async fn next(&mut self, wait: Duration) -> Result<Next> {
-        let Ok(record) = tokio::time::timeout(wait, self.connection.record()).await else { return Ok(Next::Silence) };
-        let Some(record) = record? else { return Ok(Next::Ended) };
-        if self.arena.media == super::media::Media::Json {
-            let plain = record.iter().all(|byte| (0x20..0x7f).contains(byte));
-            ensure!(plain, "an event is not ASCII on one line: {}", String::from_utf8_lossy(&record));
-        }
-        // The schema has no field for it, but clients look for one named after the type.
-        if record == br#"{"type":"SHUTDOWN","shutdown":{}}"# {
-            return Ok(Next::Event(json!({"type": "SHUTDOWN"})));
-        }
-        let event = self.arena.media.read(self.message, &record)?;
-        let kind = event["type"].as_str().context("an event without a type")?.to_ascii_lowercase();
-        ensure!(
-            kind == "heartbeat" || kind == "shutdown" || event[&kind].is_object(),
-            "an event without its part: {event}"
-        );
-        Ok(Next::Event(event))
-    }
-
-    /// The next event, which has to come.
-    pub(crate) async fn event(&mut self) -> Result<Value> {
-        match self.next(SOON).await? {
-            Next::Event(event) => Ok(event),
-            other => bail!("expected an event, got {other:?}"),
-        }
-    }
-
-    /// Reads until the stream ends, and gives back the events before that.
-    pub(crate) async fn until_end(&mut self) -> Result<Vec<Value>> {
-        let mut events = Vec::new();
-        loop {
-            match self.next(SOON).await? {
-                Next::Event(event) => events.push(event),
-                Next::Ended => return Ok(events),
-                Next::Silence => bail!("the stream did not end; before: {events:?}"),
-            }
-        }
-    }
-}
 
 /// A scheduler.
 pub(crate) struct Framework {
@@ -199,6 +95,7 @@ impl Framework {
         let first = stream.event().await?;
         ensure!(first["type"] == "SUBSCRIBED", "the first event is {first}");
         let id = first["subscribed"]["framework_id"]["value"].as_str().context("an id")?.to_owned();
+        let stream = stream.followed(&id);
         Ok(Self {
             arena: arena.clone(),
             info,
@@ -271,6 +168,12 @@ impl Framework {
     /// Handles events until `done` gives something.
     pub(crate) async fn until<T>(&mut self, what: &str, mut done: impl FnMut(&Self) -> Option<T>) -> Result<T> {
         let begin = Instant::now();
+        if self.stream.take_declined() {
+            self.has_declined = true;
+            if self.wanted > 0 {
+                self.revive_declined().await?;
+            }
+        }
         loop {
             if let Some(found) = done(self) {
                 return Ok(found);
@@ -348,14 +251,19 @@ impl Framework {
     /// The next offer with room for small tasks, a port and a little disk; what is offered beside it is declined. Rows run
     /// side by side, and an offer may be what another has left.
     pub(crate) async fn offer(&mut self) -> Result<Value> {
-        if std::mem::take(&mut self.has_declined) {
-            self.must("REVIVE", Value::Null).await?;
-        }
+        self.revive_declined().await?;
         (self.wanted, self.needs_room) = (1, true);
         let offer = self.until("an offer", |framework| framework.offers.first().cloned()).await?;
         self.offers.clear();
         (self.wanted, self.needs_room) = (0, false);
         Ok(offer)
+    }
+
+    async fn revive_declined(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.has_declined) {
+            true => self.must("REVIVE", Value::Null).await,
+            false => Ok(()),
+        }
     }
 
     /// The next offer of one agent, and how long it took; what else is offered is declined.

@@ -15,6 +15,7 @@ mod media;
 mod row;
 mod rows;
 mod story;
+mod stream;
 mod wire;
 
 use crate::arguments::Contest;

@@ -2,7 +2,7 @@
 //!
 //! The master is the book-keeper: it tells the allocator of everything that is there and everything that comes back.
 //! The allocator answers with grants, in its own time; a granted resource is allocated from that moment on, until the
-//! master gives it back with [`ToAllocator::Recover`]. Both name agents and frameworks by their index.
+//! master gives it back with [`ToAllocator::Recover`] or [`ToAllocator::RecoverMade`]. Both name agents and frameworks by their index.
 
 use crate::agent::{Attribute, Domain};
 use crate::constraint::OfferRules;
@@ -126,6 +126,16 @@ pub enum ToAllocator {
         grant: Grant,
         /// Set when the framework does not want the same again for a while.
         refusal: Option<Refusal>,
+    },
+    /// What is left of accepted offers of which operations made something. One message, so that no round falls between the
+    /// parts: what is left is offered as one.
+    RecoverMade {
+        /// What nobody was offered yet: it comes back without a filter.
+        made: Grant,
+        /// The rest, of the same agent and holder.
+        rest: Resources,
+        /// For the rest alone.
+        refusal: Refusal,
     },
     /// Clear filters, offer again.
     Revive {

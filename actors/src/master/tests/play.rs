@@ -272,9 +272,10 @@ impl Play {
 
     /// What came back to the allocator last.
     pub(super) fn recovered(&self) -> Vec<Resources> {
-        let recovered = to_allocator(&self.effects).into_iter().filter_map(|message| match message {
-            ToAllocator::Recover { grant, .. } => Some(grant.resources),
-            _ => None,
+        let recovered = to_allocator(&self.effects).into_iter().flat_map(|message| match message {
+            ToAllocator::Recover { grant, .. } => vec![grant.resources],
+            ToAllocator::RecoverMade { made, rest, .. } => vec![made.resources, rest],
+            _ => Vec::new(),
         });
         recovered.collect()
     }
