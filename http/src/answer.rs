@@ -5,6 +5,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
+use kaon_kernel::cause::{self, Cause};
 use serde::Serialize;
 
 use crate::codec::MediaType;
@@ -62,16 +63,46 @@ pub(crate) fn pieces(content_type: &'static str, rope: Rope) -> Answer {
     answer
 }
 
-/// A refusal: plain text, one line.
+/// A refusal: plain text, one line, and in a header the word that its status has for programs.
 pub(crate) fn refusal(status: StatusCode, reason: impl ToString) -> Answer {
+    because(status, cause_of(status), reason)
+}
+
+/// A refusal with a word of its own.
+pub(crate) fn because(status: StatusCode, cause: Cause, reason: impl ToString) -> Answer {
     let mut text = reason.to_string();
     text.push('\n');
-    with(status, "text/plain", text)
+    let mut answer = with(status, "text/plain", text);
+    answer.headers_mut().insert(cause::HEADER, HeaderValue::from_static(cause.word()));
+    answer
+}
+
+fn cause_of(status: StatusCode) -> Cause {
+    match status {
+        StatusCode::UNAUTHORIZED => Cause::Unauthorized,
+        StatusCode::FORBIDDEN => Cause::Forbidden,
+        StatusCode::NOT_FOUND => Cause::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => Cause::MethodNotAllowed,
+        StatusCode::NOT_ACCEPTABLE => Cause::NotAcceptable,
+        StatusCode::REQUEST_TIMEOUT => Cause::TooSlow,
+        StatusCode::CONFLICT => Cause::Conflict,
+        StatusCode::PAYLOAD_TOO_LARGE => Cause::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Cause::UnsupportedMediaType,
+        StatusCode::NOT_IMPLEMENTED => Cause::NotImplemented,
+        StatusCode::SERVICE_UNAVAILABLE => Cause::Unavailable,
+        other if other.is_server_error() => Cause::Failed,
+        _ => Cause::BadRequest,
+    }
 }
 
 /// 400.
 pub fn bad(reason: impl ToString) -> Answer {
     refusal(StatusCode::BAD_REQUEST, reason)
+}
+
+/// 400 with a word of its own.
+pub(crate) fn bad_because(cause: Cause, reason: impl ToString) -> Answer {
+    because(StatusCode::BAD_REQUEST, cause, reason)
 }
 
 /// 405 with what is allowed.

@@ -6,6 +6,7 @@
 //! The end of a stream is told to the framework's proxy, or to the master as long as no proxy has spoken on it. Should that
 //! message be lost in a full mailbox, the next event for the stream repeats it: heartbeats see to that.
 
+use kaon_kernel::cause::Cause;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -142,6 +143,10 @@ impl HandError {
     }
 }
 
+fn no_leader() -> Answer {
+    answer::because(StatusCode::SERVICE_UNAVAILABLE, Cause::NoLeader, "No leader elected")
+}
+
 impl MasterEdge {
     /// An edge without actors behind it: it answers 503 until its master leads.
     ///
@@ -232,7 +237,7 @@ impl MasterEdge {
         }
         Some(match (self.config.leader)() {
             Some(leader) => answer::redirect(&format!("//{}:{}{}", leader.hostname, leader.port, request.target())),
-            None => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "No leader elected"),
+            None => no_leader(),
         })
     }
 
@@ -243,7 +248,7 @@ impl MasterEdge {
         }
         match (self.config.leader)() {
             Some(leader) => answer::redirect(&format!("//{}:{}", leader.hostname, leader.port)),
-            None => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "No leader elected"),
+            None => no_leader(),
         }
     }
 

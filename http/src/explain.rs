@@ -73,7 +73,7 @@ pub(crate) async fn handle(edge: Arc<MasterEdge>, parts: &[&str], request: Reque
             about.extend(shown(&explanation));
             answer::json(&Value::Object(about), None)
         }
-        Ok(Told::Refused { reason }) => answer::refusal(StatusCode::NOT_FOUND, reason),
+        Ok(Told::Refused(defect)) => answer::because(StatusCode::NOT_FOUND, defect.cause, defect),
         Ok(_) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "the allocator has no answer now; try again later"),
         Err(refusal) => *refusal,
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use kaon_kernel::cause::Cause;
 use kaon_kernel::id::{AgentId, FrameworkId, RoleName};
 use kaon_kernel::message::scheduler::ToMaster;
 use kaon_kernel::message::view::AgentView;
@@ -73,17 +74,17 @@ pub(crate) async fn carry_out(edge: &MasterEdge, mut call: api::Call) -> Answer 
         return edge.config.verbosity.order(set.level, &set.duration);
     }
     if let Some(refusal) = quota_refusal(&edge.view.snapshot(), &call) {
-        return answer::bad(refusal);
+        return answer::bad_because(Cause::QuotaInvalid, refusal);
     }
     match order::operation_of(&mut call) {
         Ok(Some((agent_id, operation))) => return edge.convert(agent_id, operation).await,
         Ok(None) => {}
-        Err(error) => return answer::bad(error),
+        Err(error) => return answer::bad_because(error.cause(), error),
     }
     match order::of(&mut call) {
         Ok(Some(order)) => edge.order(order).await,
         Ok(None) => take::not_served("The call"),
-        Err(error) => answer::bad(error),
+        Err(error) => answer::bad_because(error.cause(), error),
     }
 }
 
@@ -131,7 +132,8 @@ fn missing_part(call: &api::Call, kind: Type) -> Option<&'static str> {
 
 fn tear_down(edge: &MasterEdge, id: String) -> Answer {
     if matches!(edge.look_up(&id), Lookup::Unknown) {
-        return answer::bad(format!("No framework found with ID '{}'", id.chars().take(80).collect::<String>()));
+        let words = format!("No framework found with ID '{}'", id.chars().take(80).collect::<String>());
+        return answer::bad_because(Cause::FrameworkUnknown, words);
     }
     match edge.tell_master(ToMaster::Teardown { framework_id: FrameworkId::trusted(id) }, Weight::Light) {
         Ok(()) => answer::empty(StatusCode::OK),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use kaon_kernel::actor::StreamId;
+use kaon_kernel::cause::Cause;
 use kaon_kernel::id::AgentId;
 use kaon_kernel::message::operator::{Answer as Told, Order};
 use kaon_kernel::message::scheduler::ToMaster;
@@ -90,7 +91,9 @@ fn of_agent(call: &mut Call) -> Result<Option<Order>, convert::Error> {
 pub(crate) fn operation_of(call: &mut Call) -> Result<Option<(AgentId, Operation)>, convert::Error> {
     let agent = |id: v1::AgentId| AgentId::trusted(id.value);
     let named = |id: Option<v1::AgentId>, call: &str| {
-        id.map(agent).ok_or_else(|| convert::Error::Rule(format!("Expecting '{call}.agent_id' to be present")))
+        id.map(agent).ok_or_else(|| {
+            convert::Error::Rule(Cause::FieldMissing, format!("Expecting '{call}.agent_id' to be present"))
+        })
     };
     let (agent_id, (_, operation)) = if let Some(order) = call.reserve_resources.take() {
         (agent(order.agent_id), operation::reserve(&order.source, &order.resources)?)
@@ -133,7 +136,7 @@ impl MasterEdge {
         match self.answered(hand).await {
             Ok(Told::Done) => answer::empty(StatusCode::OK),
             Ok(Told::Accepted) => answer::empty(StatusCode::ACCEPTED),
-            Ok(Told::Refused { reason }) => answer::bad(reason),
+            Ok(Told::Refused(defect)) => answer::bad_because(defect.cause, defect),
             Ok(Told::NotFound { reason }) => answer::refusal(StatusCode::NOT_FOUND, reason),
             Ok(Told::Conflict { reason }) => answer::refusal(StatusCode::CONFLICT, reason),
             Ok(Told::Unavailable { reason }) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, reason),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::RoleName;
@@ -62,7 +63,7 @@ fn call_refused(error: call::Error) -> Answer {
         call::Error::Unimplemented(_) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::BAD_REQUEST,
     };
-    answer::refusal(status, error)
+    answer::because(status, error.cause(), error)
 }
 
 /// The stream that a call belongs to.
@@ -70,18 +71,22 @@ fn standing(edge: &MasterEdge, request: &Request, call: &api::Call) -> Result<(A
     let (subscriber, session) = match edge.look_up(call::framework_id(call).unwrap_or_default()) {
         Lookup::Connected(subscriber, session) => (subscriber, session),
         Lookup::Disconnected => {
-            return Err(Box::new(answer::refusal(StatusCode::FORBIDDEN, "Framework is not subscribed")));
+            let (status, cause) = (StatusCode::FORBIDDEN, Cause::FrameworkNotSubscribed);
+            return Err(Box::new(answer::because(status, cause, "Framework is not subscribed")));
         }
-        Lookup::Unknown => return Err(Box::new(answer::bad("Framework cannot be found"))),
+        Lookup::Unknown => {
+            return Err(Box::new(answer::bad_because(Cause::FrameworkUnknown, "Framework cannot be found")));
+        }
     };
-    let refused = match request.header_named(STREAM_ID) {
-        None => "All non-subscribe calls should include the 'Mesos-Stream-Id' header",
+    let (cause, refused) = match request.header_named(STREAM_ID) {
+        None => (Cause::StreamIdMissing, "All non-subscribe calls should include the 'Mesos-Stream-Id' header"),
         Some(id) if id != subscriber.uuid => {
-            "The 'Mesos-Stream-Id' of this request is not that of the framework's current stream"
+            let words = "The 'Mesos-Stream-Id' of this request is not that of the framework's current stream";
+            (Cause::StreamIdMismatch, words)
         }
         Some(_) => return Ok((subscriber, session)),
     };
-    Err(Box::new(answer::bad(refused)))
+    Err(Box::new(answer::bad_because(cause, refused)))
 }
 
 /// UPDATE_FRAMEWORK: the only call whose answer says what became of it. It goes through the proxy, as all calls do, so
@@ -96,7 +101,10 @@ async fn update(edge: &MasterEdge, request: &Request, call: api::Call) -> Answer
     let (info, suppressed_roles, offers) = match described(update.framework_info, &update.suppressed_roles, constraints)
     {
         Ok(described) => described,
-        Err(error) => return answer::bad(format!("Supplied FrameworkInfo is not valid: {error}")),
+        Err(error) => {
+            let words = format!("Supplied FrameworkInfo is not valid: {error}");
+            return answer::bad_because(error.cause(), words);
+        }
     };
     let weight = Weight::MayBeLarge { bytes_max: FRAMEWORK_BYTES_MAX };
     edge.judged(|reply| {
@@ -181,7 +189,8 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
         Err(error) => return take::refused(error),
     };
     if request.header_named(STREAM_ID).is_some() {
-        return answer::bad("Subscribe calls should not include the 'Mesos-Stream-Id' header");
+        let words = "Subscribe calls should not include the 'Mesos-Stream-Id' header";
+        return answer::bad_because(Cause::StreamIdUnexpected, words);
     }
     let Some(subscribe) = call.subscribe else {
         return call_refused(call::Error::Missing("subscribe"));
@@ -190,7 +199,7 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
     let described = described(subscribe.framework_info, &subscribe.suppressed_roles, constraints);
     let (info, suppressed_roles, offers) = match described {
         Ok(converted) => converted,
-        Err(error) => return turned_away(&edge, media, &error.to_string()),
+        Err(error) => return turned_away(&edge, media, error.into()),
     };
     let Some(subscriber) = edge.open(media, request.hangup()) else {
         return answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many subscribers; try again later");
@@ -207,7 +216,8 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
             edge.take_back(&subscriber);
             return match error {
                 HandError::TooLarge(reason) => {
-                    turned_away(&edge, media, &format!("FrameworkInfo is too large: {reason}"))
+                    let words = format!("FrameworkInfo is too large: {reason}");
+                    turned_away(&edge, media, Defect::new(Cause::TooLarge, words))
                 }
                 HandError::Refused(_) | HandError::Unplugged => error.answer(),
             };
@@ -222,8 +232,9 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
 }
 
 /// A FrameworkInfo that breaks a rule: still a stream, with the reason as its only event (reference 1.6).
-fn turned_away(edge: &MasterEdge, media: MediaType, reason: &str) -> Answer {
-    let event = FrameworkEvent::Error { message: reason.to_owned() };
+fn turned_away(edge: &MasterEdge, media: MediaType, defect: Defect) -> Answer {
+    let Defect { cause, words: message } = defect;
+    let event = FrameworkEvent::Error { message, cause };
     let record = stream::record(media, &event, edge);
     let only = futures::stream::once(std::future::ready(Ok(hyper::body::Frame::data(record))));
     let mut answer = streaming(media, http_body_util::StreamBody::new(only).boxed_unsync());

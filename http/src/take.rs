@@ -3,6 +3,7 @@
 
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Method, StatusCode};
+use kaon_kernel::cause::Cause;
 
 use crate::answer::{self, Answer};
 use crate::codec::{self, MediaType, media};
@@ -39,7 +40,7 @@ pub(crate) async fn body<C: codec::Message>(request: &mut Request, media: MediaT
     let body = request.read_body().await?;
     match codec::decode(media, &body) {
         Ok(call) => Ok(Taken { call, bytes: body.len() }),
-        Err(error) => Err(answer::bad(format!("Failed to parse body into Call: {error}"))),
+        Err(error) => Err(answer::bad_because(Cause::Malformed, format!("Failed to parse body into Call: {error}"))),
     }
 }
 
@@ -58,12 +59,12 @@ pub(crate) fn refused(error: media::Error) -> Answer {
 
 /// The refusal of a call without a type.
 pub(crate) fn no_type() -> Answer {
-    answer::bad("Expecting 'type' to be present")
+    answer::bad_because(Cause::FieldMissing, "Expecting 'type' to be present")
 }
 
 /// The refusal of a call without the part that goes with its type.
 pub(crate) fn no_part(part: &str) -> Answer {
-    answer::bad(format!("Expecting '{part}' to be present"))
+    answer::bad_because(Cause::FieldMissing, format!("Expecting '{part}' to be present"))
 }
 
 /// The refusal of a call that is not served, by its name.

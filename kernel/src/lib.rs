@@ -9,6 +9,8 @@
 
 pub mod actor;
 pub mod agent;
+#[allow(missing_docs, reason = "as for `message`")]
+pub mod cause;
 pub mod chance;
 #[allow(missing_docs, reason = "as for `message`")]
 pub mod check;

@@ -1,6 +1,7 @@
 //! Offers: free resources of one agent, held out to one framework under one role.
 
 use crate::agent::{Attribute, Domain};
+use crate::cause::Defect;
 use crate::id::{AgentId, ExecutorId, OfferId, OperationId, RoleName};
 use crate::maintenance::Unavailability;
 use crate::resource::Resources;
@@ -96,6 +97,6 @@ pub enum OfferOperation {
         /// The role under which it says that its resources were offered.
         allocation: Option<String>,
         /// What to do; or what the edge found wrong with it, which the master turns into OPERATION_ERROR.
-        operation: Result<Box<Operation>, String>,
+        operation: Result<Box<Operation>, Defect>,
     },
 }

@@ -1,6 +1,7 @@
 //! Operations on resources on their way: from the master that judged them to the agent that keeps what they made, and
 //! their statuses back (reference 4, 8.4). What an operation does to resources is [`crate::resource::operation`].
 
+use crate::cause::Cause;
 use crate::id::{AgentId, FrameworkId, OperationId, RoleName, Uuid};
 use crate::resource::Resources;
 use crate::resource::operation::Operation;
@@ -79,6 +80,8 @@ pub struct OperationStatus {
     pub state: OperationState,
     /// For people.
     pub message: Option<String>,
+    /// Why it was refused, for programs.
+    pub cause: Option<Cause>,
     /// What it made, once it is done.
     pub converted: Resources,
     /// To be acknowledged when set; what a master makes up by itself has none.
@@ -96,6 +99,7 @@ impl OperationStatus {
             operation_id,
             state,
             message,
+            cause: None,
             converted: Resources::new(),
             uuid: None,
             agent_id: None,

@@ -1,5 +1,6 @@
 //! Tasks: what runs, its states, and the table of allowed steps between them (reference 8).
 
+use crate::cause::Defect;
 use crate::check::{CheckStatus, Checks};
 use crate::container::Program;
 use crate::container_info::{ContainerInfo, Limits};
@@ -290,7 +291,7 @@ pub struct TaskInfo {
     /// [`crate::placement::label::PREFIX`].
     pub placement: Option<Box<PlacementRequest>>,
     /// What the edge found wrong with it: a refusal that the master turns into TASK_ERROR.
-    pub defect: Option<String>,
+    pub defect: Option<Box<Defect>>,
     /// Fields of the v1 message that only its readers understand, as protobuf.
     pub rest: Vec<u8>,
 }

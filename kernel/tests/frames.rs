@@ -4,6 +4,7 @@
 //! the files anew with `KAON_BLESS=1 cargo test -p kaon-kernel --test laws`.
 
 use kaon_kernel::actor::{ActorKind, Address, HostId, StreamId, Term};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::frame::{BODY_BYTES_MAX, Buffer, Frame, FrameError, HEADER_BYTES, Kind, Root, Route};
 use kaon_kernel::id::{
     AgentId, AgentIndex, ContainerId, ExecutorId, FrameworkId, FrameworkIndex, MasterId, OfferId, RoleName, TaskId,
@@ -93,7 +94,7 @@ fn samples() -> Vec<Frame> {
         frame(&FrameworkMessage::Outside(scheduler::ToFramework::Call { stream: StreamId(4), call: decline })),
         frame(&rescind),
         frame(&removed),
-        frame(&Answer::Refused { reason: "role 'a/b' is not at the top of its tree".to_owned() }),
+        frame(&Answer::Refused(Defect::new(Cause::QuotaInvalid, "role 'a/b' is not at the top of its tree"))),
         frame(&AgentEvent::Told(executor_agent::ToExecutor::Acknowledged {
             task_id: TaskId::trusted("task-1"),
             uuid: Uuid([9; 16]),

@@ -29,14 +29,18 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (bytes, align) = (layout.size(), layout.align());
         // SAFETY: any size and any power of two may be asked for; null is the answer when there is none.
-        unsafe { if is_plain(bytes, align) { mi::mi_malloc(bytes) } else { mi::mi_malloc_aligned(bytes, align) }.cast() }
+        unsafe {
+            if is_plain(bytes, align) { mi::mi_malloc(bytes) } else { mi::mi_malloc_aligned(bytes, align) }.cast()
+        }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let (bytes, align) = (layout.size(), layout.align());
         // SAFETY: as above.
-        unsafe { if is_plain(bytes, align) { mi::mi_zalloc(bytes) } else { mi::mi_zalloc_aligned(bytes, align) }.cast() }
+        unsafe {
+            if is_plain(bytes, align) { mi::mi_zalloc(bytes) } else { mi::mi_zalloc_aligned(bytes, align) }.cast()
+        }
     }
 
     #[inline]
@@ -51,8 +55,12 @@ unsafe impl GlobalAlloc for Allocator {
         let block = block.cast();
         // SAFETY: the caller vouches that the block is from here; what comes back is aligned as a fresh one.
         unsafe {
-            if is_plain(bytes, align) { mi::mi_realloc(block, bytes) } else { mi::mi_realloc_aligned(block, bytes, align) }
-                .cast()
+            if is_plain(bytes, align) {
+                mi::mi_realloc(block, bytes)
+            } else {
+                mi::mi_realloc_aligned(block, bytes, align)
+            }
+            .cast()
         }
     }
 }

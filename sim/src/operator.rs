@@ -244,7 +244,7 @@ impl Machine {
         let Some(answer) = answer.body::<Answer>().map(copy::<Answer, _>) else { return false };
         let counted = match &answer {
             Answer::Done | Answer::Accepted | Answer::Explained(_) => "operator/orders_done",
-            Answer::Refused { .. } | Answer::NotFound { .. } => "operator/orders_refused",
+            Answer::Refused(_) | Answer::NotFound { .. } => "operator/orders_refused",
             Answer::Conflict { .. } | Answer::Unavailable { .. } => "operator/orders_postponed",
         };
         lane.count(counted, 1);

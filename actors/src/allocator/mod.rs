@@ -20,6 +20,7 @@ use engine::amounts::Amounts;
 use engine::tables::{AgentFacts, Capabilities, FrameworkFacts};
 use engine::{Engine, Rules, frame_bytes};
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Outcome, Record, Ticket, TimerKey};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::constraint::{OfferConstraints, OfferRules};
 use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope, copy};
 use kaon_kernel::id::{FrameworkIndex, RoleName};
@@ -299,7 +300,7 @@ impl Allocator {
         context.count("allocator/questions", 1);
         let answer = match self.engine.answer(question, context.now()) {
             Some(explanation) => Answer::Explained(Box::new(explanation)),
-            None => Answer::Refused { reason: unknown(&question.subject) },
+            None => Answer::Refused(Defect::new(Cause::NotFound, unknown(&question.subject))),
         };
         context.emit(question.reply, &answer);
         context.close(question.reply);

@@ -10,6 +10,7 @@
 mod tests;
 
 use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Outcome, Record, StreamId, Ticket, TimerKey};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::FrameworkId;
 use kaon_kernel::message::event::FrameworkEvent;
@@ -81,13 +82,14 @@ impl FrameworkProxy {
                     self.heartbeat(stream, context);
                 }
             }
-            ToFramework::Dismiss { message } => {
-                self.end(Some(message), context);
+            ToFramework::Dismiss { reason } => {
+                self.end(Some(reason), context);
                 context.finish(0);
             }
             ToFramework::Reattach { stream } => {
                 if self.stream != Some(stream) {
-                    self.end(Some("Framework failed over".to_owned()), context);
+                    let words = "Framework failed over";
+                    self.end(Some(Defect::new(Cause::FrameworkReplaced, words)), context);
                     self.stream = Some(stream);
                 }
             }
@@ -98,10 +100,10 @@ impl FrameworkProxy {
         }
     }
 
-    fn end(&mut self, last_word: Option<String>, context: &mut ProxyContext<'_>) {
+    fn end(&mut self, last_word: Option<Defect>, context: &mut ProxyContext<'_>) {
         if let Some(stream) = self.stream.take() {
-            if let Some(message) = last_word {
-                context.emit(stream, &FrameworkEvent::Error { message });
+            if let Some(Defect { cause, words: message }) = last_word {
+                context.emit(stream, &FrameworkEvent::Error { message, cause });
             }
             context.close(stream);
         }
@@ -116,8 +118,8 @@ impl FrameworkProxy {
                 } else {
                     // The edge checks stream ids as well; this one lost a race with a newer subscription.
                     if let scheduler::Call::UpdateFramework(update) = copy(call) {
-                        let reason = "The framework has subscribed anew".to_owned();
-                        context.emit(update.reply, &Answer::Refused { reason });
+                        let defect = Defect::new(Cause::FrameworkReplaced, "The framework has subscribed anew");
+                        context.emit(update.reply, &Answer::Refused(defect));
                         context.close(update.reply);
                     }
                     context.count("frameworks/calls_of_old_streams", 1);

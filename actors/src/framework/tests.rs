@@ -3,6 +3,7 @@
 use super::{FrameworkConfig, FrameworkProxy};
 use crate::testing::{Rig, sent};
 use kaon_kernel::actor::{ActorKind, Address, Effect, HostId, StreamId};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{FrameworkId, MasterId};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::framework_master::{ToFramework, ToMaster};
@@ -58,7 +59,7 @@ fn a_heartbeat_follows_subscribed_at_once_and_then_every_interval() {
 fn a_newer_stream_ends_the_older_one_with_a_word() {
     let mut rig = proxy();
     let effects = from_master(&mut rig, ToFramework::Reattach { stream: StreamId(2) });
-    let error = FrameworkEvent::Error { message: "Framework failed over".to_owned() };
+    let error = FrameworkEvent::Error { message: "Framework failed over".to_owned(), cause: Cause::FrameworkReplaced };
     assert_eq!(emitted(&effects), [(1, error)]);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Close { stream: StreamId(1) })));
     let call = |stream| scheduler::ToFramework::Call { stream: StreamId(stream), call: Call::Revive { roles: vec![] } };
@@ -82,7 +83,10 @@ fn the_end_of_the_stream_is_told_once_and_silences_the_proxy() {
 #[test]
 fn a_dismissed_framework_hears_why_and_its_proxy_ends() {
     let mut rig = proxy();
-    let effects = from_master(&mut rig, ToFramework::Dismiss { message: "no".to_owned() });
-    assert_eq!(emitted(&effects), [(1, FrameworkEvent::Error { message: "no".to_owned() })]);
+    let effects = from_master(&mut rig, ToFramework::Dismiss { reason: Defect::new(Cause::FrameworkRemoved, "no") });
+    assert_eq!(
+        emitted(&effects),
+        [(1, FrameworkEvent::Error { message: "no".to_owned(), cause: Cause::FrameworkRemoved })]
+    );
     assert!(matches!(effects.last(), Some(Effect::Finish { code: 0 })));
 }

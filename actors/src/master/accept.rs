@@ -2,6 +2,7 @@
 //! what is left over goes back (reference 4). Mesos: `Master::accept`, `Master::_accept`.
 
 use super::{Master, MasterContext};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId, RoleName};
 use kaon_kernel::message::allocator::{Grant, ToAllocator};
 use kaon_kernel::message::scheduler::ClientOffer;
@@ -206,18 +207,19 @@ impl Master {
         message: &str,
         context: &mut MasterContext<'_>,
     ) {
+        let invalid = |words: &str| Defect::new(Cause::OffersInvalid, words);
         let words = format!("Task launched with invalid offers: {message}");
         for operation in operations {
             match operation {
                 OfferOperation::Launch { tasks } | OfferOperation::LaunchGroup { tasks, .. } => {
                     for task in tasks {
                         let told = self.as_told(framework, state);
-                        self.refuse_task(framework, &task, told, reason, words.clone(), context);
+                        self.refuse_task(framework, &task, told, reason, invalid(&words), context);
                     }
                 }
                 OfferOperation::Convert { operation_id, .. } => {
                     let words = format!("Operation attempted with invalid offers: {message}");
-                    self.refuse_operation(framework, operation_id, words, context);
+                    self.refuse_operation(framework, operation_id, invalid(&words), context);
                 }
             }
         }

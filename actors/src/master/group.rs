@@ -3,6 +3,7 @@
 
 use super::accept::Basket;
 use super::{Master, MasterContext};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::ToAgent;
 use kaon_kernel::message::view::ViewEvent;
@@ -28,11 +29,11 @@ impl Master {
         }
         let needed = match self.validate_group(basket, &executor, &tasks) {
             Ok(needed) => needed,
-            Err(message) => {
+            Err(defect) => {
                 context.count("master/invalid_task_groups", 1);
                 for task in &tasks {
                     let (state, reason) = (TaskState::Error, Reason::TaskGroupInvalid);
-                    self.refuse_task(basket.framework, task, state, reason, message.clone(), context);
+                    self.refuse_task(basket.framework, task, state, reason, defect.clone(), context);
                 }
                 return;
             }
@@ -69,40 +70,46 @@ impl Master {
         basket: &Basket,
         executor: &ExecutorInfo,
         tasks: &[TaskInfo],
-    ) -> Result<Resources, String> {
+    ) -> Result<Resources, Defect> {
+        let invalid = |words: String| Err(Defect::new(Cause::GroupInvalid, words));
         if tasks.is_empty() {
-            return Err("Task group contains no tasks".to_owned());
+            return invalid("Task group contains no tasks".to_owned());
         }
         let is_new = self.check_executor(basket, executor)?;
         if executor.kind == ExecutorKind::Command {
-            return Err("'ExecutorInfo.type' must be 'DEFAULT' or 'CUSTOM' for a task group".to_owned());
+            return invalid("'ExecutorInfo.type' must be 'DEFAULT' or 'CUSTOM' for a task group".to_owned());
         }
         for (name, least) in EXECUTOR_LEAST {
             let has = executor.resources.scalar(&ResourceName::of(name));
             if has < least {
-                return Err(format!(
-                    "Executor of a task group has {name} {has}, which is less than the minimum {least}"
-                ));
+                let words =
+                    format!("Executor of a task group has {name} {has}, which is less than the minimum {least}");
+                return Err(Defect::new(Cause::ResourcesMissing, words));
             }
         }
         let mut needed = if is_new { executor.resources.clone() } else { Resources::new() };
         for (at, task) in tasks.iter().enumerate() {
-            let of_task = |message: String| format!("Task '{}' of the group is invalid: {message}", task.task_id);
-            self.check_task(basket, task).map_err(of_task)?;
+            let of_task = |words: String| format!("Task '{}' of the group is invalid: {words}", task.task_id);
+            let refused = |cause, words: &str| Err(Defect::new(cause, of_task(words.to_owned())));
+            self.check_task(basket, task).map_err(|defect| defect.told(of_task))?;
             if tasks[..at].iter().any(|other| other.task_id == task.task_id) {
-                return Err(of_task("its ID is that of another task in the group".to_owned()));
+                return refused(Cause::TaskIdInUse, "its ID is that of another task in the group");
             }
             if task.executor.as_ref() != Some(executor) {
-                return Err(of_task("its 'ExecutorInfo' is not that of the group".to_owned()));
+                return refused(Cause::ExecutorMismatch, "its 'ExecutorInfo' is not that of the group");
             }
-            needed.add(&task.resources).map_err(|error| of_task(format!("resources overlap: {error}")))?;
+            if let Err(error) = needed.add(&task.resources) {
+                return refused(Cause::ResourcesInvalid, &format!("resources overlap: {error}"));
+            }
         }
         let running = self.state.frameworks[&basket.framework].tasks.len();
         if running + tasks.len() > super::TASKS_MAX {
-            return Err(format!("The framework would have more than {} tasks", super::TASKS_MAX));
+            let words = format!("The framework would have more than {} tasks", super::TASKS_MAX);
+            return Err(Defect::new(Cause::TooManyTasks, words));
         }
         if !basket.has(&needed) {
-            return Err(format!("Task group uses more resources {needed} than available {}", basket.left));
+            let words = format!("Task group uses more resources {needed} than available {}", basket.left);
+            return Err(Defect::new(Cause::ResourcesInsufficient, words));
         }
         Ok(needed)
     }

@@ -16,10 +16,10 @@ impl Master {
     pub(super) fn launch(&mut self, basket: &mut Basket, mut task: TaskInfo, context: &mut MasterContext<'_>) {
         let needed = match self.validate(basket, &task) {
             Ok(needed) => needed,
-            Err(message) => {
+            Err(defect) => {
                 context.count("master/invalid_tasks", 1);
                 let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
-                return self.refuse_task(basket.framework, &task, state, reason, message, context);
+                return self.refuse_task(basket.framework, &task, state, reason, defect, context);
             }
         };
         self.take(basket, &needed, context);

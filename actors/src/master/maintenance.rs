@@ -12,6 +12,7 @@
 use super::inverse::Asked;
 use super::{Master, MasterContext, Pending};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::AgentIndex;
 use kaon_kernel::maintenance::{MACHINE_BYTES_MAX, MACHINES_MAX, MachineId, Unavailability, Window};
 use kaon_kernel::message::AgentMessage;
@@ -236,5 +237,5 @@ fn check_machines<'a>(machines: impl Iterator<Item = &'a MachineId>) -> Result<(
 }
 
 fn refused(reason: String) -> Answer {
-    Answer::Refused { reason }
+    Answer::Refused(Defect::new(Cause::MaintenanceInvalid, reason))
 }

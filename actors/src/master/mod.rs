@@ -46,6 +46,7 @@ use kaon_kernel::actor::{
     Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, StreamId, Term, Ticket,
     TimerKey,
 };
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId, OfferId};
 use kaon_kernel::message::operator::{Answer, Order};
@@ -232,11 +233,12 @@ impl Master {
 
     /// The registry does not take a change.
     fn on_refused(&mut self, number: u64, reason: String, context: &mut MasterContext<'_>) {
+        let full = |reason| Defect::new(Cause::Unavailable, reason);
         match self.pending.swap_remove(&number) {
             Some(Pending::Admit(admission)) => self.on_admission_refused(&admission, &reason, context),
-            Some(Pending::Subscribe(subscription)) => Self::turn_away(subscription.stream, &reason, context),
-            Some(Pending::Update(update)) => Self::answer(update.reply, Answer::Refused { reason }, context),
-            Some(Pending::Order(_, reply)) => Self::answer(reply, Answer::Refused { reason }, context),
+            Some(Pending::Subscribe(subscription)) => Self::turn_away(subscription.stream, full(reason), context),
+            Some(Pending::Update(update)) => Self::answer(update.reply, Answer::Refused(full(reason)), context),
+            Some(Pending::Order(_, reply)) => Self::answer(reply, Answer::Refused(full(reason)), context),
             Some(other) => panic!("the registrar refuses what can't be refused, {other:?}: {reason}"),
             None => {}
         }

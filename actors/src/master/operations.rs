@@ -14,6 +14,7 @@ use super::accept::{Basket, clip};
 use super::config::OPERATIONS_MAX;
 use super::{Master, MasterContext};
 use kaon_kernel::actor::{ActorKind, Address, HostId};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::framework::Capability;
 use kaon_kernel::id::{
     self, AgentId, AgentIndex, FrameworkId, FrameworkIndex, OfferId, OperationId, RoleName, TaskId, Uuid,
@@ -36,7 +37,7 @@ impl Master {
         basket: &mut Basket,
         operation_id: Option<OperationId>,
         allocation: Option<&str>,
-        operation: Result<Box<Operation>, String>,
+        operation: Result<Box<Operation>, Defect>,
         context: &mut MasterContext<'_>,
     ) {
         let judged = operation.and_then(|operation| {
@@ -45,7 +46,7 @@ impl Master {
         });
         let (operation, conversion) = match judged {
             Ok(judged) => judged,
-            Err(reason) => return self.refuse_operation(basket.framework, operation_id, reason, context),
+            Err(defect) => return self.refuse_operation(basket.framework, operation_id, defect, context),
         };
         if let Operation::Destroy { volumes } = operation.as_ref() {
             self.rescind_copies(basket.agent, volumes, context);
@@ -67,31 +68,35 @@ impl Master {
         operation_id: Option<&OperationId>,
         allocation: Option<&str>,
         operation: &Operation,
-    ) -> Result<Conversion, String> {
+    ) -> Result<Conversion, Defect> {
         let (framework, agent) = (&self.state.frameworks[&basket.framework], &self.state.agents[&basket.agent]);
+        let refused = |cause, words: String| Err(Defect::new(cause, words));
         if let Some(operation_id) = operation_id {
-            id::check(operation_id.as_str())
-                .map_err(|error| format!("Operation ID '{}' is invalid: {error}", clip(operation_id.as_str())))?;
+            if let Err(error) = id::check(operation_id.as_str()) {
+                let words = format!("Operation ID '{}' is invalid: {error}", clip(operation_id.as_str()));
+                return refused(Cause::IdInvalid, words);
+            }
             if framework.operations.contains_key(operation_id) {
-                return Err(format!("Operation ID '{operation_id}' is already in use"));
+                return refused(Cause::OperationIdInUse, format!("Operation ID '{operation_id}' is already in use"));
             }
         }
         if agent.operations.len() >= OPERATIONS_MAX {
-            return Err(format!("{OPERATIONS_MAX} operations on the agent wait for their acknowledgement already"));
+            let words = format!("{OPERATIONS_MAX} operations on the agent wait for their acknowledgement already");
+            return refused(Cause::TooManyOperations, words);
         }
         if let Some(role) = allocation.filter(|role| *role != basket.role.as_str()) {
-            return Err(format!(
-                "Resources are allocated to role '{}', the accepted offers to role '{}'",
-                clip(role),
-                basket.role
-            ));
+            let (named, role) = (clip(role), &basket.role);
+            let words = format!("Resources are allocated to role '{named}', the accepted offers to role '{role}'");
+            return refused(Cause::RoleMismatch, words);
         }
         if let Operation::Reserve { source, .. } = operation {
             if source.is_some() {
-                return Err("'source' is set: only operators move reservations".to_owned());
+                let words = "'source' is set: only operators move reservations";
+                return refused(Cause::OperationInvalid, words.to_owned());
             }
             if !framework.info.roles.contains(&basket.role) {
-                return Err(format!("The framework is not subscribed to role '{}' any more", basket.role));
+                let words = format!("The framework is not subscribed to role '{}' any more", basket.role);
+                return refused(Cause::RoleMismatch, words);
             }
         }
         let author = Author {
@@ -99,20 +104,22 @@ impl Master {
             principal: framework.info.principal.as_deref(),
             shares: framework.info.has(Capability::SharedResources),
         };
-        operation.check_author(&author).map_err(|refusal| refusal.to_string())?;
+        operation.check_author(&author)?;
         self.judge_on_agent(basket.agent, operation)?;
         let mut left = basket.left.clone();
-        left.operate(operation).map_err(|refusal| refusal.to_string())
+        Ok(left.operate(operation)?)
     }
 
     /// What an operation must fulfil on its agent, whoever asks for it.
-    pub(super) fn judge_on_agent(&self, agent: AgentIndex, operation: &Operation) -> Result<(), String> {
+    pub(super) fn judge_on_agent(&self, agent: AgentIndex, operation: &Operation) -> Result<(), Defect> {
         let agent = &self.state.agents[&agent];
+        let refused = |cause, words: String| Err(Defect::new(cause, words));
         match operation {
             Operation::Reserve { resources, .. } => {
                 let roles = resources.iter().filter_map(Resource::reservation_role);
                 if let Some(role) = { roles }.find(|role| !self.may_use(role)) {
-                    return Err(format!("Role '{role}' is not present in the master's --roles"));
+                    let words = format!("Role '{role}' is not present in the master's --roles");
+                    return refused(Cause::RoleNotAllowed, words);
                 }
             }
             Operation::Create { volumes } => {
@@ -123,23 +130,24 @@ impl Master {
                     _ => [].iter(),
                 });
                 if let Some(volume) = doomed.find(|gone| volumes.iter().any(|volume| is_same(gone, volume))) {
-                    return Err(format!("{volume} is still being destroyed"));
+                    return refused(Cause::VolumeIdInUse, format!("{volume} is still being destroyed"));
                 }
                 let taken = |own: &&Resource| own.is_persistent_volume() && volumes.iter().any(|new| is_same(own, new));
                 if let Some(own) = agent.total().iter().find(taken) {
-                    return Err(format!("Persistence ID of {own} is in use on the agent already"));
+                    let words = format!("Persistence ID of {own} is in use on the agent already");
+                    return refused(Cause::VolumeIdInUse, words);
                 }
             }
             Operation::Destroy { volumes } => {
                 let used = volumes.iter().find(|volume| agent.used.iter().any(|used| used == *volume));
                 if let Some(volume) = used {
-                    return Err(format!("Persistent volume {volume} is in use"));
+                    return refused(Cause::VolumeInUse, format!("Persistent volume {volume} is in use"));
                 }
                 // Offers may hold several copies of a shared volume; under them is one.
                 if !agent.total().contains(volumes) {
-                    return Err(format!(
-                        "Persistent volumes not found on the agent, or named more than once: {volumes}"
-                    ));
+                    let words =
+                        format!("Persistent volumes not found on the agent, or named more than once: {volumes}");
+                    return refused(Cause::VolumeUnknown, words);
                 }
             }
             Operation::Unreserve { .. } | Operation::Grow { .. } | Operation::Shrink { .. } => {}
@@ -152,11 +160,13 @@ impl Master {
         &self,
         framework: FrameworkIndex,
         operation_id: Option<OperationId>,
-        reason: String,
+        defect: Defect,
         context: &mut MasterContext<'_>,
     ) {
         context.count("master/invalid_operations", 1);
-        let status = OperationStatus::bare(operation_id, OperationState::Error, Some(reason));
+        let Defect { cause, words } = defect;
+        let status = OperationStatus::bare(operation_id, OperationState::Error, Some(words));
+        let status = OperationStatus { cause: Some(cause), ..status };
         self.tell_operation(framework, status, context);
     }
 

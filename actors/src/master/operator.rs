@@ -30,14 +30,13 @@ impl Master {
 
     /// What the registry is to write; or the answer, when nothing is to be written.
     fn judge_operator(&self, order: &Order, context: &MasterContext<'_>) -> Result<RegistryOperation, Answer> {
-        let refused = |reason| Answer::Refused { reason };
         match order {
             Order::SetQuotas { quotas, force } => {
-                self.check_quotas(quotas, *force).map_err(refused)?;
+                self.check_quotas(quotas, *force).map_err(Answer::Refused)?;
                 Ok(RegistryOperation::SetQuotas { quotas: quotas.clone() })
             }
             Order::SetWeights { weights } => {
-                self.check_weights(weights).map_err(refused)?;
+                self.check_weights(weights).map_err(Answer::Refused)?;
                 Ok(RegistryOperation::SetWeights { weights: weights.clone() })
             }
             Order::SetSchedule { windows } => self.judge_schedule(windows),

@@ -9,6 +9,7 @@
 use super::config::{CONVERSION_TRIES_MAX, CONVERSIONS_MAX};
 use super::{Master, MasterContext};
 use kaon_kernel::actor::StreamId;
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{AgentId, AgentIndex, OfferId};
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::operator::Answer;
@@ -66,16 +67,16 @@ impl Master {
             return Err(unavailable("the allocator has too much to do"));
         }
         let index = self.state.agent_index(agent_id.as_str());
-        let refused = |reason: String| Answer::Refused { reason };
-        let index = index.ok_or_else(|| refused("No agent found with specified ID".to_owned()))?;
+        let unknown = || Defect::new(Cause::AgentUnknown, "No agent found with specified ID");
+        let index = index.ok_or_else(|| Answer::Refused(unknown()))?;
         // Nobody is authenticated yet: an operator may name any principal, or none.
         let author = Author { allocation: None, principal: None, shares: true };
-        operation.check_author(&author).map_err(|refusal| refused(refusal.to_string()))?;
-        self.judge_on_agent(index, operation).map_err(refused)?;
+        operation.check_author(&author).map_err(|refusal| Answer::Refused(refusal.into()))?;
+        self.judge_on_agent(index, operation).map_err(Answer::Refused)?;
         let mut total = self.state.agents[&index].total().clone();
         let conversion = total.operate(operation).map_err(|refusal| match refusal {
             Refusal::Resources(error) => conflict(error.to_string()),
-            other => refused(other.to_string()),
+            other => Answer::Refused(other.into()),
         })?;
         if !self.state.agents[&index].connected {
             return Err(conflict("the agent is disconnected"));

@@ -4,6 +4,7 @@
 //! `weights_handler.cpp`; reference 7.1 (UPDATE_QUOTA, UPDATE_WEIGHTS) and 11.2.
 
 use super::{Master, MasterConfig, MasterContext};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{OfferId, RoleName};
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::operator::{Answer, SETTINGS_MAX};
@@ -80,45 +81,47 @@ impl Master {
         context.emit(Self::VIEW, &ViewEvent::Settings(view));
     }
 
-    fn check_roles<'a>(&self, roles: impl Iterator<Item = &'a RoleName>) -> Result<(), String> {
+    fn check_roles<'a>(&self, roles: impl Iterator<Item = &'a RoleName>) -> Result<(), Defect> {
         let mut seen = Set::default();
         for role in roles {
             if !self.may_use(role) {
-                return Err(format!("role '{role}' is not among --roles"));
+                let words = format!("role '{role}' is not among --roles");
+                return Err(Defect::new(Cause::RoleNotAllowed, words));
             }
             if !seen.insert(role.clone()) {
-                return Err(format!("role '{role}' is named twice"));
+                return Err(invalid(format!("role '{role}' is named twice")));
             }
         }
         Ok(())
     }
 
     /// Whether weights can be set.
-    pub(super) fn check_weights(&self, weights: &[(RoleName, u32)]) -> Result<(), String> {
+    pub(super) fn check_weights(&self, weights: &[(RoleName, u32)]) -> Result<(), Defect> {
         self.check_roles(weights.iter().map(|(role, _)| role))?;
         let new = weights.iter().filter(|(role, _)| !self.settings.weights.contains_key(role)).count();
         check_room(self.settings.weights.len() + new)?;
         match weights.iter().find(|(_, weight)| *weight == 0) {
-            Some((role, _)) => Err(format!("the weight of role '{role}' is not above zero")),
+            Some((role, _)) => Err(invalid(format!("the weight of role '{role}' is not above zero"))),
             None => Ok(()),
         }
     }
 
     /// Whether quotas can be set.
-    pub(super) fn check_quotas(&self, quotas: &[(RoleName, Quota)], force: bool) -> Result<(), String> {
+    pub(super) fn check_quotas(&self, quotas: &[(RoleName, Quota)], force: bool) -> Result<(), Defect> {
         self.check_roles(quotas.iter().map(|(role, _)| role))?;
         let mut after = self.settings.clone();
         after.take_quotas(quotas);
         check_room(after.quotas.len())?;
         for (role, quota) in quotas {
             if role.as_str().contains('/') {
-                return Err(format!("role '{role}' is not at the top of its tree: only those have a quota"));
+                return Err(invalid(format!("role '{role}' is not at the top of its tree: only those have a quota")));
             }
             for (name, guarantee) in &quota.guarantees {
                 let limit = quota.limits.iter().find(|(probe, _)| probe == name).map(|(_, limit)| *limit);
                 if let Some(limit) = limit.filter(|limit| guarantee > limit) {
                     let name = name.as_str();
-                    return Err(format!("role '{role}': the guarantee {name}:{guarantee} is above its limit {limit}"));
+                    let words = format!("role '{role}': the guarantee {name}:{guarantee} is above its limit {limit}");
+                    return Err(invalid(words));
                 }
             }
         }
@@ -130,7 +133,7 @@ impl Master {
     }
 
     /// Whether the cluster could keep all its promises at once.
-    fn check_capacity(&self, after: &Settings) -> Result<(), String> {
+    fn check_capacity(&self, after: &Settings) -> Result<(), Defect> {
         let mut capacity = Totals::default();
         for agent in self.state.agents.values() {
             capacity.add(agent.total());
@@ -144,17 +147,18 @@ impl Master {
             let capacity = capacity.of_name(name);
             if promised > capacity.0 {
                 let (name, promised) = (name.as_str(), Quantity(promised));
-                return Err(format!(
+                let words = format!(
                     "all guarantees together are {name}:{promised}, the agents have {name}:{capacity}; force=true sets \
                      them all the same"
-                ));
+                );
+                return Err(Defect::new(Cause::QuotaOvercommitted, words));
             }
         }
         Ok(())
     }
 
     /// Whether what a role has already is within its limits.
-    fn check_consumption(&self, role: &RoleName, quota: &Quota) -> Result<(), String> {
+    fn check_consumption(&self, role: &RoleName, quota: &Quota) -> Result<(), Defect> {
         if quota.limits.is_empty() {
             return Ok(());
         }
@@ -163,10 +167,11 @@ impl Master {
             let has = consumed.of_name(name);
             if has > *limit {
                 let name = name.as_str();
-                return Err(format!(
+                let words = format!(
                     "role '{role}' has {name}:{has} already, above the limit {name}:{limit}; force=true sets it all the \
                      same"
-                ));
+                );
+                return Err(Defect::new(Cause::QuotaOvercommitted, words));
             }
         }
         Ok(())
@@ -198,9 +203,13 @@ impl Master {
     }
 }
 
-fn check_room(after: usize) -> Result<(), String> {
+fn check_room(after: usize) -> Result<(), Defect> {
     match after <= SETTINGS_MAX {
         true => Ok(()),
-        false => Err(format!("at most {SETTINGS_MAX} roles can have a quota or a weight")),
+        false => Err(invalid(format!("at most {SETTINGS_MAX} roles can have a quota or a weight"))),
     }
+}
+
+fn invalid(words: String) -> Defect {
+    Defect::new(Cause::QuotaInvalid, words)
 }

@@ -12,6 +12,7 @@
 
 use super::state::Agent;
 use super::{Master, MasterContext, Pending};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{AgentId, AgentIndex};
 use kaon_kernel::maintenance::{AgentOrders, Drain, DrainConfig, DrainState};
 use kaon_kernel::message::AgentMessage;
@@ -86,7 +87,7 @@ impl Master {
     fn check_known(&self, id: &AgentId) -> Result<(), Answer> {
         match self.knows_agent(id) {
             true => Ok(()),
-            false => Err(Answer::Refused { reason: "Unknown agent".to_owned() }),
+            false => Err(Answer::Refused(Defect::new(Cause::AgentUnknown, "Unknown agent"))),
         }
     }
 
@@ -101,7 +102,7 @@ impl Master {
         let agent = self.state.agent_index(id.as_str()).map(|index| &self.state.agents[&index].info);
         if agent.is_some_and(|info| self.maintenance.unavailability(info).is_some()) {
             let reason = format!("Agent {id} is part of a maintenance schedule");
-            return Err(Answer::Refused { reason });
+            return Err(Answer::Refused(Defect::new(Cause::AgentStateInvalid, reason)));
         }
         match self.is_marked_gone_soon(id) {
             true => Err(Answer::Conflict { reason: "Agent is currently being marked gone".to_owned() }),
@@ -130,7 +131,7 @@ impl Master {
             true if self.standing.draining(id).is_some() => "Agent is still in the DRAINING state",
             true => return Ok(RegistryOperation::ReactivateAgent { agent_id: id.clone() }),
         };
-        Err(Answer::Refused { reason: reason.to_owned() })
+        Err(Answer::Refused(Defect::new(Cause::AgentStateInvalid, reason)))
     }
 
     /// Whether an agent can be marked gone. One that is gone stays so.

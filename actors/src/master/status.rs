@@ -5,6 +5,8 @@
 
 use super::{Master, MasterContext};
 use kaon_kernel::actor::HostId;
+use kaon_kernel::cause::{self, Defect};
+use kaon_kernel::framework::Label;
 use kaon_kernel::id::{ExecutorId, FrameworkIndex, TaskId, Uuid};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::ToAgent;
@@ -186,10 +188,12 @@ impl Master {
         task: &TaskInfo,
         state: TaskState,
         reason: Reason,
-        message: String,
+        defect: Defect,
         context: &mut MasterContext<'_>,
     ) {
-        let status = self.refusal_status(task, state, reason, message, context);
+        let status = self.refusal_status(task, state, reason, defect.words, context);
+        let cause = Label { key: cause::LABEL.to_owned(), value: Some(defect.cause.word().to_owned()) };
+        let status = TaskStatus { labels: vec![cause], ..status };
         context.emit(Self::VIEW, &ViewEvent::TaskRefused { state, reason });
         self.tell_status(framework, status, context);
     }

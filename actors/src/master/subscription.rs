@@ -5,6 +5,7 @@
 use super::state::Proxy;
 use super::{Master, MasterContext, Pending, Timer};
 use kaon_kernel::actor::{ActorKind, Address, ChildSpec, StreamId};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{FrameworkId, FrameworkIndex, OfferId, RoleName};
@@ -29,18 +30,20 @@ pub(super) struct Subscription {
     pub(super) stream: StreamId,
 }
 
+/// Frameworks compare the words.
+fn removed() -> Defect {
+    Defect::new(Cause::FrameworkRemoved, "Framework has been removed")
+}
+
 impl Master {
     /// A framework wants in, or back in.
     pub(super) fn on_subscribe(&mut self, mut subscription: Subscription, context: &mut MasterContext<'_>) {
         let Some(leadership) = self.leadership() else {
-            return Self::turn_away(
-                subscription.stream,
-                "This master does not lead; ask for the leader again",
-                context,
-            );
+            let defect = Defect::new(Cause::NoLeader, "This master does not lead; ask for the leader again");
+            return Self::turn_away(subscription.stream, defect, context);
         };
-        if let Err(reason) = self.check_framework(&subscription.info, &subscription.offers) {
-            return Self::turn_away(subscription.stream, &reason, context);
+        if let Err(defect) = self.check_framework(&subscription.info, &subscription.offers) {
+            return Self::turn_away(subscription.stream, defect, context);
         }
         let master_id = leadership.master_id.clone();
         let id = subscription.info.id.clone().unwrap_or_else(|| {
@@ -49,13 +52,13 @@ impl Master {
         });
         subscription.info.id = Some(id.clone());
         if self.state.removed_frameworks.contains(&id) || self.is_removing(&id) {
-            return Self::turn_away(subscription.stream, "Framework has been removed", context);
+            return Self::turn_away(subscription.stream, removed(), context);
         }
         let known = self.state.framework_index(id.as_str()).map(|index| &self.state.frameworks[&index]);
         if let Some(framework) = known {
             if framework.info.principal != subscription.info.principal {
-                let reason = "Changing a framework's principal is not allowed";
-                return Self::turn_away(subscription.stream, reason, context);
+                let defect = Defect::new(Cause::PrincipalChanged, "Changing a framework's principal is not allowed");
+                return Self::turn_away(subscription.stream, defect, context);
             }
             // A changed user or checkpoint is ignored, as Mesos does: tasks were started under the old one.
             subscription.info.user.clone_from(&framework.info.user);
@@ -67,7 +70,8 @@ impl Master {
         let operation = RegistryOperation::AdmitFramework { info: subscription.info.clone() };
         let stream = subscription.stream;
         if !self.register(operation, Pending::Subscribe(Box::new(subscription)), context) {
-            Self::turn_away(stream, "The master is overloaded; subscribe again later", context);
+            let defect = Defect::new(Cause::Unavailable, "The master is overloaded; subscribe again later");
+            Self::turn_away(stream, defect, context);
         }
     }
 
@@ -79,9 +83,10 @@ impl Master {
         self.pending.values().any(|pending| matches!(pending, Pending::Remove(one) if one == id))
     }
 
-    pub(super) fn turn_away(stream: StreamId, message: &str, context: &mut MasterContext<'_>) {
+    pub(super) fn turn_away(stream: StreamId, defect: Defect, context: &mut MasterContext<'_>) {
         context.count("master/subscriptions_refused", 1);
-        context.emit(stream, &FrameworkEvent::Error { message: message.to_owned() });
+        let Defect { cause, words: message } = defect;
+        context.emit(stream, &FrameworkEvent::Error { message, cause });
         context.close(stream);
     }
 
@@ -90,7 +95,7 @@ impl Master {
         let Subscription { info, suppressed_roles, offers, stream } = subscription;
         let Some(id) = info.id.clone() else { return };
         if self.is_removing(&id) || self.state.removed_frameworks.contains(&id) {
-            return Self::turn_away(stream, "Framework has been removed", context);
+            return Self::turn_away(stream, removed(), context);
         }
         let (index, is_new) = match self.state.framework_index(id.as_str()) {
             Some(index) => (index, false),

@@ -5,6 +5,7 @@
 
 use super::{Master, MasterContext, Pending};
 use crate::constraints::Constrained;
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{FrameworkIndex, OfferId};
@@ -24,11 +25,14 @@ impl Master {
         let (reply, framework) = (update.reply, &self.state.frameworks[&index]);
         let checked = match update.info.id.as_ref() == Some(&framework.id) {
             true => check_update(&framework.info, &update.info),
-            false => Err("'framework_id' differs from 'update_framework.framework_info.id'".to_owned()),
+            false => {
+                let words = "'framework_id' differs from 'update_framework.framework_info.id'";
+                Err(Defect::new(Cause::FrameworkIdMismatch, words))
+            }
         };
         let checked = checked.and_then(|()| self.check_framework(&update.info, &update.offers));
-        if let Err(reason) = checked {
-            return Self::answer(reply, Answer::Refused { reason }, context);
+        if let Err(defect) = checked {
+            return Self::answer(reply, Answer::Refused(defect), context);
         }
         let is_same = framework.info == update.info;
         let operation = RegistryOperation::AdmitFramework { info: update.info.clone() };
@@ -41,13 +45,14 @@ impl Master {
     }
 
     /// What a framework may say of itself in this cluster, when it subscribes as well.
-    pub(super) fn check_framework(&self, info: &FrameworkInfo, offers: &OfferRules) -> Result<(), String> {
+    pub(super) fn check_framework(&self, info: &FrameworkInfo, offers: &OfferRules) -> Result<(), Defect> {
         if let Some(role) = info.roles.iter().find(|role| !self.may_use(role)) {
-            return Err(format!("Role '{role}' is not present in the master's --roles"));
+            let words = format!("Role '{role}' is not present in the master's --roles");
+            return Err(Defect::new(Cause::RoleNotAllowed, words));
         }
         let mut constraints = offers.constraints.iter();
         match constraints.find_map(|(_, constraints)| Constrained::new(constraints).err()) {
-            Some(error) => Err(format!("Invalid offer constraints: {error}")),
+            Some(error) => Err(Defect::new(Cause::ConstraintsInvalid, format!("Invalid offer constraints: {error}"))),
             None => Ok(()),
         }
     }
@@ -86,21 +91,22 @@ impl Master {
 }
 
 /// What may not change while a framework is subscribed.
-fn check_update(before: &FrameworkInfo, after: &FrameworkInfo) -> Result<(), String> {
+fn check_update(before: &FrameworkInfo, after: &FrameworkInfo) -> Result<(), Defect> {
     if before.principal != after.principal {
-        return Err("Changing framework's principal is not allowed".to_owned());
+        return Err(Defect::new(Cause::PrincipalChanged, "Changing framework's principal is not allowed"));
     }
     if before.user != after.user {
         let (before, after) = (&before.user, &after.user);
-        return Err(format!(
-            "Updating 'FrameworkInfo.user' is unsupported; attempted to update from '{before}' to '{after}'"
-        ));
+        let words =
+            format!("Updating 'FrameworkInfo.user' is unsupported; attempted to update from '{before}' to '{after}'");
+        return Err(Defect::new(Cause::UserChanged, words));
     }
     if before.checkpoint != after.checkpoint {
         let (before, after) = (before.checkpoint, after.checkpoint);
-        return Err(format!(
+        let words = format!(
             "Updating 'FrameworkInfo.checkpoint' is unsupported; attempted to update from '{before}' to '{after}'"
-        ));
+        );
+        return Err(Defect::new(Cause::CheckpointChanged, words));
     }
     Ok(())
 }

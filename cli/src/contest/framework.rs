@@ -291,9 +291,20 @@ impl Framework {
         offer.map(|(offer, _)| offer)
     }
 
+    /// Handles what was under way before the last call was carried out: an answer to a question behind it is awaited. The answer
+    /// is none of the framework's statuses.
+    async fn catch_up(&mut self) -> Result<()> {
+        let nobody = self.arena.name("nobody");
+        self.must("RECONCILE", json!({"tasks": [{"task_id": {"value": nobody}}]})).await?;
+        self.first_status(&nobody).await?;
+        self.updates.retain(|status| status["task_id"]["value"] != nobody.as_str());
+        Ok(())
+    }
+
     /// Whether what was refused is offered again soon. An offer of the same agent with more of something, or with other ports, may come, since tasks of
     /// others end; what else is offered is declined.
     pub(crate) async fn is_offered(&mut self, refused: &Value) -> Result<bool> {
+        self.catch_up().await?;
         (self.only, self.wanted) = (Some(refused["agent_id"].clone()), usize::MAX);
         self.listen(WATCHED).await?;
         (self.only, self.wanted) = (None, 0);

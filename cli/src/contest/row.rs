@@ -28,7 +28,7 @@ type Trial = Arc<dyn Fn(Arena) -> Pin<Box<dyn Future<Output = Result<()>> + Send
 /// One rule.
 #[derive(Clone)]
 pub(crate) struct Row {
-    /// The section of the reference, or `clients` for what known clients lean on.
+    /// The section of the reference, `clients` for what known clients lean on, `kaon` for what is ours.
     pub(crate) source: &'static str,
     /// The call, or the request.
     pub(crate) call: String,

@@ -2,6 +2,7 @@
 
 use super::reader::words;
 use super::{Tree, none};
+use kaon_kernel::cause::Cause;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -128,6 +129,17 @@ fn pages_name_only_files_variables_and_tests_that_exist() {
         }
     }
     none("files, variables, tests and links in README and docs", &findings);
+}
+
+/// A client can be sent no cause that the page has not, since they are one enumeration.
+#[test]
+fn the_table_of_causes_is_whole() {
+    let page = Tree::read().text("docs/api.md");
+    let rows = page.lines().skip_while(|line| *line != "| cause | what it means |").skip(2);
+    let shown: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    let line = |cause: &Cause| format!("| `{}` | {} |", cause.word(), cause.meaning());
+    let wanted: Vec<String> = Cause::ALL.iter().map(line).collect();
+    assert_eq!(shown, wanted, "the table of docs/api.md and kernel/src/cause.rs differ");
 }
 
 #[test]

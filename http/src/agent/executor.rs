@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame as Chunk};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
+use kaon_kernel::cause::Cause;
 use kaon_kernel::frame::copy;
 use kaon_kernel::id::{self, ContainerId, ExecutorId, FrameworkId, TaskId};
 use kaon_kernel::message::agent_outside::{AgentEvent, Call, CallRefusal, Caller, ToAgent};
@@ -44,8 +45,13 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
     let (framework_id, executor_id) = (call.framework_id.value.clone(), call.executor_id.value.clone());
     let said = match executor_call::from_v1(call) {
         Ok(said) => said,
-        Err(error @ CallError::Unimplemented(_)) => return answer::refusal(StatusCode::NOT_IMPLEMENTED, error),
-        Err(error) => return answer::bad(error),
+        Err(error) => {
+            let status = match error {
+                CallError::Unimplemented(_) => StatusCode::NOT_IMPLEMENTED,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            return answer::because(status, error.cause(), error);
+        }
     };
     let accepted = match (&said, take::accepted(&request)) {
         (Said::Subscribe { .. }, Err(error)) => return take::refused(error),
@@ -59,7 +65,7 @@ pub(super) async fn handle(edge: Arc<AgentEdge>, mut request: Request) -> Answer
         return answer::empty(StatusCode::ACCEPTED);
     }
     if let Err(error) = id::check(&framework_id).and_then(|()| id::check(&executor_id)) {
-        return answer::bad(format!("Invalid framework or executor ID: {error}"));
+        return answer::bad_because(Cause::IdInvalid, format!("Invalid framework or executor ID: {error}"));
     }
     let caller = Box::new(Caller {
         framework_id: FrameworkId::trusted(framework_id),
@@ -95,12 +101,14 @@ fn authenticate(edge: &AgentEdge, request: &Request) -> Result<Option<Claims>, B
 }
 
 fn refuse(refusal: CallRefusal) -> Answer {
-    let status = match refusal {
-        CallRefusal::Recovering => StatusCode::SERVICE_UNAVAILABLE,
-        CallRefusal::UnknownFramework | CallRefusal::UnknownExecutor => StatusCode::BAD_REQUEST,
-        CallRefusal::NotYours | CallRefusal::NotSubscribed => StatusCode::FORBIDDEN,
+    let (status, cause) = match refusal {
+        CallRefusal::Recovering => (StatusCode::SERVICE_UNAVAILABLE, Cause::AgentRecovering),
+        CallRefusal::UnknownFramework => (StatusCode::BAD_REQUEST, Cause::FrameworkUnknown),
+        CallRefusal::UnknownExecutor => (StatusCode::BAD_REQUEST, Cause::ExecutorUnknown),
+        CallRefusal::NotYours => (StatusCode::FORBIDDEN, Cause::CallerMismatch),
+        CallRefusal::NotSubscribed => (StatusCode::FORBIDDEN, Cause::ExecutorNotSubscribed),
     };
-    answer::refusal(status, refusal)
+    answer::because(status, cause, refusal)
 }
 
 async fn hand_on(edge: &AgentEdge, caller: Box<Caller>, call: Call, weight: Weight) -> Answer {

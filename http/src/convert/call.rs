@@ -1,5 +1,6 @@
 //! Calls of a scheduler after SUBSCRIBE: from v1 to the kernel.
 
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{AgentId, ExecutorId, IdError, OfferId, OperationId, RoleName, TaskId, Uuid};
 use kaon_kernel::maintenance::InverseAnswer;
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
@@ -29,11 +30,24 @@ pub enum Error {
     #[error("Expecting 'acknowledge.uuid' to be a valid UUID of 16 bytes, it has {0}")]
     Uuid(usize),
     /// 400: another rule.
-    #[error("{0}")]
-    Rule(String),
+    #[error("{1}")]
+    Rule(Cause, String),
     /// 501: a call that is not there yet.
     #[error("{0} is not implemented by this version of Kaon")]
     Unimplemented(&'static str),
+}
+
+impl Error {
+    /// The same for programs.
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Missing(_) => Cause::FieldMissing,
+            Self::Id { .. } => Cause::IdInvalid,
+            Self::Uuid(_) => Cause::UuidInvalid,
+            Self::Rule(cause, _) => *cause,
+            Self::Unimplemented(_) => Cause::NotImplemented,
+        }
+    }
 }
 
 /// The type of a call. What no version of the API names is as good as absent.
@@ -59,7 +73,8 @@ pub fn validate(call: &api::Call, kind: Type) -> Result<(), Error> {
         let subscribe = call.subscribe.as_ref().ok_or(Error::Missing("subscribe"))?;
         let inner = subscribe.framework_info.id.as_ref().map(|id| id.value.as_str()).filter(|id| !id.is_empty());
         if framework_id(call) != inner {
-            return Err(Error::Rule("'framework_id' differs from 'subscribe.framework_info.id'".to_owned()));
+            let words = "'framework_id' differs from 'subscribe.framework_info.id'".to_owned();
+            return Err(Error::Rule(Cause::FrameworkIdMismatch, words));
         }
         return Ok(());
     }
@@ -100,7 +115,7 @@ pub fn validate(call: &api::Call, kind: Type) -> Result<(), Error> {
     {
         let length = acknowledge.uuid.len();
         let rule = format!("Expecting 'uuid' to be a valid UUID of 16 bytes, it has {length}");
-        return Err(Error::Rule(rule));
+        return Err(Error::Rule(Cause::UuidInvalid, rule));
     }
     match kind {
         Type::UpdateFramework => {
@@ -109,7 +124,8 @@ pub fn validate(call: &api::Call, kind: Type) -> Result<(), Error> {
             match inner == Some(framework) {
                 true => Ok(()),
                 false => {
-                    Err(Error::Rule("'framework_id' differs from 'update_framework.framework_info.id'".to_owned()))
+                    let words = "'framework_id' differs from 'update_framework.framework_info.id'".to_owned();
+                    Err(Error::Rule(Cause::FrameworkIdMismatch, words))
                 }
             }
         }
@@ -160,7 +176,7 @@ pub fn from_v1(call: api::Call, kind: Type, master_id: &str) -> Result<Call, Err
             Call::Kill {
                 task_id: TaskId::trusted(kill.task_id.value),
                 agent_id: kill.agent_id.map(|id| AgentId::trusted(id.value)),
-                grace: grace.map_err(|error| Error::Rule(error.to_string()))?,
+                grace: grace.map_err(|error| Error::Rule(error.cause(), error.to_string()))?,
             }
         }
         Type::Shutdown => {
@@ -224,9 +240,9 @@ fn one_operation(operation: v1::offer::Operation, framework: &str) -> Option<Off
             let tasks = tasks.into_iter().map(|info| {
                 let mut task = task::from_v1(info, framework);
                 if has_id {
-                    let defect =
+                    let words =
                         "The 'id' field was set in an offer operation of type LAUNCH: it is not supported there";
-                    task.defect = Some(defect.to_owned());
+                    task.defect = Some(Box::new(Defect::new(Cause::Unsupported, words)));
                 }
                 task
             });

@@ -1,5 +1,6 @@
 //! `CommandInfo`, with its environment (reference 5.1 rule 7).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::secret::Secret;
 use kaon_kernel::task::{CommandInfo, Uri};
 
@@ -66,7 +67,9 @@ fn uri_to_v1(uri: &Uri) -> v1::command_info::Uri {
 
 fn judge(command: &v1::CommandInfo) -> Result<(), Error> {
     for variable in command.environment.iter().flat_map(|environment| &environment.variables) {
-        let wrong = |reason: &str| Err(Error::Rule(format!("Environment variable '{}' {reason}", variable.name)));
+        let wrong = |reason: &str| {
+            Err(Error::Rule(Cause::CommandInvalid, format!("Environment variable '{}' {reason}", variable.name)))
+        };
         match variable.r#type.map_or(Ok(Type::Value), Type::try_from) {
             Ok(Type::Value) if variable.secret.is_some() => return wrong("of type 'VALUE' must not have a secret set"),
             Ok(Type::Value) if variable.value.is_none() => return wrong("of type 'VALUE' must have a value set"),
@@ -96,7 +99,7 @@ fn judge(command: &v1::CommandInfo) -> Result<(), Error> {
     let uris = command.uris.iter().flat_map(|uri| [Some(&uri.value), uri.output_file.as_ref()]).flatten();
     let texts = command.value.iter().chain(&command.arguments).chain(&command.user).chain(uris);
     if texts.into_iter().any(|text| text.contains('\0')) {
-        return Err(Error::Rule("CommandInfo contains a null byte".to_owned()));
+        return Err(Error::Rule(Cause::CommandInvalid, "CommandInfo contains a null byte".to_owned()));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Which offers a framework wants: `OfferConstraints`, and the minimum sizes of `FrameworkInfo.offer_filters`
 //! (reference 3.5, 3.6).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::constraint::{
     AttributeConstraint, ConstraintGroup, OfferConstraints, OfferRules, Predicate, Selector,
 };
@@ -58,13 +59,16 @@ pub fn from_v1(info: &v1::FrameworkInfo, constraints: api::OfferConstraints) -> 
 /// The first stray role.
 pub fn judge(rules: &OfferRules, roles: &[RoleName]) -> Result<(), Error> {
     match rules.constraints.iter().find(|(role, _)| !roles.contains(role)) {
-        Some((stray, _)) => Err(Error::Rule(format!("Offer constraints of role '{stray}', which is not subscribed"))),
+        Some((stray, _)) => Err(Error::Rule(
+            Cause::ConstraintsInvalid,
+            format!("Offer constraints of role '{stray}', which is not subscribed"),
+        )),
         None => Ok(()),
     }
 }
 
 fn rule(text: &str) -> Error {
-    Error::Rule(text.to_owned())
+    Error::Rule(Cause::ConstraintsInvalid, text.to_owned())
 }
 
 fn constraint(constraint: api::AttributeConstraint) -> Result<AttributeConstraint, Error> {

@@ -3,6 +3,7 @@
 //! What the kernel has a type for is converted, and the isolators of the agent carry it out or refuse it. A `ContainerInfo`
 //! that asks for more is refused by the name of what it asks for, rather than run without it.
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::container_info::{
     Capabilities, ContainerInfo, Docker, DockerNetwork, Image, IpcMode, LinuxInfo, Network, PortMapping, Propagation,
     Seccomp, Volume, VolumeSource, Window,
@@ -33,7 +34,7 @@ pub fn judge(container: &v1::ContainerInfo) -> Result<(), Error> {
 }
 
 fn rule(text: &str) -> Result<(), Error> {
-    Err(Error::Rule(text.to_owned()))
+    Err(Error::Rule(Cause::ContainerInvalid, text.to_owned()))
 }
 
 fn judge_volume(volume: &v1::Volume) -> Result<(), Error> {
@@ -54,7 +55,11 @@ fn judge_volume(volume: &v1::Volume) -> Result<(), Error> {
         }
         Some(Ok(source::Type::Unknown) | Err(_)) | None => return rule("'source.type' is unknown"),
     };
-    if there { Ok(()) } else { Err(Error::Rule(format!("'source.{name}' is not set for its type"))) }
+    if there {
+        Ok(())
+    } else {
+        Err(Error::Rule(Cause::ContainerInvalid, format!("'source.{name}' is not set for its type")))
+    }
 }
 
 /// What the kernel knows of a container from outside; nothing when it asks for nothing.
@@ -94,7 +99,10 @@ const DOCKER_LIST_MAX: usize = 1024;
 
 fn image_name(name: &str) -> Result<String, Error> {
     match name.is_empty() || name.len() > IMAGE_NAME_BYTES_MAX || name.contains(|one: char| one <= ' ') {
-        true => Err(Error::Rule("The name of an image is empty, too long, or holds a space".to_owned())),
+        true => Err(Error::Rule(
+            Cause::ContainerInvalid,
+            "The name of an image is empty, too long, or holds a space".to_owned(),
+        )),
         false => Ok(name.to_owned()),
     }
 }
@@ -105,7 +113,7 @@ fn image(image: &v1::Image) -> Result<Image, Error> {
         return Err(Error::Unsupported("An image of type APPC"));
     }
     let Some(docker) = &image.docker else {
-        return Err(Error::Rule("'docker' is not set for an image of type DOCKER".to_owned()));
+        return Err(Error::Rule(Cause::ContainerInvalid, "'docker' is not set for an image of type DOCKER".to_owned()));
     };
     let credentials = match &docker.config {
         Some(given) => match secret::from_v1(given)? {
@@ -119,7 +127,7 @@ fn image(image: &v1::Image) -> Result<Image, Error> {
 
 fn docker(info: &v1::container_info::DockerInfo, networks: &[v1::NetworkInfo]) -> Result<Docker, Error> {
     use v1::container_info::docker_info::Network;
-    let text = |text: &str| Err(Error::Rule(text.to_owned()));
+    let text = |text: &str| Err(Error::Rule(Cause::ContainerInvalid, text.to_owned()));
     let named = networks.iter().find_map(|network| network.name.clone());
     let network = match info.network.map_or(Ok(Network::Host), Network::try_from) {
         Ok(Network::Host) => DockerNetwork::Host,
@@ -160,11 +168,16 @@ fn port_mapping(host: u32, container: u32, protocol: Option<&str>) -> Result<Por
     let is_udp = match protocol.map(str::to_ascii_lowercase).as_deref() {
         None | Some("tcp") => false,
         Some("udp") => true,
-        Some(_) => return Err(Error::Rule("The protocol of a port mapping is neither tcp nor udp".to_owned())),
+        Some(_) => {
+            return Err(Error::Rule(
+                Cause::ContainerInvalid,
+                "The protocol of a port mapping is neither tcp nor udp".to_owned(),
+            ));
+        }
     };
     match (port(host), port(container)) {
         (Some(host), Some(container)) => Ok(PortMapping { host, container, is_udp }),
-        _ => Err(Error::Rule("A port mapping names a port that is none".to_owned())),
+        _ => Err(Error::Rule(Cause::ContainerInvalid, "A port mapping names a port that is none".to_owned())),
     }
 }
 
@@ -191,12 +204,17 @@ fn network(info: &v1::NetworkInfo) -> Result<Network, Error> {
 fn rlimit(limit: &v1::r_limit_info::RLimit) -> Result<(String, Option<u64>, Option<u64>), Error> {
     use v1::r_limit_info::r_limit::Type;
     let name = match limit.r#type.map(Type::try_from) {
-        Some(Ok(Type::Unknown) | Err(_)) | None => return Err(Error::Rule("Invalid rlimit type".to_owned())),
+        Some(Ok(Type::Unknown) | Err(_)) | None => {
+            return Err(Error::Rule(Cause::ContainerInvalid, "Invalid rlimit type".to_owned()));
+        }
         Some(Ok(known)) => known.as_str_name().to_owned(),
     };
     // Both or none (Mesos's rule): none is unlimited.
     if limit.soft.is_some() != limit.hard.is_some() {
-        return Err(Error::Rule(format!("Invalid rlimit configuration for '{name}': set both limits or none")));
+        return Err(Error::Rule(
+            Cause::ContainerInvalid,
+            format!("Invalid rlimit configuration for '{name}': set both limits or none"),
+        ));
     }
     Ok((name, limit.soft, limit.hard))
 }
@@ -206,13 +224,13 @@ fn linux(info: &v1::LinuxInfo) -> Result<LinuxInfo, Error> {
     // The older name of the effective set; both at once contradict each other.
     if info.capability_info.is_some() && info.effective_capabilities.is_some() {
         let text = "Only one of 'capability_info' or 'effective_capabilities' is allowed";
-        return Err(Error::Rule(text.to_owned()));
+        return Err(Error::Rule(Cause::ContainerInvalid, text.to_owned()));
     }
     let effective = info.effective_capabilities.as_ref().or(info.capability_info.as_ref());
     let seccomp = match &info.seccomp {
         Some(seccomp) if seccomp.unconfined == Some(true) && seccomp.profile_name.is_some() => {
             let text = "'SeccompInfo.profile_name' given even though 'SeccompInfo.unconfined' is set";
-            return Err(Error::Rule(text.to_owned()));
+            return Err(Error::Rule(Cause::ContainerInvalid, text.to_owned()));
         }
         Some(seccomp) if seccomp.unconfined == Some(true) => Some(Seccomp::Unconfined),
         Some(seccomp) => seccomp.profile_name.clone().map(Seccomp::Profile),
@@ -225,7 +243,7 @@ fn linux(info: &v1::LinuxInfo) -> Result<LinuxInfo, Error> {
     };
     if info.shm_size.is_some() && ipc != Some(IpcMode::Private) {
         let text = "Only set 'shm_size' when the IPC mode is 'PRIVATE'";
-        return Err(Error::Rule(text.to_owned()));
+        return Err(Error::Rule(Cause::ContainerInvalid, text.to_owned()));
     }
     Ok(LinuxInfo {
         effective: effective.map(capabilities).transpose()?,
@@ -244,7 +262,7 @@ const CAPABILITY_FIRST: i32 = 1000;
 fn capabilities(info: &v1::CapabilityInfo) -> Result<Capabilities, Error> {
     info.capabilities.iter().try_fold(Capabilities(0), |set, &number| {
         let bit = number.checked_sub(CAPABILITY_FIRST).filter(|bit| (0..64).contains(bit));
-        let bit = bit.ok_or_else(|| Error::Rule(format!("Unknown capability {number}")))?;
+        let bit = bit.ok_or_else(|| Error::Rule(Cause::ContainerInvalid, format!("Unknown capability {number}")))?;
         Ok(Capabilities(set.0 | 1 << bit))
     })
 }
@@ -253,7 +271,7 @@ fn volume(volume: &v1::Volume) -> Result<Volume, Error> {
     let is_read_only = volume.mode == v1::volume::Mode::Ro as i32;
     let made = |source| Ok(Volume { container_path: volume.container_path.clone(), is_read_only, source });
     if volume.container_path.is_empty() {
-        return Err(Error::Rule("Volume 'container_path' is empty".to_owned()));
+        return Err(Error::Rule(Cause::ContainerInvalid, "Volume 'container_path' is empty".to_owned()));
     }
     if let Some(path) = &volume.host_path {
         return made(VolumeSource::Host { path: path.clone(), propagation: Propagation::Private });
@@ -261,7 +279,9 @@ fn volume(volume: &v1::Volume) -> Result<Volume, Error> {
     if let Some(asked) = &volume.image {
         return made(VolumeSource::Image(image(asked)?));
     }
-    let Some(source) = &volume.source else { return Err(Error::Rule("A volume without a source".to_owned())) };
+    let Some(source) = &volume.source else {
+        return Err(Error::Rule(Cause::ContainerInvalid, "A volume without a source".to_owned()));
+    };
     if let Some(host) = &source.host_path {
         use v1::mount_propagation::Mode;
         let mode = host.mount_propagation.as_ref().and_then(|propagation| propagation.mode).map(Mode::try_from);
@@ -277,7 +297,12 @@ fn volume(volume: &v1::Volume) -> Result<Volume, Error> {
         let is_parents = match sandbox.r#type.map(Whose::try_from) {
             Some(Ok(Whose::Self_)) => false,
             Some(Ok(Whose::Parent)) => true,
-            _ => return Err(Error::Rule("'source.sandbox_path' is of unknown type".to_owned())),
+            _ => {
+                return Err(Error::Rule(
+                    Cause::ContainerInvalid,
+                    "'source.sandbox_path' is of unknown type".to_owned(),
+                ));
+            }
         };
         return made(VolumeSource::Sandbox { is_parents, path: sandbox.path.clone() });
     }

@@ -79,8 +79,9 @@ pub fn to_v1(event: &FrameworkEvent, master: &v1::MasterInfo) -> Event {
             });
             Type::Failure
         }
-        FrameworkEvent::Error { message } => {
-            out.error = Some(event::Error { message: message.clone() });
+        FrameworkEvent::Error { message, cause } => {
+            let cause = Some(cause.word().to_owned());
+            out.error = Some(event::Error { message: message.clone(), cause });
             Type::Error
         }
         FrameworkEvent::Heartbeat => Type::Heartbeat,

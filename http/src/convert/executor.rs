@@ -1,5 +1,6 @@
 //! `ExecutorInfo` (reference 5.1 rules 7, 8 and 11).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::id::ExecutorId;
 use kaon_kernel::resource::Resources;
 use kaon_kernel::task::{ExecutorInfo, ExecutorKind};
@@ -22,12 +23,15 @@ pub fn from_v1(mut executor: v1::ExecutorInfo, framework_id: &str) -> (ExecutorI
         None | Some(Ok(Type::Custom)) => ExecutorKind::Custom,
         Some(Ok(Type::Default)) => ExecutorKind::Default,
         Some(Ok(Type::Unknown) | Err(_)) => {
-            note(Err(Error::Rule("Unknown executor type".to_owned())));
+            note(Err(Error::Rule(Cause::ExecutorInvalid, "Unknown executor type".to_owned())));
             ExecutorKind::Custom
         }
     };
     if executor.framework_id.take().is_some_and(|named| named.value != framework_id) {
-        note(Err(Error::Rule(format!("ExecutorInfo has an invalid FrameworkID (expected {framework_id})"))));
+        note(Err(Error::Rule(
+            Cause::ExecutorInvalid,
+            format!("ExecutorInfo has an invalid FrameworkID (expected {framework_id})"),
+        )));
     }
     let shutdown_grace = executor.shutdown_grace_period.take().and_then(|grace| {
         let grace = duration(&grace, "ExecutorInfo's 'shutdown_grace_period'");
@@ -47,16 +51,22 @@ pub fn from_v1(mut executor: v1::ExecutorInfo, framework_id: &str) -> (ExecutorI
         && let Some(container) = &executor.container
     {
         if container.r#type != v1::container_info::Type::Mesos as i32 {
-            note(Err(Error::Rule("'ExecutorInfo.container.type' must be 'MESOS' for 'DEFAULT' executor".to_owned())));
+            note(Err(Error::Rule(
+                Cause::ExecutorInvalid,
+                "'ExecutorInfo.container.type' must be 'MESOS' for 'DEFAULT' executor".to_owned(),
+            )));
         }
         if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
             let text = "'ExecutorInfo.container.mesos.image' must not be set for 'DEFAULT' executor";
-            note(Err(Error::Rule(text.to_owned())));
+            note(Err(Error::Rule(Cause::ExecutorInvalid, text.to_owned())));
         }
     }
     // Executors have groups of their own in any case (rule 11).
     if container::shares_cgroups(executor.container.as_ref()) == Some(true) {
-        note(Err(Error::Rule("'LinuxInfo.share_cgroups' may not be set to true on an executor".to_owned())));
+        note(Err(Error::Rule(
+            Cause::ExecutorInvalid,
+            "'LinuxInfo.share_cgroups' may not be set to true on an executor".to_owned(),
+        )));
     }
     let resources = resource::from_v1(&core::mem::take(&mut executor.resources));
     let resources = resources.map_or_else(
@@ -67,7 +77,10 @@ pub fn from_v1(mut executor: v1::ExecutorInfo, framework_id: &str) -> (ExecutorI
         |(resources, _)| resources,
     );
     if resources.iter().any(|entry| entry.identity.as_ref().is_some_and(|identity| identity.shared)) {
-        note(Err(Error::Rule("Executor uses shared resources, which is not allowed".to_owned())));
+        note(Err(Error::Rule(
+            Cause::ExecutorInvalid,
+            "Executor uses shared resources, which is not allowed".to_owned(),
+        )));
     }
     let typed = ExecutorInfo {
         executor_id: ExecutorId::trusted(core::mem::take(&mut executor.executor_id.value)),

@@ -2,6 +2,7 @@
 //!
 //! What a shape alone can break is judged here; Mesos: `src/slave/validation.cpp`, `executor::call::validate`.
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
 use kaon_kernel::id::TaskId;
 use kaon_kernel::message::agent_outside::{AgentEvent, Call};
@@ -60,7 +61,7 @@ pub fn from_v1(call: api::Call) -> Result<Said, Error> {
 }
 
 fn update(update: v1::TaskStatus, executor_id: &str, framework_id: &str) -> Result<TaskStatus, Error> {
-    let rule = |text: String| Err(Error::Rule(text));
+    let rule = |text: String| Err(Error::Rule(Cause::StatusInvalid, text));
     let uuid = update.uuid.as_ref().ok_or(Error::Missing("uuid"))?;
     if uuid.len() != 16 {
         return rule(format!("Expecting 'uuid' to be of 16 bytes, it has {}", uuid.len()));
@@ -89,7 +90,7 @@ fn update(update: v1::TaskStatus, executor_id: &str, framework_id: &str) -> Resu
             );
         }
     }
-    status::from_v1(update).map_err(|error| Error::Rule(error.to_string()))
+    status::from_v1(update).map_err(|error| Error::Rule(error.cause(), error.to_string()))
 }
 
 /// The beginning of an id of a client's: its names may be as long as its call.

@@ -1,5 +1,6 @@
 //! `FrameworkInfo` and the rules that it must keep (reference 3.1, 3.2).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
 use kaon_kernel::id::{FrameworkId, RoleName};
 use kaon_kernel::resource::role;
@@ -13,7 +14,7 @@ use crate::v1::mesos as v1;
 /// # Errors
 /// The first rule that is broken. The text goes to the framework as an ERROR event.
 pub fn from_v1(mut info: v1::FrameworkInfo, suppressed: &[String]) -> Result<(FrameworkInfo, Vec<RoleName>), Error> {
-    let rule = |text: String| Error::Rule(text);
+    let rule = |text: String| Error::Rule(Cause::FrameworkInvalid, text);
     let mut capabilities: Vec<Capability> = info
         .capabilities
         .iter()
@@ -74,7 +75,7 @@ fn roles(named: &[String], field: &str) -> Result<Vec<RoleName>, Error> {
     for name in named {
         let role = role::parse(name)?;
         if !seen.insert(role.clone()) {
-            return Err(Error::Rule(format!("'{field}' contains duplicate items: '{role}'")));
+            return Err(Error::Rule(Cause::FrameworkInvalid, format!("'{field}' contains duplicate items: '{role}'")));
         }
         roles.push(role);
     }
@@ -90,7 +91,10 @@ fn judge_filters(info: &v1::FrameworkInfo) -> Result<(), Error> {
     let filters = info.offer_filters.iter().filter_map(|entry| entry.value.min_allocatable_resources.as_ref());
     for quantities in filters.flat_map(|minimum| &minimum.quantities) {
         if quantities.quantities.is_empty() {
-            return Err(Error::Rule("Resource quantities in 'offer_filters' must not be empty".to_owned()));
+            return Err(Error::Rule(
+                Cause::FrameworkInvalid,
+                "Resource quantities in 'offer_filters' must not be empty".to_owned(),
+            ));
         }
         for entry in &quantities.quantities {
             if !(entry.value.value.is_finite() && entry.value.value >= 0.0) {

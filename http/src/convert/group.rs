@@ -1,6 +1,7 @@
 //! `LAUNCH_GROUP`: the shape of a group (reference 5.2). What is wrong with the group as a whole becomes the defect of
 //! each of its tasks; the rules about the cluster's state are the master's (`actors/src/master/group.rs`).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::id::RoleName;
 use kaon_kernel::offer::OfferOperation;
 
@@ -15,7 +16,7 @@ pub fn from_v1(group: LaunchGroup, has_id: bool, framework_id: &str) -> OfferOpe
     let defect = judge(&group, has_id).err();
     let allocated = resource::allocation(&group.executor.resources).map(str::to_owned);
     let (executor, verdict) = executor::from_v1(group.executor, framework_id);
-    let defect = defect.or(verdict.err()).map(|error| error.to_string());
+    let defect = defect.or(verdict.err()).map(|error| Box::new(error.into()));
     let tasks = group.task_group.tasks.into_iter().map(|info| {
         let names_role = resource::allocation(&info.resources).is_some();
         let mut task = task::from_v1(info, framework_id);
@@ -32,7 +33,7 @@ pub fn from_v1(group: LaunchGroup, has_id: bool, framework_id: &str) -> OfferOpe
 }
 
 fn judge(group: &LaunchGroup, has_id: bool) -> Result<(), Error> {
-    let rule = |text: &str| Err(Error::Rule(text.to_owned()));
+    let rule = |text: &str| Err(Error::Rule(Cause::GroupInvalid, text.to_owned()));
     if has_id {
         return rule("The 'id' field was set in an offer operation of type LAUNCH_GROUP: it is not supported there");
     }

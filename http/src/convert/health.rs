@@ -2,6 +2,7 @@
 //!
 //! Defaults of the v1 messages are filled in here. Like Mesos, a timeout of zero is none at all.
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::check::{Check, CheckStatus, CheckTarget, HealthCheck, HttpTarget, TcpTarget};
 use kaon_kernel::time::Duration;
 
@@ -21,7 +22,7 @@ const GRACE_SECONDS: f64 = 10.0;
 const FAILURES_MAX: u32 = 3;
 
 fn rule<T>(text: &str) -> Result<T, Error> {
-    Err(Error::Rule(text.to_owned()))
+    Err(Error::Rule(Cause::CheckInvalid, text.to_owned()))
 }
 
 fn time(seconds: Option<f64>, default: f64, field: &'static str) -> Result<Duration, Error> {

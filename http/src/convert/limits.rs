@@ -1,5 +1,6 @@
 //! `TaskInfo.limits`: how far a task may go beyond what it takes of the offer (reference 5.1).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::container_info::{Limit, Limits};
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
@@ -23,7 +24,7 @@ pub(crate) fn from_v1<'a>(
                 let text = format!(
                     "Resource '{other}' in the task resource limits is not supported; only 'cpus' and 'mem' are"
                 );
-                return Err(Error::Rule(text));
+                return Err(Error::Rule(Cause::LimitsInvalid, text));
             }
         };
         *place = Some(limit(name, value, resources)?);
@@ -40,7 +41,7 @@ fn limit(name: &str, value: f64, resources: &Resources) -> Result<Limit, Error> 
     let taken = resources.scalar(&ResourceName::of(name));
     if quantity < taken {
         let text = format!("The limit of '{name}', {quantity}, is less than what the task takes, {taken}");
-        return Err(Error::Rule(text));
+        return Err(Error::Rule(Cause::LimitsInvalid, text));
     }
     Ok(Limit::Amount(quantity))
 }

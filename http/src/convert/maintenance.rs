@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::maintenance::{AgentOrders, DrainConfig, InverseAnswer, MachineId, Unavailability, Window};
 use kaon_kernel::message::scheduler::Call;
 use kaon_kernel::offer::InverseOffer;
@@ -42,7 +43,10 @@ pub fn machines_from_v1(machines: Vec<v1::MachineId>) -> Result<Vec<MachineId>, 
         let (hostname, ip) = (machine.hostname.unwrap_or_default(), machine.ip.unwrap_or_default());
         match ip.is_empty() || ip.parse::<IpAddr>().is_ok() {
             true => Ok(MachineId { hostname, ip }),
-            false => Err(Error::Rule(format!("Failed to parse the address '{ip}' of machine '{hostname}'"))),
+            false => Err(Error::Rule(
+                Cause::MaintenanceInvalid,
+                format!("Failed to parse the address '{ip}' of machine '{hostname}'"),
+            )),
         }
     };
     machines.into_iter().map(machine).collect()
@@ -58,7 +62,7 @@ fn unavailability_from_v1(value: &v1::Unavailability) -> Result<Unavailability, 
     let start = u64::try_from(value.start.nanoseconds).map(WallTime).map_err(|_| Error::Time("'start'"))?;
     let duration = value.duration.as_ref().map(|length| u64::try_from(length.nanoseconds).map(Duration::nanos));
     let duration = duration.transpose();
-    let negative = |_| Error::Rule("Unavailability 'duration' is negative".to_owned());
+    let negative = |_| Error::Rule(Cause::MaintenanceInvalid, "Unavailability 'duration' is negative".to_owned());
     Ok(Unavailability { start, duration: duration.map_err(negative)? })
 }
 

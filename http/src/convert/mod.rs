@@ -34,6 +34,7 @@ mod secret;
 pub mod status;
 pub mod task;
 
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::resource::role::RoleError;
 use kaon_kernel::resource::{RangesError, ReservationError, ResourcesError};
 use kaon_kernel::time::{Duration, WallTime};
@@ -99,11 +100,35 @@ pub enum Error {
     #[error(transparent)]
     Placement(#[from] kaon_kernel::placement::label::LabelError),
     /// A rule about one field.
-    #[error("{0}")]
-    Rule(String),
+    #[error("{1}")]
+    Rule(Cause, String),
     /// What this version does not carry out.
     #[error("{0} is not supported by this version of Kaon")]
     Unsupported(&'static str),
+}
+
+impl Error {
+    /// The same for programs.
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Quantity { .. } | Self::Ranges { .. } | Self::Resource { .. } | Self::Sum(_) => {
+                Cause::ResourcesInvalid
+            }
+            Self::Reservation { .. } | Self::Unsayable { .. } => Cause::ReservationInvalid,
+            Self::Allocations(..) => Cause::RoleMismatch,
+            Self::Role(_) => Cause::RoleInvalid,
+            Self::Time(_) => Cause::TimeInvalid,
+            Self::Placement(_) => Cause::PlacementInvalid,
+            Self::Rule(cause, _) => *cause,
+            Self::Unsupported(_) => Cause::Unsupported,
+        }
+    }
+}
+
+impl From<Error> for Defect {
+    fn from(error: Error) -> Self {
+        Self::new(error.cause(), error.to_string())
+    }
 }
 
 /// A length of time that may not be negative.

@@ -1,5 +1,6 @@
 //! Operations on resources: from offers accepted and orders given, and as the API shows them (reference 4).
 
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{AgentId, OperationId};
 use kaon_kernel::offer::OfferOperation;
 use kaon_kernel::operation::{HeldOperation, OperationStatus};
@@ -16,7 +17,7 @@ use crate::v1::mesos::value;
 /// An operation of an ACCEPT on resources; what is wrong with it is the master's to tell.
 pub fn from_v1(operation: v1::offer::Operation, kind: Type) -> OfferOperation {
     let operation_id = operation.id.as_ref().map(|id| OperationId::trusted(id.value.as_str()));
-    let read = read(operation, kind).map_err(|error| error.to_string());
+    let read = read(operation, kind).map_err(Defect::from);
     let (allocation, operation) = match read {
         Ok((allocation, operation)) => (allocation, Ok(Box::new(operation))),
         Err(error) => (None, Err(error)),
@@ -25,7 +26,7 @@ pub fn from_v1(operation: v1::offer::Operation, kind: Type) -> OfferOperation {
 }
 
 fn read(operation: v1::offer::Operation, kind: Type) -> Result<(Option<String>, Operation), Error> {
-    let missing = |part| Error::Rule(format!("Expecting '{part}' to be present"));
+    let missing = |part| Error::Rule(Cause::FieldMissing, format!("Expecting '{part}' to be present"));
     match kind {
         Type::Reserve => {
             let reserve = operation.reserve.ok_or_else(|| missing("reserve"))?;
@@ -51,10 +52,10 @@ fn read(operation: v1::offer::Operation, kind: Type) -> Result<(Option<String>, 
                 None => "'source' is not managed by a resource provider",
                 Some(_) => "'source' names a resource provider that the agent has not",
             };
-            Err(Error::Rule(reason.to_owned()))
+            Err(Error::Rule(Cause::ProviderMissing, reason.to_owned()))
         }
         Type::Unknown | Type::Launch | Type::LaunchGroup => {
-            Err(Error::Rule("It is no operation on resources".to_owned()))
+            Err(Error::Rule(Cause::OperationInvalid, "It is no operation on resources".to_owned()))
         }
     }
 }
@@ -118,6 +119,7 @@ pub fn status_to_v1(status: &OperationStatus, form: Form) -> v1::OperationStatus
         operation_id: status.operation_id.as_ref().map(|id| v1::OperationId { value: id.to_string() }),
         state: i32::from(status.state as u8),
         message: status.message.clone(),
+        cause: status.cause.map(|cause| cause.word().to_owned()),
         converted_resources: resource::to_v1(&status.converted, form, None),
         uuid: status.uuid.map(|uuid| v1::Uuid { value: uuid.0.to_vec() }),
         agent_id: status.agent_id.as_ref().map(|id| v1::AgentId { value: id.to_string() }),

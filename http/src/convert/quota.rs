@@ -1,5 +1,6 @@
 //! Quotas and weights of roles (`QuotaConfig`, `WeightInfo`).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::id::RoleName;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::quota::Quota;
@@ -30,7 +31,7 @@ pub fn quota_from_v1(config: api::QuotaConfig) -> Result<(RoleName, Quota), Erro
 pub fn request_from_v1(request: &api::QuotaRequest) -> Result<(RoleName, Quota), Error> {
     let role = role::parse(request.role.as_deref().unwrap_or_default())?;
     if request.guarantee.is_empty() {
-        return Err(Error::Rule("QuotaInfo with empty 'guarantee'".to_owned()));
+        return Err(Error::Rule(Cause::QuotaInvalid, "QuotaInfo with empty 'guarantee'".to_owned()));
     }
     let mut guarantees: Vec<(ResourceName, Quantity)> = Vec::new();
     for entry in &request.guarantee {
@@ -39,15 +40,18 @@ pub fn request_from_v1(request: &api::QuotaRequest) -> Result<(RoleName, Quota),
             || entry.role.as_deref().is_some_and(|role| role != role::DEFAULT);
         if is_reserved || entry.disk.is_some() || entry.revocable.is_some() || entry.shared.is_some() {
             let text = format!("QuotaInfo may not have reservations, DiskInfo, revocable or shared '{}'", entry.name);
-            return Err(Error::Rule(text));
+            return Err(Error::Rule(Cause::QuotaInvalid, text));
         }
         let scalar = entry.scalar.filter(|_| entry.r#type == v1::value::Type::Scalar as i32);
         let Some(scalar) = scalar else {
-            return Err(Error::Rule(format!("QuotaInfo may only have scalars, '{}' is none", entry.name)));
+            return Err(Error::Rule(
+                Cause::QuotaInvalid,
+                format!("QuotaInfo may only have scalars, '{}' is none", entry.name),
+            ));
         };
         let (name, amount) = amount(entry.name.clone(), scalar)?;
         if guarantees.iter().any(|(present, _)| *present == name) {
-            return Err(Error::Rule(format!("QuotaInfo has '{}' twice", entry.name)));
+            return Err(Error::Rule(Cause::QuotaInvalid, format!("QuotaInfo has '{}' twice", entry.name)));
         }
         guarantees.push((name, amount));
     }
@@ -84,7 +88,7 @@ pub fn quota_to_v1(role: &RoleName, quota: &Quota) -> api::QuotaConfig {
 fn amount(name: String, v1::value::Scalar { value }: v1::value::Scalar) -> Result<(ResourceName, Quantity), Error> {
     match Quantity::from_scalar(value) {
         Some(quantity) if !name.is_empty() => Ok((ResourceName::of(&name), quantity)),
-        Some(_) => Err(Error::Rule("an amount without the name of its resource".to_owned())),
+        Some(_) => Err(Error::Rule(Cause::QuotaInvalid, "an amount without the name of its resource".to_owned())),
         None => Err(Error::Quantity { name, value }),
     }
 }
@@ -98,9 +102,10 @@ pub fn weight_from_v1(info: v1::WeightInfo) -> Result<(RoleName, u32), Error> {
     let thousandths = (info.weight * 1000.0).round();
     match (1.0..=1e9).contains(&thousandths) {
         true => Ok((role, thousandths as u32)),
-        false => {
-            Err(Error::Rule(format!("the weight {} of role '{role}' is not between 0.001 and 1000000", info.weight)))
-        }
+        false => Err(Error::Rule(
+            Cause::QuotaInvalid,
+            format!("the weight {} of role '{role}' is not between 0.001 and 1000000", info.weight),
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `Secret`: by value or by reference, and never shown again once it is here (attack 31).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::secret::{Secret, SecretReference};
 
 use super::Error;
@@ -14,13 +15,13 @@ const NAME_BYTES_MAX: usize = 4096;
 /// # Errors
 /// The rule that it breaks.
 pub(super) fn from_v1(secret: &v1::Secret) -> Result<Secret, Error> {
-    let wrong = |text: &str| Err(Error::Rule(text.to_owned()));
+    let wrong = |text: &str| Err(Error::Rule(Cause::SecretInvalid, text.to_owned()));
     let kind = secret.r#type.map(Type::try_from);
     match (kind, &secret.value, &secret.reference) {
         (Some(Ok(Type::Reference)), _, None) => wrong("Secret of type REFERENCE must have the 'reference' field set"),
         (Some(Ok(Type::Reference)), Some(_), Some(reference)) => {
             let text = "of type REFERENCE must not have the 'value' field set";
-            Err(Error::Rule(format!("Secret '{}' {text}", reference.name)))
+            Err(Error::Rule(Cause::SecretInvalid, format!("Secret '{}' {text}", reference.name)))
         }
         (Some(Ok(Type::Value)), None, _) => wrong("Secret of type VALUE must have the 'value' field set"),
         (Some(Ok(Type::Value)), Some(_), Some(_)) => {
@@ -37,6 +38,7 @@ fn named(reference: &v1::secret::Reference) -> Result<Secret, Error> {
     let is_bad = |part: &String| part.is_empty() || part.len() > NAME_BYTES_MAX || part.contains('\0');
     if parts().any(is_bad) {
         return Err(Error::Rule(
+            Cause::SecretInvalid,
             "Secret reference has a name or key that is empty, too long, or holds a null byte".to_owned(),
         ));
     }

@@ -1,5 +1,6 @@
 //! `TaskStatus` (reference 8).
 
+use kaon_kernel::cause::Cause;
 use kaon_kernel::id::{AgentId, ContainerId, ExecutorId, TaskId, Uuid};
 use kaon_kernel::task::{ContainerStatus, Reason, Source, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
@@ -62,7 +63,7 @@ fn wall(seconds: f64) -> WallTime {
 /// # Errors
 /// A state or uuid that is none; source and reason of another version are dropped.
 pub fn from_v1(mut status: v1::TaskStatus) -> Result<TaskStatus, Error> {
-    let rule = |text: &str| Error::Rule(text.to_owned());
+    let rule = |text: &str| Error::Rule(Cause::StatusInvalid, text.to_owned());
     let state = state(status.state).ok_or_else(|| rule("TaskStatus has no known state"))?;
     let uuid = status.uuid.take().map(|bytes| <[u8; 16]>::try_from(bytes.as_slice()));
     let uuid = uuid.transpose().map_err(|_| rule("TaskStatus 'uuid' must be of 16 bytes"))?;

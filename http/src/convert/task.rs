@@ -100,7 +100,7 @@ pub fn from_v1(mut task: v1::TaskInfo, framework_id: &str) -> TaskInfo {
         data: task.data.take(),
         labels,
         placement: placement.map(Box::new),
-        defect: verdict.err().map(|error| error.to_string()),
+        defect: verdict.err().map(|error| Box::new(error.into())),
         rest: rest_of(&task),
     }
 }

@@ -71,7 +71,7 @@ fn what_breaks_a_rule_of_checks_becomes_the_defect_of_its_task() {
             ..Default::default()
         };
         let check = api::HealthCheck { http: Some(http), ..Default::default() };
-        changed(|task| task.health_check = Some(check)).defect
+        changed(|task| task.health_check = Some(check)).defect.map(|defect| defect.words)
     };
     assert_eq!(http(Some("https"), "/", 65_535), None);
     for (defect, words) in [
@@ -84,7 +84,7 @@ fn what_breaks_a_rule_of_checks_becomes_the_defect_of_its_task() {
     }
     let command = api::check_info::Command { command: api::CommandInfo::default() };
     let check = api::CheckInfo { r#type: Some(1), command: Some(command), ..Default::default() };
-    let defect = changed(|task| task.check = Some(check)).defect.expect("a defect");
+    let defect = changed(|task| task.check = Some(check)).defect.expect("a defect").words;
     assert!(defect.contains("must contain a value"), "{defect}");
 }
 

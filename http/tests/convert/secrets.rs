@@ -51,7 +51,7 @@ fn with(secret: &api::Secret) -> TaskInfo {
 }
 
 fn defect(kind: Option<i32>, name: Option<&str>, value: Option<&str>) -> Option<String> {
-    with(&secret(kind, name, value)).defect
+    with(&secret(kind, name, value)).defect.map(|defect| defect.words)
 }
 
 #[test]

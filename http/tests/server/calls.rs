@@ -2,6 +2,7 @@
 
 use kaon_http::v1::scheduler;
 use kaon_kernel::actor::StreamId;
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::operator::Answer as Told;
 use kaon_kernel::message::scheduler::{Call, ToFramework, ToMaster};
@@ -187,7 +188,7 @@ async fn the_newest_stream_of_a_framework_is_the_one_that_counts() {
     let rig = Rig::leading().await;
     let mut old = rig.subscribed(1, "f").await;
     let new = rig.subscribed(1, "f").await;
-    let error = FrameworkEvent::Error { message: "Framework failed over".to_owned() };
+    let error = FrameworkEvent::Error { message: "Framework failed over".to_owned(), cause: Cause::FrameworkReplaced };
     rig.tell(1, old.stream, &error);
     kaon_kernel::port::Streams::close(&*rig.edge, old.stream);
     assert_eq!(old.client.event().await.expect("an event")["error"]["message"], "Framework failed over");
@@ -214,7 +215,7 @@ async fn an_update_of_a_framework_is_answered_with_what_became_of_it() {
         assert_eq!(rig.call(Some(&standing.uuid), &update(wrong)).await.status(), 400);
     }
     assert_eq!(rig.actors.count(), 0);
-    let refused = Told::Refused { reason: "no".to_owned() };
+    let refused = Told::Refused(Defect::new(Cause::UserChanged, "no"));
     let conflict = Told::Conflict { reason: "gone".to_owned() };
     for (told, status) in [(Told::Done, 200), (refused, 400), (conflict, 409)] {
         let call = update(words.clone());

@@ -2,6 +2,7 @@
 
 use kaon_http::Limits;
 use kaon_kernel::actor::Term;
+use kaon_kernel::cause::Cause;
 use kaon_kernel::id::{AgentId, ExecutorId, MasterId};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::scheduler::{ToFramework, ToMaster};
@@ -142,7 +143,10 @@ async fn the_master_turns_a_subscriber_away_with_a_word() {
     let mut client = rig.client().await;
     client.post("/api/v1/scheduler", &[], &subscribe_call(Some("gone"))).await;
     let Heard::Master(ToMaster::Subscribe { stream, .. }) = rig.actors.next().await else { panic!("no SUBSCRIBE") };
-    rig.tell_as_master(stream, &FrameworkEvent::Error { message: "Framework has been removed".to_owned() });
+    rig.tell_as_master(
+        stream,
+        &FrameworkEvent::Error { message: "Framework has been removed".to_owned(), cause: Cause::FrameworkRemoved },
+    );
     kaon_kernel::port::Streams::close(&*rig.edge, stream);
     assert_eq!(client.head().await.status, 200);
     assert_eq!(client.event().await.expect("an event")["error"]["message"], "Framework has been removed");

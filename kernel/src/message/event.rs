@@ -1,5 +1,6 @@
 //! What a framework is told: the events on its stream (reference 3.4).
 
+use crate::cause::Cause;
 use crate::frame::Classified;
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, OfferId};
 use crate::offer::{InverseOffer, Offer};
@@ -90,6 +91,8 @@ pub enum FrameworkEvent {
     Error {
         /// For people; some clients compare it.
         message: String,
+        /// For programs.
+        cause: Cause,
     },
     /// I am here.
     Heartbeat,

@@ -2,6 +2,7 @@
 //! [`crate::actor::supervision::MASTER_TREE`]).
 
 use crate::actor::{Class, StreamId};
+use crate::cause::Defect;
 use crate::frame::Classified;
 use crate::id::FrameworkId;
 use crate::message::event::FrameworkEvent;
@@ -46,7 +47,7 @@ pub enum ToFramework {
     /// Tell the framework, then end its stream.
     Dismiss {
         /// The last word.
-        message: String,
+        reason: Defect,
     },
     /// The framework has subscribed anew: end the old stream with "Framework failed over", go on with this one.
     Reattach {

@@ -9,6 +9,7 @@
 //! The answer comes on a stream of its own that the edge opened for it; it is the only event there. An answer that does
 //! not come says nothing: the order may have taken effect, and giving it again changes nothing more.
 
+use crate::cause::Defect;
 use crate::frame::Classified;
 use crate::id::{AgentId, RoleName};
 use crate::maintenance::{DrainConfig, MachineId, Window};
@@ -83,10 +84,7 @@ pub enum Answer {
         reason: String,
     },
     /// Nothing was changed.
-    Refused {
-        /// For people.
-        reason: String,
-    },
+    Refused(Defect),
     /// What was asked for.
     Explained(Box<Explanation>),
     /// Nothing was changed: what the order names is not known.

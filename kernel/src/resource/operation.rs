@@ -7,6 +7,7 @@
 //!
 //! Where the behaviour comes from: Mesos's `src/master/validation.cpp` and `src/common/resources_utils.cpp`.
 
+use crate::cause::{Cause, Defect};
 use crate::id::{self, RoleName};
 use crate::quantity::Quantity;
 use crate::resource::{
@@ -176,6 +177,43 @@ pub enum Refusal {
     /// A shared volume for a framework that does not understand it.
     #[error("{0} is shared, and the framework has not the capability SHARED_RESOURCES")]
     NotUnderstood(String),
+}
+
+impl Refusal {
+    /// The same for programs.
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Nothing => Cause::ResourcesMissing,
+            // The one way in which judged resources don't add up.
+            Self::Resources(_) => Cause::ResourcesInsufficient,
+            Self::Reservation(_) => Cause::ReservationInvalid,
+            Self::NotDynamic(_) | Self::Unreserved(_) => Cause::NotReserved,
+            Self::Revocable(_) => Cause::RevocableMixed,
+            Self::PersistentVolume(_) | Self::OtherCopies(_) => Cause::VolumeInUse,
+            Self::OtherAmounts(..) => Cause::ResourcesInvalid,
+            Self::NotPersistent(_) => Cause::VolumeUnknown,
+            Self::NotDisk(_)
+            | Self::PersistenceId(_)
+            | Self::NoVolume(_)
+            | Self::HostPath(_)
+            | Self::ReadOnly(_)
+            | Self::NoFileSystem(_)
+            | Self::Shared(_)
+            | Self::Incompatible { .. } => Cause::VolumeInvalid,
+            Self::PersistenceTwice { .. } => Cause::VolumeIdInUse,
+            Self::Provider(_) => Cause::ProviderMissing,
+            Self::NoChange | Self::TooSmall(_) | Self::Indivisible(_) => Cause::SizeInvalid,
+            Self::OtherRole { .. } => Cause::RoleMismatch,
+            Self::OtherPrincipal { .. } => Cause::PrincipalMismatch,
+            Self::NotUnderstood(_) => Cause::CapabilityMissing,
+        }
+    }
+}
+
+impl From<Refusal> for Defect {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.cause(), refusal.to_string())
+    }
 }
 
 impl Operation {

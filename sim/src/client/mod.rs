@@ -425,7 +425,7 @@ impl Actor for Client {
             ArchivedFrameworkEvent::Offers { offers, .. } => self.on_offers(offers, context),
             ArchivedFrameworkEvent::Update { status } => self.on_status(status, context),
             ArchivedFrameworkEvent::OperationUpdated { status, .. } => self.on_operation(status, context),
-            ArchivedFrameworkEvent::Error { message } => {
+            ArchivedFrameworkEvent::Error { message, .. } => {
                 // A newer stream of ours has taken over, the master is not elected yet (real clients are sent to the
                 // leader by their edge), or we have left. Anything else is the end.
                 let passing = ["Framework failed over", "This master does not lead"];

@@ -5,6 +5,7 @@ use super::play::{
 };
 use kaon_kernel::actor::{LinkState, StreamId};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, OfferId, TaskId, Uuid};
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
 use kaon_kernel::message::allocator::ToAllocator;
@@ -198,7 +199,7 @@ fn each_bad_task_is_refused_by_itself_and_the_good_one_runs() {
         bad("elsewhere", |task| task.agent_id = AgentId::trusted("other")),
         bad("nothing", |task| task.resources = resources(0, 0)),
         bad("greedy", |task| task.resources = resources(9, 1)),
-        bad("defect", |task| task.defect = Some("the edge says no".to_owned())),
+        bad("defect", |task| task.defect = Some(Box::new(Defect::new(Cause::CheckInvalid, "the edge says no")))),
         task(&"x".repeat(1 << 20), &id, small()),
     ];
     let refused = tasks.len() - 1;
@@ -370,7 +371,7 @@ fn a_framework_that_does_not_come_back_is_removed_and_may_not_return() {
     let told = crate::testing::sent::<FrameworkEvent>(&play.effects);
     assert!(
         told.iter()
-            .any(|(_, event)| { *event == FrameworkEvent::Error { message: "Framework has been removed".to_owned() } })
+            .any(|(_, event)| { matches!(event, FrameworkEvent::Error { message, cause: Cause::FrameworkRemoved } if message == "Framework has been removed") })
     );
 }
 

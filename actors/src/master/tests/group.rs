@@ -1,6 +1,7 @@
 //! Task groups and executors with several tasks.
 
 use super::play::{Play, framework_info, resources, task, to_agent};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{ExecutorId, FrameworkIndex, OfferId};
 use kaon_kernel::message::agent_master::{self, ToAgent};
 use kaon_kernel::message::event::FrameworkEvent;
@@ -87,7 +88,7 @@ fn one_bad_member_or_a_bad_executor_refuses_the_whole_group() {
     let member = |name: &str| task(name, &id, resources(1, 128));
     let meagre = |text: &str| executor(parse::resources(text).unwrap());
     let other = TaskInfo { executor: Some(ExecutorInfo { name: "x".to_owned(), ..executor(own()) }), ..member("b") };
-    let flawed = TaskInfo { defect: Some("flawed".to_owned()), ..member("b") };
+    let flawed = TaskInfo { defect: Some(Box::new(Defect::new(Cause::GroupInvalid, "flawed"))), ..member("b") };
     let cases: Vec<(ExecutorInfo, Vec<TaskInfo>)> = vec![
         (executor(own()), vec![member("a"), member("a")]),
         (executor(own()), vec![member("a"), other]),

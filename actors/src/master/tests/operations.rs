@@ -4,6 +4,7 @@ use super::play::{Play, agent_info, episode, framework_info, register, reregiste
 use crate::testing::sent;
 use kaon_kernel::actor::{LinkState, StreamId};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::framework::{Capability, FrameworkInfo};
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, OfferId, OperationId, RoleName, Uuid};
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
@@ -253,7 +254,7 @@ fn each_refusal_is_told_to_those_who_named_their_operation() {
     let invalid = |id: &str, reason: &str| OfferOperation::Convert {
         operation_id: Some(OperationId::trusted(id)),
         allocation: None,
-        operation: Err(reason.to_owned()),
+        operation: Err(Defect::new(Cause::VolumeInvalid, reason)),
     };
     let elsewhere = OfferOperation::Convert {
         operation_id: Some(OperationId::trusted("elsewhere")),

@@ -2,6 +2,7 @@
 
 use super::play::{HOST, Play, framework_info, resources, task, to_agent, to_allocator};
 use kaon_kernel::actor::{ActorKind, Effect, StreamId};
+use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::frame::copy;
 use kaon_kernel::id::RoleName;
 use kaon_kernel::message::MasterMessage;
@@ -53,7 +54,7 @@ fn emitted(effect: &Effect) -> Option<Answer> {
 
 pub(super) fn refusal(play: &Play) -> String {
     match answer(play) {
-        Some(Answer::Refused { reason }) => reason,
+        Some(Answer::Refused(defect)) => defect.words,
         other => panic!("not refused, but {other:?}"),
     }
 }
@@ -171,10 +172,10 @@ fn what_the_registry_does_not_take_is_refused_to_whoever_asked() {
     let mut play = Play::leading();
     order(&mut play, Order::SetWeights { weights: vec![(role("web"), 2000)] });
     let (number, _) = play.unwritten.remove(0);
-    let reason = "the registry is full".to_owned();
-    let refused = registrar::ToMaster::Refused { number, reason: reason.clone() };
+    let reason = "the registry is full";
+    let refused = registrar::ToMaster::Refused { number, reason: reason.to_owned() };
     play.send(ActorKind::Registrar, HOST, MasterMessage::Registrar(refused));
-    assert_eq!(answer(&play), Some(Answer::Refused { reason }));
+    assert_eq!(answer(&play), Some(Answer::Refused(Defect::new(Cause::Unavailable, reason))));
     assert!(to_allocator(&play.effects).is_empty());
 }
 

@@ -24,6 +24,7 @@ mod operator;
 mod pods;
 mod polled;
 mod reconcile;
+mod refusals;
 mod resources;
 mod runs;
 mod settings;
@@ -68,6 +69,7 @@ pub(super) fn all() -> Vec<Row> {
         tasks::rows(),
         checks::rows(),
         reconcile::rows(),
+        refusals::rows(),
         executor::rows(),
         runs::rows(),
         hostile::rows(),
@@ -92,7 +94,7 @@ mod tests {
             );
             let source = row.source.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
             assert!(
-                source.is_empty() && !row.source.is_empty() || source == "clients" || source == "attacks",
+                source.is_empty() && !row.source.is_empty() || ["clients", "attacks", "kaon"].contains(&source),
                 "{}",
                 row.source
             );
