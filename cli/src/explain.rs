@@ -66,6 +66,9 @@ fn text(answer: &Value) -> String {
             let (text, example) = (word(&group["obstacle"]["text"]), word(&group["example"]));
             lines.push(format!("  {} agents: {text} (on {example})", group["agents"]));
         }
+        if let Some(never) = client["never"].as_object() {
+            lines.push(format!("  it fits nowhere: {} ({})", word(&never["text"]), word(&never["change"])));
+        }
         if let Some(nearest) = client["nearest"].as_object() {
             let change = word(&nearest["obstacle"]["change"]);
             lines.push(format!("  nearest is {}: {change}", word(&nearest["agent_id"])));

@@ -48,13 +48,16 @@ fn the_reason_follows_what_happens() {
     framework.must("REVIVE", json!({}));
     framework.until("an offer", |framework| !framework.offers.is_empty());
 
-    // A wish that is too large, with what is lacking; one that fits; an agent; a role.
+    // A wish that what runs there keeps back, and one that nothing would help; an agent; a role.
     framework.launch_until(vec![task("small", "sleep 1000")], "TASK_RUNNING");
     let rest = wait_for("the rest to come back", SOON, || {
-        let answer = asked(&cluster, &format!("{about}?wants=cpus:4"));
+        let answer = asked(&cluster, &format!("{about}?wants=cpus:1"));
         matches!(first_group(&answer).as_str(), "too_small" | "filtered" | "nothing_free").then_some(answer)
     });
     assert_eq!(rest["clients"][0]["agents_open"], 0, "{rest}");
+    let never = &asked(&cluster, &format!("{about}?wants=cpus:4"))["clients"][0];
+    assert_eq!((&never["agents_open"], &never["nearest"]), (&json!(0), &Value::Null), "{never}");
+    assert_eq!(never["never"]["text"], "no agent has 4 cpus; the largest has 1");
     let agent = framework.launched["small"]["value"].as_str().expect("an id").to_owned();
     for path in [format!("/explain/agent/{agent}"), "/explain/role/*".to_owned(), "/explain/task/small".to_owned()] {
         let answer = wait_for("the read side", SOON, || {
@@ -66,6 +69,42 @@ fn the_reason_follows_what_happens() {
     // The read side is behind the stream by a moment.
     let is_shown = || (asked(&cluster, "/explain/task/small")["task"]["state"] == "TASK_RUNNING").then_some(());
     wait_for("the task's state", SOON, is_shown);
+    framework.teardown();
+}
+
+/// A filter or a quota does not hide that no agent is large enough, and the change that is named for the others helps.
+#[test]
+fn what_fits_nowhere_is_told_by_name_and_what_helps_helps() {
+    let cluster = Cluster::start_with(2, &["--resources", "cpus:4;mem:512;cpus(web):2;disk:0;ports:[]"]);
+    let mut framework = Framework::subscribe(&cluster.api, info("asking"));
+    for _ in 0..2 {
+        let offer = framework.offer();
+        framework.must("DECLINE", json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 1000.0}}));
+    }
+    let ask = |wants: &str| {
+        let arguments = ["explain", "--api", &cluster.api, "framework", &framework.id, "--wants", wants];
+        let out = kaon().args(arguments).output().expect("kaon runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let path = format!("/explain/framework/{}?wants={wants}", framework.id);
+        (String::from_utf8_lossy(&out.stdout).into_owned(), asked(&cluster, &path)["clients"][0].clone())
+    };
+    wait_for("the filters", SOON, || (ask("cpus:1").1["groups"][0]["agents"] == 2).then_some(()));
+    for (wants, said) in
+        [("cpus:100", "no agent has 100 cpus; the largest has 6"), ("gpus:1;cpus:1", "no agent has any gpus")]
+    {
+        let (text, told) = ask(wants);
+        assert!(text.contains(&format!("it fits nowhere: {said}")) && !text.contains("REVIVE"), "{text}");
+        assert_eq!((&told["never"]["reason"], &told["never"]["text"]), (&json!("never_fits"), &json!(said)));
+        assert_eq!((&told["nearest"], &told["agents_open"]), (&Value::Null, &json!(0)), "{told}");
+    }
+    let (_, told) = ask("cpus:5");
+    let change = &told["nearest"]["obstacle"]["change"];
+    assert_eq!((change, &told["never"]), (&json!("subscribe in web, or take the reservation back"), &Value::Null));
+    let (text, told) = ask("cpus:4;mem:500");
+    let change = told["nearest"]["obstacle"]["change"].as_str().expect("a change").to_owned();
+    assert!(change.starts_with("wait ") && change.ends_with("or REVIVE the framework in this role"), "{text}");
+    framework.must("REVIVE", json!({}));
+    framework.until("an offer", |framework| !framework.offers.is_empty());
     framework.teardown();
 }
 

@@ -6,7 +6,7 @@
 //!     &placement=policy=numa;gpu-links=group   where it would have to lie: the labels of `docs/topology.md` without prefix
 //! ```
 //! The allocator answers with the reasons of its own checks; nothing is worked out a second time here. Each of
-//! `clients`, `groups`, `nearest` and `holders` is told in `kernel/src/message/explain.rs`. 404 when nobody knows the
+//! `clients`, `groups`, `nearest`, `never` and `holders` is told in `kernel/src/message/explain.rs`. 404 when nobody knows the
 //! subject.
 
 use std::sync::Arc;
@@ -123,6 +123,7 @@ fn shown(explanation: &Explanation) -> Map<String, Value> {
             "nearest": client.nearest.as_ref().map(|nearest| {
                 json!({"agent_id": nearest.agent_id.as_str(), "obstacle": obstacle(&nearest.obstacle)})
             }),
+            "never": client.never.as_ref().map(obstacle),
         })
     });
     let holders = explanation.holders.iter().map(|holder| {

@@ -70,8 +70,10 @@ pub struct ClientAccount {
     pub agents_open: u32,
     /// The other agents by the first reason against each, the most frequent first.
     pub groups: Vec<Group>,
-    /// The agent that is nearest to an offer, when none is open.
+    /// The agent that is nearest to an offer, when none is open and one could hold what is wanted if all of it were free.
     pub nearest: Option<Nearest>,
+    /// Why what is wanted fits on no agent, whatever ends or is set.
+    pub never: Option<Obstacle>,
 }
 
 /// A reason.
@@ -88,7 +90,7 @@ pub struct Obstacle {
 /// Agents with the same kind of reason.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Group {
-    /// The reason on `example`.
+    /// What is against it on `example`.
     pub obstacle: Obstacle,
     /// How many agents.
     pub agents: u32,
@@ -101,7 +103,7 @@ pub struct Group {
 pub struct Nearest {
     /// Which.
     pub agent_id: AgentId,
-    /// What is against it.
+    /// All that is against it, and all that would have to change, in order.
     pub obstacle: Obstacle,
 }
 

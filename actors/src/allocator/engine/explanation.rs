@@ -5,87 +5,21 @@
 //! client in question; where a [`Glance`] is enough an agent costs a few comparisons, else one like the agent before it one
 //! of its bag.
 
-use super::feasible::Reason;
+use super::Engine;
+use super::against::{Against, Distance, NEVER_FROM, TOPOLOGY, narrow};
 use super::glance::{Glance, Wish};
 use super::sorter::Client;
 use super::tables::{Agent, Membership};
-use super::{Engine, SHAPES_SHARED_MAX};
+use super::wanted::{Shapes, Wanted};
 use core::cmp::Reverse;
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex, RoleName};
 use kaon_kernel::message::explain::{
     CLIENTS_MAX, ClientAccount, Explanation, Group, HOLDERS_MAX, Holder, Nearest, Obstacle, Question, Subject,
 };
-use kaon_kernel::placement::{Demand, PlacementRequest, Reason as Misplaced, Shape};
 use kaon_kernel::quantity::Quantity;
-use kaon_kernel::resource::{ResourceName, Resources};
+use kaon_kernel::resource::ResourceName;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::Instant;
-use std::sync::Arc;
-
-/// What a task would need, and where.
-struct Wanted<'a> {
-    wants: &'a Resources,
-    placement: Option<(Demand, &'a PlacementRequest)>,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(question: &'a Question) -> Self {
-        let wants = &question.wants;
-        let asks = question.placement.as_deref().filter(|request| request.is_pinned() || request.is_about_gpus());
-        let demand = Demand::of(wants).ok();
-        Self { wants, placement: demand.zip(asks) }
-    }
-
-    /// Why an agent's hardware can't give the place, whatever runs there.
-    fn refusal(&self, found: &Agent) -> Option<Misplaced> {
-        let (demand, request) = self.placement.as_ref()?;
-        match &found.shape {
-            None => Some(Misplaced::NoTopology),
-            Some(shape) => shape.refusal(demand, request),
-        }
-    }
-}
-
-/// Verdicts on shapes: machines of one make have one.
-#[derive(Default)]
-struct Shapes {
-    known: Vec<(*const Shape, bool)>,
-}
-
-impl Shapes {
-    fn refuse(&mut self, found: &Agent, wanted: &Wanted<'_>) -> bool {
-        if wanted.placement.is_none() {
-            return false;
-        }
-        let at = found.shape.as_ref().map_or(core::ptr::null(), Arc::as_ptr);
-        if let Some((_, refused)) = self.known.iter().find(|(other, _)| *other == at) {
-            return *refused;
-        }
-        let refused = wanted.refusal(found).is_some();
-        if self.known.len() <= SHAPES_SHARED_MAX {
-            self.known.push((at, refused));
-        }
-        refused
-    }
-}
-
-/// The word for agents whose hardware can't give the place that is asked for, and how far away they are: nothing that
-/// ends or changes there helps.
-const TOPOLOGY: &str = "topology";
-const TOPOLOGY_DISTANCE: Distance = (10, 0);
-
-/// What keeps one agent from a wish.
-enum Against<'a> {
-    /// Its hardware can't give the place that is asked for.
-    Topology(Misplaced),
-    /// There is no offer.
-    Offer(Reason<'a>),
-    /// There is one, but too small: what is lacking.
-    Size(Vec<(ResourceName, Quantity)>),
-}
-
-/// How much there is to overcome: the kind of obstacle first, then its size. Less is nearer.
-pub(super) type Distance = (u8, u64);
 
 impl Engine {
     /// Answers a question at `now`; `None` when its subject is not known.
@@ -134,7 +68,6 @@ impl Engine {
     }
 
     fn account(&self, client: Client, about: Option<AgentIndex>, wanted: &Wanted<'_>, now: Instant) -> ClientAccount {
-        let wants = wanted.wants;
         let Client { framework, role } = client;
         let name = self.roles.name(role);
         let standing = self.standing(framework, name);
@@ -142,16 +75,16 @@ impl Engine {
         let mut groups: Table<&'static str, (u32, Distance, AgentIndex)> = Table::default();
         let asked = self.agents.iter().filter(|(agent, _)| about.is_none_or(|about| about == **agent));
         let member = self.clients.find(client).and_then(|at| self.clients.get(at));
-        let wish = member.and_then(|member| Wish::new(self, member, wants));
+        let mut wish = member.and_then(|member| Wish::new(self, member, wanted));
         let mut before: Option<(&Agent, Option<(&'static str, Distance)>)> = None;
         let mut shapes = Shapes::default();
         for (&agent, found) in asked {
             if shapes.refuse(found, wanted) {
-                let group = groups.entry(TOPOLOGY).or_insert((0, TOPOLOGY_DISTANCE, agent));
+                let group = groups.entry(TOPOLOGY).or_insert((0, (NEVER_FROM, 0), agent));
                 group.0 += 1;
                 continue;
             }
-            let seen = wish.as_ref().map_or(Glance::Unclear, |wish| wish.glance(self, found));
+            let seen = wish.as_mut().map_or(Glance::Unclear, |wish| wish.glance(self, found));
             let verdict = match seen {
                 Glance::Open => None,
                 Glance::Against(word, distance) => Some((word, distance)),
@@ -160,7 +93,7 @@ impl Engine {
                     let known = before.filter(|(other, _)| is_alike(member, other, found));
                     let verdict = match known {
                         Some((_, verdict)) => verdict,
-                        None => self.verdict(framework, name, found, wants, now),
+                        None => self.verdict(framework, name, found, wanted, now),
                     };
                     before = Some((found, verdict));
                     verdict
@@ -176,8 +109,13 @@ impl Engine {
                 (group.1, group.2) = (distance, agent);
             }
         }
-        let nearest = groups.values().min_by_key(|(_, distance, agent)| (*distance, *agent));
-        let nearest = nearest.filter(|_| open == 0).and_then(|&(_, _, agent)| {
+        let nearest = groups.values().min_by_key(|(_, distance, agent)| (*distance, *agent)).filter(|_| open == 0);
+        let (possible, never) = match nearest {
+            Some(&(_, (kind, _), agent)) if kind >= NEVER_FROM => (None, self.never(wanted, agent, about.is_some())),
+            Some(&(_, _, agent)) => (Some(agent), None),
+            None => (None, None),
+        };
+        let nearest = possible.and_then(|agent| {
             let (agent_id, obstacle) = self.obstacle_on(framework, name, agent, wanted, now)?;
             Some(Nearest { agent_id, obstacle })
         });
@@ -194,48 +132,26 @@ impl Engine {
             role: name.clone(),
             role_share_millionths: (self.sorter.share(role) * 1e6) as u64,
             allocations: member.map_or(0, |member| member.allocations),
-            standing: standing.iter().map(|&reason| Against::Offer(reason).obstacle(now)).collect(),
+            standing: standing.iter().filter_map(|&reason| Against::obstacle(&[Against::Offer(reason)], now)).collect(),
             agents_open: open,
             groups,
             nearest,
+            never,
         }
     }
 
-    /// The word for the first thing against all of a wish on one agent, and how much there is to overcome.
+    /// The word for the first thing against all of a wish on one agent, and how much there is to overcome in all.
     pub(super) fn verdict(
         &self,
         framework: FrameworkIndex,
         role: &RoleName,
         found: &Agent,
-        wants: &Resources,
+        wanted: &Wanted<'_>,
         now: Instant,
     ) -> Option<(&'static str, Distance)> {
-        let against = self.first_against(framework, role, found, wants)?;
-        Some((against.word(), against.distance(now)))
-    }
-
-    /// The first thing against all of a wish on one agent.
-    fn first_against<'a>(
-        &'a self,
-        framework: FrameworkIndex,
-        role: &RoleName,
-        found: &'a Agent,
-        wants: &Resources,
-    ) -> Option<Against<'a>> {
-        if let Some(reason) = self.against_agent(framework, role, found).first().copied() {
-            return Some(Against::Offer(reason));
-        }
-        let usable = found.free.offerable_to(role);
-        if wants.is_empty() || usable.find(wants, Some(role)).is_some() {
-            return None;
-        }
-        let there = usable.quantities();
-        let wanted = wants.quantities();
-        let lacks = wanted.iter().filter_map(|(name, wanted)| {
-            let lack = wanted.0.saturating_sub(there.of_name(name).0);
-            (lack > 0).then(|| (name.clone(), Quantity(lack)))
-        });
-        Some(Against::Size(lacks.collect()))
+        let all = self.against_wish(framework, role, found, wanted);
+        let most = all.iter().map(|one| one.distance(now)).max()?;
+        Some((all.first()?.word(), most))
     }
 
     fn obstacle_on(
@@ -247,11 +163,11 @@ impl Engine {
         now: Instant,
     ) -> Option<(AgentId, Obstacle)> {
         let found = self.agents.get(&agent)?;
-        let against = match wanted.refusal(found) {
-            Some(reason) => Against::Topology(reason),
-            None => self.first_against(framework, role, found, wanted.wants)?,
+        let all = match wanted.refusal(found) {
+            Some(reason) => vec![Against::Topology(reason)],
+            None => self.against_wish(framework, role, found, wanted),
         };
-        Some((found.facts.id.clone(), against.obstacle(now)))
+        Some((found.facts.id.clone(), Against::obstacle(&all, now)?))
     }
 
     /// Who holds most, of one agent or of all.
@@ -290,97 +206,7 @@ fn is_alike(member: Option<&Membership>, one: &Agent, other: &Agent) -> bool {
     (one.active, one.is_listed, one.has_gpus, one.is_remote)
         == (other.active, other.is_listed, other.has_gpus, other.is_remote)
         && one.free == other.free
+        && one.total == other.total
         && !is_filtered(one)
         && !is_filtered(other)
-}
-
-/// A sum as the API shows it.
-fn narrow(amount: u128) -> u64 {
-    u64::try_from(amount).unwrap_or(u64::MAX)
-}
-
-impl Against<'_> {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Topology(_) => TOPOLOGY,
-            Self::Offer(reason) => reason.word(),
-            Self::Size(_) => "too_small",
-        }
-    }
-
-    /// What time or the framework alone overcomes is nearest, then what a few resources overcome, then what others must
-    /// do.
-    fn distance(&self, now: Instant) -> Distance {
-        match self {
-            Self::Topology(_) => TOPOLOGY_DISTANCE,
-            Self::Offer(Reason::Filtered { until, .. }) => (1, until.since(now).0),
-            Self::Size(lacks) => (2, lacks.iter().fold(0, |sum: u64, (_, lack)| sum.saturating_add(lack.0))),
-            Self::Offer(Reason::BelowMinimum { .. }) => (3, 0),
-            Self::Offer(Reason::QuotaLimit { left, .. } | Reason::Headroom { left, .. }) => {
-                (4, u64::MAX - narrow(*left))
-            }
-            Self::Offer(Reason::NotUnderstood { .. } | Reason::GpuOptIn | Reason::OtherRegion { .. }) => (5, 0),
-            Self::Offer(Reason::Constrained) => (6, 0),
-            Self::Offer(Reason::ReservedToOthers { .. }) => (7, 0),
-            Self::Offer(Reason::NothingFree) => (8, 0),
-            Self::Offer(_) => (9, 0),
-        }
-    }
-
-    fn obstacle(&self, now: Instant) -> Obstacle {
-        let (text, change) = match self {
-            Self::Topology(reason @ Misplaced::NoTopology) => {
-                (reason.to_string(), "give the agent a topology: --topology".to_owned())
-            }
-            Self::Topology(reason) => {
-                (reason.to_string(), "ask for less in one place, or loosen the placement policy".to_owned())
-            }
-            Self::Offer(reason) => (reason.to_string(), change(reason, now)),
-            Self::Size(lacks) => {
-                let lacks = lacks.iter().map(|(name, lack)| format!("{}:{lack}", name.as_str()));
-                let lacks = lacks.collect::<Vec<_>>().join("; ");
-                let lacks = if lacks.is_empty() { "some of the ports, names or devices".to_owned() } else { lacks };
-                (
-                    format!("{lacks} are lacking"),
-                    format!("ask for {lacks} less, or wait until so much comes back there"),
-                )
-            }
-        };
-        Obstacle { word: self.word().to_owned(), text, change }
-    }
-}
-
-/// The smallest change that would remove a reason.
-fn change(reason: &Reason<'_>, now: Instant) -> String {
-    match reason {
-        Reason::Paused => "wait until the master has told everything".to_owned(),
-        Reason::Recovering => "wait for the agents, at most ten minutes from the master's beginning".to_owned(),
-        Reason::FrameworkUnknown | Reason::FrameworkInactive => "connect the framework: SUBSCRIBE".to_owned(),
-        Reason::AgentUnknown => "register the agent".to_owned(),
-        Reason::NotSubscribed => "subscribe the framework in this role".to_owned(),
-        Reason::Suppressed => "REVIVE the framework in this role".to_owned(),
-        Reason::AgentInactive => "bring the agent back".to_owned(),
-        Reason::NotListed => "add its hostname to --whitelist".to_owned(),
-        Reason::NotOwned { .. } => "give the agent to the role: --static-partition".to_owned(),
-        Reason::Constrained => "loosen the framework's offer constraints in this role".to_owned(),
-        Reason::NothingFree => "end something there, or add an agent".to_owned(),
-        Reason::ReservedToOthers { role } => format!("subscribe in {role}, or take the reservation back"),
-        Reason::NotUnderstood { capability } => format!("give the framework the capability {capability:?}"),
-        Reason::GpuOptIn => {
-            "give the framework the capability GpuResources, or --filter-gpu-resources false".to_owned()
-        }
-        Reason::OtherRegion { .. } => "give the framework the capability RegionAware".to_owned(),
-        Reason::QuotaLimit { name, .. } => {
-            format!("raise the role's limit of {}, or end some of its tasks", name.as_str())
-        }
-        Reason::Headroom { name, .. } => {
-            format!("lower the guarantees of other roles for {}, or add an agent", name.as_str())
-        }
-        Reason::BelowMinimum { .. } => {
-            "lower --min-allocatable-resources, or that of the framework for this role".to_owned()
-        }
-        Reason::Filtered { until, .. } => {
-            format!("wait {:.1} s, or REVIVE the framework in this role", until.since(now).0 as f64 / 1e9)
-        }
-    }
 }

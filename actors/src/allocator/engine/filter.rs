@@ -108,6 +108,15 @@ impl AgentFilters {
         })
     }
 
+    /// Of the filters of an owner that refuse something such as this, the one that stands longest.
+    pub(super) fn longest(&self, owner: Owner, is_such: impl Fn(&Resources) -> bool) -> Option<(&Resources, Instant)> {
+        let such = self.groups.iter().filter_map(|group| {
+            let last = group.of(owner).last()?;
+            is_such(&group.refused).then(|| (&group.refused, end(last.tick())))
+        });
+        such.max_by_key(|(_, until)| *until)
+    }
+
     /// Whether any filter of an owner stands.
     pub(super) fn has(&self, owner: Owner) -> bool {
         self.groups.iter().any(|group| !group.of(owner).is_empty())

@@ -15,6 +15,7 @@
 //! grant is held out anew in the order after it; a refusal of no length lasts until the next batch round; equal shares are
 //! equal as fractions, without rounding; copies of shared volumes don't count in shares.
 
+mod against;
 mod agent;
 mod agents;
 pub mod amounts;
@@ -38,6 +39,7 @@ mod settings;
 mod share;
 pub mod sorter;
 pub mod tables;
+mod wanted;
 
 #[cfg(test)]
 mod tests;

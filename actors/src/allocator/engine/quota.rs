@@ -21,7 +21,7 @@ pub(super) const UNBOUNDED: u128 = u128::MAX;
 pub(super) struct Top {
     pub(super) name: RoleName,
     pub(super) quota: Quota,
-    guarantees: Amounts,
+    pub(super) guarantees: Amounts,
     limits: Vec<(usize, u128)>,
     pub(super) consumed: Amounts,
     /// What of the guarantees is not consumed.
@@ -55,6 +55,12 @@ impl Top {
     pub(super) fn room(&self, at: usize) -> u128 {
         let limit = self.limits.iter().find(|(limited, _)| *limited == at);
         limit.map_or(UNBOUNDED, |(_, limit)| limit.saturating_sub(self.consumed.of(at)))
+    }
+
+    /// How much its limit would have to be raised for so much more of the scalar at a position.
+    pub(super) fn above(&self, at: usize, more: u128) -> u128 {
+        let limit = self.limits.iter().find(|(limited, _)| *limited == at);
+        limit.map_or(0, |(_, limit)| self.consumed.of(at).saturating_add(more).saturating_sub(*limit))
     }
 
     pub(super) fn has_limits(&self) -> bool {

@@ -5,6 +5,7 @@ use crate::allocator::engine::Rules;
 use kaon_kernel::actor::StreamId;
 use kaon_kernel::framework::{Capability, Label};
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, RoleName};
+use kaon_kernel::message::allocator::Grant;
 use kaon_kernel::message::explain::{ClientAccount, Explanation, Question, Subject};
 use kaon_kernel::offer::Refusal;
 use kaon_kernel::placement::{GpuShape, HomeShape, Shape, label};
@@ -55,12 +56,24 @@ fn a_wish_is_measured_and_the_nearest_agent_lacks_least() {
     play.framework(1, &["web"]);
     play.agent(1, "cpus:2;mem:1024");
     play.agent(2, "cpus:6;mem:1024");
-    assert_eq!(about_framework(&play, 1, "cpus:6;mem:1024").agents_open, 1);
+    play.agent(3, "cpus:7;mem:2048");
+    play.agent(4, "cpus:8;mem:4096");
+    assert_eq!(about_framework(&play, 1, "cpus:8;mem:1024").agents_open, 1);
+    for grant in play.round() {
+        // Half of it comes back.
+        let half = match grant.agent.0 {
+            3 => "cpus:6;mem:1024",
+            4 => "cpus:4;mem:2048",
+            _ => continue,
+        };
+        play.recover(Grant { resources: bag(half), ..grant }, None);
+    }
     let account = about_framework(&play, 1, "cpus:7;mem:2048");
-    let nearest = account.nearest.expect("none is open");
-    assert_eq!(nearest.agent_id, AgentId::trusted("S2"));
+    let nearest = account.nearest.as_ref().expect("none is open");
+    assert_eq!(nearest.agent_id, AgentId::trusted("S4"), "nobody else could hold it and lacks as little");
     assert_eq!(nearest.obstacle.word, "too_small");
-    assert_eq!(nearest.obstacle.text, "cpus:1; mem:1024 are lacking");
+    assert_eq!(nearest.obstacle.text, "cpus:3 are lacking");
+    assert_eq!(counts(&account), BTreeMap::from([("never_fits".to_owned(), 2), ("too_small".to_owned(), 2)]));
 }
 
 #[test]
@@ -140,10 +153,11 @@ proptest::proptest! {
         let engine = &play.engine;
         let role = RoleName::trusted("web");
         let client = engine.clients.iter().map(|(_, member)| member).next().expect("one client");
-        let ready = super::super::glance::Wish::new(engine, client, &wants).expect("amounts alone");
+        let wanted = super::super::wanted::Wanted::anywhere(&wants);
+        let mut ready = super::super::glance::Wish::new(engine, client, &wanted).expect("amounts alone");
         for (agent, found) in &engine.agents {
             use super::super::glance::Glance;
-            let close = engine.verdict(FrameworkIndex(1), &role, found, &wants, play.now);
+            let close = engine.verdict(FrameworkIndex(1), &role, found, &wanted, play.now);
             match ready.glance(engine, found) {
                 Glance::Open => proptest::prop_assert_eq!(close, None, "{:?}", agent),
                 Glance::Against(word, distance) => proptest::prop_assert_eq!(close, Some((word, distance)), "{:?}", agent),
@@ -189,7 +203,7 @@ fn hardware_that_can_never_give_the_place_is_told_first() {
     assert_eq!(about(&[("policy", "numa")], "cpus:8;mem:65536").agents_open, 4);
     assert_eq!(about(&[("policy", "numa")], "cpus:8;mem:65537").agents_open, 0);
     let linked = about(&[("gpu-links", "group")], "cpus:1;gpus:4");
-    assert_eq!(counts(&linked), BTreeMap::from([("topology".to_owned(), 4), ("too_small".to_owned(), 1)]));
-    assert_eq!(linked.nearest.expect("none is open").agent_id, AgentId::trusted("S3"));
+    assert_eq!(counts(&linked), BTreeMap::from([("topology".to_owned(), 4), ("never_fits".to_owned(), 1)]));
+    assert_eq!((linked.nearest, linked.never.expect("it fits nowhere").word.as_str()), (None, "topology"));
     assert_eq!(about(&[("policy", "none")], "cpus:20;mem:1024").agents_open, 5, "any place will do");
 }

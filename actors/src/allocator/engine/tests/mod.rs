@@ -12,6 +12,7 @@ mod quota;
 mod reference;
 mod settings;
 mod sorter;
+mod wish;
 
 use super::tables::{AgentFacts, FrameworkFacts};
 use super::{Engine, Rules};
