@@ -9,6 +9,7 @@ use crate::place::{At, Place};
 use crate::plant::{self, Plant};
 use crate::process::Birth;
 use crate::story::Note;
+use crate::timers::Armed;
 use kaon_kernel::actor::mailbox::Admission;
 use kaon_kernel::actor::supervision::{Decision, Strategy};
 use kaon_kernel::actor::{
@@ -211,21 +212,45 @@ impl Machine {
 
     pub(crate) fn arm(&mut self, at: At, timer: u64, due: Instant, lane: &mut Lane) {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
-        if let Some(waiting) = seat.timers.remove(timer) {
-            lane.queue.cancel(waiting);
-        }
         // What is due before the lookahead's end is at most "at once": the next instant, never the past.
-        let key = self.stamp.key(due.max(lane.now()));
-        let waiting = lane.queue.push(key, self.index, Happening::Timer { at, timer });
-        seat.timers.insert(timer, waiting);
+        let due = due.max(lane.now());
+        let known = seat.timers.get_mut(timer);
+        if let Some(armed) = known {
+            if let Some(waiting) = armed.waiting {
+                if lane.queue.due(waiting) <= due {
+                    armed.due = due;
+                    return;
+                }
+                lane.queue.cancel(waiting);
+            }
+            let key = self.stamp.key(due);
+            let waiting = Some(lane.queue.push(key, self.index, Happening::Timer { at, timer }));
+            *armed = Armed { waiting, due };
+            return;
+        }
+        let key = self.stamp.key(due);
+        let waiting = Some(lane.queue.push(key, self.index, Happening::Timer { at, timer }));
+        seat.timers.insert(timer, Armed { waiting, due });
     }
 
-    /// A timer is due. One that was disarmed or armed anew was cancelled; one of an earlier incarnation is void.
+    /// A timer comes to its place. One that was disarmed was cancelled, one of an earlier incarnation is void, and one that was
+    /// armed anew for later moves on.
     pub(crate) fn fire(&mut self, at: At, timer: u64, lane: &mut Lane) {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
-        let stopped = lane.setup.plant.is_some_and(|plant| plant.stops_timer(at, timer, lane.now().0));
-        if seat.timers.remove(timer).is_some() && !stopped {
+        let Some(armed) = seat.timers.get_mut(timer) else { return };
+        armed.waiting = None;
+        if armed.due > lane.now() {
+            let due = armed.due;
+            return self.arm(at, timer, due, lane);
+        }
+        if !lane.setup.plant.is_some_and(|plant| plant.stops_timer(at, timer, lane.now().0)) {
             self.drive(at, Event::Timer(timer), lane);
+        }
+        // Most are armed anew by their actors; the others are not armed any more.
+        if let Some(seat) = self.processes[at.slot as usize].seat(at)
+            && seat.timers.get_mut(timer).is_some_and(|armed| armed.waiting.is_none())
+        {
+            seat.timers.remove(timer);
         }
     }
 

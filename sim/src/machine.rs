@@ -197,7 +197,9 @@ impl Machine {
         if let Happening::Timer { at, timer } = happening {
             // It is the timer's only event: one that waits for it anew takes its place.
             let seat = self.processes[at.slot as usize].seat(at);
-            if seat.is_some_and(|seat| seat.timers.remove(timer).is_some()) {
+            if let Some(armed) = seat.and_then(|seat| seat.timers.get_mut(timer)) {
+                armed.waiting = None;
+                let due = due.max(armed.due);
                 self.arm(at, timer, due, lane);
             }
             return;

@@ -119,6 +119,11 @@ impl Queue {
         self.free.push(waiting.0);
     }
 
+    /// When an event that waits is due.
+    pub(crate) fn due(&self, waiting: Waiting) -> Instant {
+        self.slab[waiting.0 as usize].key.due
+    }
+
     /// When the next event is due, or one was that was cancelled.
     pub(crate) fn next_due(&mut self) -> Option<Instant> {
         self.wheel.first()
