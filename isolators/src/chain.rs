@@ -114,6 +114,11 @@ impl Chain {
         merge(contributions).inspect_err(|_| self.undo(container, self.0.len()))
     }
 
+    /// Whether the first process of a container must wait to be put behind walls.
+    pub fn is_awaited(&self, container: &ContainerId) -> bool {
+        self.0.iter().any(|isolator| isolator.is_awaited(container))
+    }
+
     /// Puts a waiting process behind all walls. On an error the caller cleans up.
     pub fn isolate(&self, container: &ContainerId, pid: i32) -> Result<(), Error> {
         self.0.iter().try_for_each(|isolator| isolator.isolate(container, pid))

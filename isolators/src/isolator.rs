@@ -101,6 +101,13 @@ pub trait Isolator: Send + Sync + 'static {
         Ok(Contribution::default())
     }
 
+    /// Whether its first process must wait for [`Isolator::isolate`]. When none of its isolators says so, nothing is waited for
+    /// between the record of a launch and its program, and `isolate` is not called. Asked after `prepare`.
+    fn is_awaited(&self, container: &ContainerId) -> bool {
+        let _ = container;
+        false
+    }
+
     /// Its first process is there but waits: put it behind the wall. Nothing of the container's own code has run yet.
     fn isolate(&self, container: &ContainerId, pid: i32) -> Result<(), Error> {
         let _ = (container, pid);

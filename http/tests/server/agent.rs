@@ -219,6 +219,49 @@ async fn nothing_outside_of_a_sandbox_is_given() {
     agent.file("download", "stdout", "").await.text().starts_with("hello").then_some(()).expect("still there");
 }
 
+/// Attack 46: between two steps on the way to a file its owner puts links in the place of the file and of its directory.
+#[tokio::test]
+async fn links_swapped_in_while_it_is_read_lead_nowhere() {
+    let agent = Agent::start().await;
+    let (sandbox, work) = (agent.sandbox(), agent.work.path().to_owned());
+    let put = |name: &str| sandbox.join(name);
+    fs::create_dir(put("own")).expect("made");
+    fs::write(put("own/secret"), "mine").expect("written");
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let swapping = std::thread::spawn({
+        let (over, sandbox) = (Arc::clone(&over), sandbox.clone());
+        move || {
+            let at = |name: &str| sandbox.join(name);
+            let mut swaps = 0_u32;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::write(at("next"), "mine").expect("written");
+                fs::rename(at("next"), at("file")).expect("renamed");
+                symlink(work.join("secret"), at("next")).expect("made");
+                fs::rename(at("next"), at("file")).expect("renamed");
+                fs::rename(at("own"), at("way")).expect("renamed");
+                fs::rename(at("way"), at("own")).expect("renamed");
+                symlink(&work, at("way")).expect("made");
+                fs::remove_file(at("way")).expect("removed");
+                swaps += 1;
+            }
+            swaps
+        }
+    });
+    let mut answers = std::collections::BTreeMap::new();
+    for _ in 0..300 {
+        for (endpoint, below) in
+            [("read", "file"), ("download", "file"), ("read", "way/secret"), ("download", "way/secret")]
+        {
+            let answer = agent.file(endpoint, below, "&offset=0").await;
+            *answers.entry(answer.status()).or_insert(0) += 1;
+            assert!(!answer.text().contains("key"), "{endpoint} {below} gave what lies outside");
+        }
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    let swaps = swapping.join().expect("it swapped");
+    assert!(swaps > 100 && answers.len() > 1, "{swaps} swaps, answers {answers:?}: nothing was raced");
+}
+
 #[tokio::test]
 async fn a_second_name_of_somebody_elses_file_is_not_read() {
     if !nix::unistd::geteuid().is_root() {

@@ -32,6 +32,9 @@ impl Isolator for Recorder {
     fn prepare(&self, _: &ContainerId, _: &LaunchSpec) -> Result<Contribution, Error> {
         self.step("prepare").map(|()| self.contribution.clone())
     }
+    fn is_awaited(&self, _: &ContainerId) -> bool {
+        self.refuses == Some("isolate")
+    }
     fn isolate(&self, _: &ContainerId, _: i32) -> Result<(), Error> {
         self.step("isolate")
     }

@@ -10,14 +10,15 @@ use crate::isolator::Contribution;
 use crate::launcher::description::{Description, File, Report, Talk, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
-use crate::{fetcher, filesystem, guard, orphans, posix, sandbox, secrets, volumes};
+use crate::{fetcher, filesystem, guard, orphans, posix, sandbox, secrets, syscall, volumes};
 use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program, VolumeLinks};
 use kaon_kernel::id::ContainerId;
 use kaon_kernel::task::Uri;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::io;
+use std::fs;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -37,6 +38,10 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// A launcher that has been started and waits for its description.
 struct Started {
     launcher: Known,
+    pidfd: OwnedFd,
+    /// Whether the program waits for the isolators.
+    is_awaited: bool,
+    /// What it has not been told yet.
     description: Vec<u8>,
     sandbox: String,
     to_launcher: OwnedFd,
@@ -192,8 +197,8 @@ impl Inner {
         let mut to = pipe::Sender::from_owned_fd(started.to_launcher).map_err(failed("can't use the pipe"))?;
         let from = pipe::Receiver::from_owned_fd(started.from_launcher).map_err(failed("can't use the pipe"))?;
         let mut from = BufReader::new(from.take(ANSWER_BYTES_MAX));
-        let running = Running::of(started.launcher, started.sandbox).map_err(failed("can't watch the launcher"))?;
-        let running = Arc::new(running.ok_or("the launcher is gone")?);
+        let running = Running::held(started.launcher, started.pidfd, started.sandbox);
+        let running = Arc::new(running.map_err(failed("can't watch the launcher"))?);
 
         let told = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&started.description)).await;
         // When it does not listen to the end it says why in its answer.
@@ -204,10 +209,12 @@ impl Inner {
             Ok(Report::Running) => return Err("the launcher runs the program before it may".to_owned()),
             Err(reason) => return Err(told.err().map_or(reason, |error| format!("the launcher fell: {error}"))),
         };
-        let name = container.clone();
-        self.block(move || isolators.isolate(&name, pid).map_err(|error| chained(&error))).await??;
-        let go = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&[1])).await;
-        go.map_err(|_| "the launcher does not listen")?.map_err(failed("the launcher fell"))?;
+        if started.is_awaited {
+            let name = container.clone();
+            self.block(move || isolators.isolate(&name, pid).map_err(|error| chained(&error))).await??;
+            let go = tokio::time::timeout(ANSWER_DEADLINE, to.write_all(&[1])).await;
+            go.map_err(|_| "the launcher does not listen")?.map_err(failed("the launcher fell"))?;
+        }
         match answer(&mut from).await? {
             Report::Running => Ok((pid, running)),
             Report::Failed { reason } => Err(reason),
@@ -299,8 +306,8 @@ fn begin(
         if let Some(join) = &join {
             join.add_to(&mut wanted).inspect_err(|_| config.isolators.cleanup(container))?;
         }
-        let started = describe(config, container, spec, &directory, user, wanted, join.as_ref())
-            .and_then(|description| spawn(config, nursery, container, &directory, spec.sandbox.clone(), description));
+        let described = describe(config, container, spec, &directory, user, wanted, join.as_ref());
+        let started = described.and_then(|description| spawn(config, nursery, container, &directory, &description));
         started.inspect_err(|_| config.isolators.cleanup(container))
     };
     made().inspect_err(|_| remove(&directory, container))
@@ -330,7 +337,7 @@ fn describe(
     mut user: Option<User>,
     mut wanted: Contribution,
     join: Option<&Join>,
-) -> Result<Vec<u8>, String> {
+) -> Result<Description, String> {
     wanted.capabilities = wanted.capabilities.or(config.rights);
     guard::complete(&mut wanted);
     let Shape { program, before, after } = image::shape(container, config, spec, directory, &mut user, &mut wanted)?;
@@ -351,20 +358,20 @@ fn describe(
     };
     let is_session = join.is_some_and(|join| join.record.is_session);
     let terminal = spec.terminal.map(|window| (window.rows, window.columns));
-    let description = Description {
+    Ok(Description {
         runtime_directory: directory.path().to_owned(),
         work_directory: config.work_directory.clone(),
         sandbox: spec.sandbox.clone(),
         program,
         environment: environment(config, container, spec, directory, before, more, join.is_some())?,
         user,
+        is_awaited: config.isolators.is_awaited(container),
         walls: wanted,
         // The built-in executor's own output is a few lines; that of its task is turned over by the task's own launcher.
         rotation: config.rotation.filter(|_| spec.program != Program::BuiltinExecutor),
         talk: (is_session || terminal.is_some()).then_some(Talk { terminal, is_session }),
         within: join.and_then(|join| join.within.clone()),
-    };
-    description.write().map_err(|error| error.to_string())
+    })
 }
 
 /// The whole environment, each name once: what the container asks for, then what we add, the later winning.
@@ -445,23 +452,31 @@ fn user(config: &ContainersConfig, spec: &LaunchSpec) -> Result<Option<User>, St
     Ok(Some(User { user_id: found.uid.as_raw(), group_id: found.gid.as_raw(), groups }))
 }
 
-/// Has a launcher begin: forked by the nursery for an agent. An executor, which launches once or twice, starts its own
-/// executable: nothing runs between fork and exec there, the standard library's own spawn does it all.
+/// Has a launcher begin, and tells it as much of its description as the pipe takes: it need not wait for anybody. It is forked by
+/// the nursery for an agent. An executor, which launches once or twice, starts its own executable: nothing runs between fork and
+/// exec there, the standard library's own spawn does it all.
 fn spawn(
     config: &ContainersConfig,
     nursery: &Nursery,
     container: &ContainerId,
     directory: &Directory,
-    sandbox: String,
-    description: Vec<u8>,
+    description: &Description,
 ) -> Result<Started, String> {
     let failed = |error: io::Error| format!("can't start the launcher: {error}");
     let log = directory.log().map_err(failed)?;
     let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()));
     let ((input, to_launcher), (from_launcher, output)) = (pipe()?, pipe()?);
+    let bytes = description.write().map_err(|error| error.to_string())?;
+    let room = fcntl(&to_launcher, FcntlArg::F_GETPIPE_SZ).map_err(|errno| failed(errno.into()))?;
+    let (told, rest) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or_default()));
+    let to_launcher = {
+        let mut file = fs::File::from(to_launcher);
+        file.write_all(told).map_err(failed)?;
+        OwnedFd::from(file)
+    };
     let mark = directory.mark();
     let mut variables = vec![(CONTAINER_VARIABLE, container.as_str()), (MARK_VARIABLE, mark.as_str())];
-    let launcher = match &config.parent {
+    let (launcher, pidfd) = match &config.parent {
         None => {
             let variables: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
             nursery.bear(variables.as_bytes(), [input.as_fd(), output.as_fd(), log.as_fd()]).map_err(failed)?
@@ -471,11 +486,14 @@ fn spawn(
             let mut command = Command::new(config.executable.path());
             command.arg0("kaon").arg(launcher::ARGUMENT).env_clear().envs(variables).current_dir("/");
             let child = command.stdin(input).stdout(output).stderr(log).spawn().map_err(failed)?;
-            // The child is reaped through its pidfd: dropping the object neither kills it nor waits for it.
-            Known::of(child.id().cast_signed()).ok_or("the launcher is gone")?
+            // The child is reaped through its pidfd: dropping the object neither kills it nor waits for it. Until then its number
+            // is its own.
+            let pid = child.id().cast_signed();
+            (Known::of(pid).ok_or("the launcher is gone")?, syscall::pidfd_open(pid).map_err(failed)?)
         }
     };
-    Ok(Started { launcher, description, sandbox, to_launcher, from_launcher })
+    let (is_awaited, sandbox, description) = (description.is_awaited, description.sandbox.clone(), rest.to_vec());
+    Ok(Started { launcher, pidfd, is_awaited, description, sandbox, to_launcher, from_launcher })
 }
 
 /// Takes back a launch that went wrong after its launcher was started. Blocks until nothing is left.

@@ -457,7 +457,12 @@ impl Running {
         if known.find().is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { known, pidfd: syscall::until_readable(pidfd)?, sandbox }))
+        Self::held(known, pidfd, sandbox).map(Some)
+    }
+
+    /// The launcher whose pidfd this is. To be called within the runtime.
+    fn held(known: Known, pidfd: OwnedFd, sandbox: String) -> io::Result<Self> {
+        Ok(Self { known, pidfd: syscall::until_readable(pidfd)?, sandbox })
     }
 
     /// Asks the launcher to end its tree. A launcher that is gone has done so, or will be healed.

@@ -42,12 +42,13 @@ impl Nursery {
         Self { executable, kept: Mutex::default() }
     }
 
-    /// A launcher with these variables (each with a NUL behind it) and these files as its standard ones. Blocks.
-    pub(super) fn bear(&self, variables: &[u8], ends: [BorrowedFd<'_>; 3]) -> io::Result<Known> {
+    /// A launcher with these variables (each with a NUL behind it) and these files as its standard ones: who it is, and its pidfd, which
+    /// is its own even if it has ended by now. Blocks.
+    pub(super) fn bear(&self, variables: &[u8], ends: [BorrowedFd<'_>; 3]) -> io::Result<(Known, OwnedFd)> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(there) = kept.as_ref() {
             match there.ask(variables, ends) {
-                Ok(known) => return Ok(known),
+                Ok(born) => return Ok(born),
                 Err(Failure::Refused(error)) => return Err(error),
                 // A launcher that it may still fork finds its pipes closed, and ends.
                 Err(Failure::Gone(error)) => {
@@ -64,9 +65,9 @@ impl Nursery {
                 *kept = Some(fresh);
                 Err(error)
             }
-            Ok(known) => {
+            Ok(born) => {
                 *kept = Some(fresh);
-                Ok(known)
+                Ok(born)
             }
         }
     }
@@ -83,7 +84,7 @@ impl Kept {
         Ok(Self { socket, process: command.spawn()? })
     }
 
-    fn ask(&self, variables: &[u8], ends: [BorrowedFd<'_>; 3]) -> Result<Known, Failure> {
+    fn ask(&self, variables: &[u8], ends: [BorrowedFd<'_>; 3]) -> Result<(Known, OwnedFd), Failure> {
         descriptors::send(self.socket.as_fd(), variables, &ends).map_err(Failure::Gone)?;
         let mut waited = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         let is_answered = poll(&mut waited, PollTimeout::from(ANSWER_MILLIS));
@@ -92,10 +93,12 @@ impl Kept {
         }
         let mut buffer = [0; nursery::ANSWER_BYTES_MAX];
         let answer = descriptors::receive(self.socket.as_fd(), &mut buffer).map_err(Failure::Gone)?;
-        let (length, _) = answer.ok_or_else(|| Failure::Gone(io::Error::other("it has ended")))?;
+        let (length, mut held) = answer.ok_or_else(|| Failure::Gone(io::Error::other("it has ended")))?;
         let born: Result<Known, String> =
             serde_json::from_slice(&buffer[..length]).map_err(|error| Failure::Gone(error.into()))?;
-        born.map_err(|reason| Failure::Refused(io::Error::other(reason)))
+        let known = born.map_err(|reason| Failure::Refused(io::Error::other(reason)))?;
+        let held = held.pop().ok_or_else(|| Failure::Gone(io::Error::other("it holds nobody")))?;
+        Ok((known, held))
     }
 }
 

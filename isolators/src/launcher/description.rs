@@ -26,6 +26,8 @@ pub(crate) struct Description {
     pub(crate) environment: Vec<(String, String)>,
     /// Whom to become; `None` to stay.
     pub(crate) user: Option<User>,
+    /// Whether its program waits to be let go by the agent; else by its launcher, as soon as the launch is on record.
+    pub(crate) is_awaited: bool,
     /// What stands around it; its environment is above.
     pub(crate) walls: Contribution,
     /// How its outputs are kept small; without, they are not.
@@ -143,6 +145,7 @@ mod tests {
             program: File::Own { arguments: vec!["kaon".into(), "executor".into()] },
             environment: vec![("A".into(), "b\n\"\u{1F600}".into())],
             user: Some(User { user_id: 1, group_id: 2, groups: vec![3] }),
+            is_awaited: true,
             walls: Contribution {
                 rlimits: vec![Rlimit { name: "RLMT_CORE".into(), soft: Some(0), hard: None }],
                 actions: vec![HostAction::Write { path: "/x".into(), text: "0".into() }],

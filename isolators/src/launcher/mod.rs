@@ -10,12 +10,15 @@
 //!   │                                     │ fork ─────────────────────────────────►│ own session; waits
 //!   │                                     │ record: who I am, who it is (on disk)
 //!   │◄──────────────────── Forked {pid} ──│
-//!   │ isolators isolate the pid
-//!   │ go (one byte) ─────────────────────►│ go ───────────────────────────────────►│ limits, user, clean fds, exec
+//!   │ isolators isolate the pid           │
+//!   │ go (one byte) ─────────────────────►│ go ───────────────────────────────────►│ walls, user, clean fds, exec
 //!   │◄────────────── Running or Failed ───│◄─────────────────── error of a step ───│
 //!   │        (the agent may die now)      │ reaps; kills on request; at the end the rest of the tree
 //!   │                                     │ status file; exits
 //! ```
+//!
+//! Where no isolator needs the pid the agent is not waited for: `Forked` comes with `Running`, the walls are built beside the record,
+//! and the launcher lets the program go when both are there.
 //!
 //! Until `go` the end of the agent is the end of all; from then on it means nothing, and what a new agent needs is in
 //! the runtime directory (`record.rs`). So no program ever runs that a new agent could not find. A kill is a queued
@@ -113,7 +116,7 @@ fn ends_well() -> bool {
         // Standard error is the log in the runtime directory. While the agent listens it is told as well.
         let reason = error.to_string();
         eprintln!("{reason}");
-        let _ = report(&Report::Failed { reason });
+        let _ = report(&[&Report::Failed { reason }]);
     }
     ended.is_ok()
 }
@@ -154,10 +157,12 @@ fn run() -> io::Result<()> {
     let program = Known::of(child.pid).ok_or_else(|| io::Error::other("/proc does not show the program"))?;
     let record = Launcher { boot_id: process::boot_id()?, launcher: me, program, sandbox: description.sandbox.clone() };
     directory.write_launcher(&record).map_err(|error| failed("can't record the launch", error))?;
-    report(&Report::Forked { pid: child.pid })?;
-
-    let mut go = [0];
-    from_agent.read_exact(&mut go).map_err(|error| failed("the agent went away before the start", error))?;
+    let forked = Report::Forked { pid: child.pid };
+    if description.is_awaited {
+        report(&[&forked])?;
+        let mut go = [0];
+        from_agent.read_exact(&mut go).map_err(|error| failed("the agent went away before the start", error))?;
+    }
     drop(from_agent);
     let failure = let_go(go_write, error_read)?;
     if !failure.is_empty() {
@@ -165,7 +170,10 @@ fn run() -> io::Result<()> {
     }
     child.is_over = true;
     // From here on the agent may be gone: then nobody hears this, and that is all right.
-    let _ = report(&Report::Running);
+    let _ = match description.is_awaited {
+        true => report(&[&Report::Running]),
+        false => report(&[&forked, &Report::Running]),
+    };
     leave_agent()?;
     let status = supervise::until_all_is_gone(child.pid, &mut inside)?;
     directory.write_status(&status).map_err(|error| failed("can't write the status", error))
@@ -296,11 +304,14 @@ fn let_go(go: OwnedFd, error: OwnedFd) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-fn report(report: &Report) -> io::Result<()> {
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
+fn report(reports: &[&Report]) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for report in reports {
+        serde_json::to_writer(&mut lines, report)?;
+        lines.push(b'\n');
+    }
     let mut out = io::stdout().lock();
-    out.write_all(&line)?;
+    out.write_all(&lines)?;
     out.flush()
 }
 

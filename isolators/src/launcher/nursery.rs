@@ -7,7 +7,7 @@
 //! ```text
 //! agent                                                    nursery                                  launcher
 //!   │ variables; its input, output and log as open files ──►│ shows the variables; fork ─────────────►│ as in `launcher/mod.rs`
-//!   │◄──────────────────────── who it is, or why it is not ─│ reaps it when it ends
+//!   │◄──── who it is and its pidfd, or why there is none ───│ reaps it when it ends
 //! ```
 //!
 //! The variables are in its place before it is there: whoever looks for the marks of a container (`orphans.rs`) finds them from
@@ -60,21 +60,26 @@ pub(super) fn keep() -> io::Result<()> {
             continue;
         }
         let Some((length, ends)) = descriptors::receive(socket.as_fd(), &mut buffer)? else { return Ok(()) };
-        let born = bear(&mut room, &buffer[..length], ends).map_err(|error| error.to_string());
-        descriptors::send(socket.as_fd(), &serde_json::to_vec(&born)?, &[])?;
+        let (born, held) = match bear(&mut room, &buffer[..length], ends) {
+            Ok((known, held)) => (Ok(known), Some(held)),
+            Err(error) => (Err(error.to_string()), None),
+        };
+        let held: Vec<_> = held.iter().map(AsFd::as_fd).collect();
+        descriptors::send(socket.as_fd(), &serde_json::to_vec(&born)?, &held)?;
     }
 }
 
-/// Forks one launcher. It is not reaped before who it is has been read.
-fn bear(room: &mut Room, variables: &[u8], ends: Vec<OwnedFd>) -> io::Result<Known> {
+/// Forks one launcher. It is not reaped before who it is has been read and it is held: it may end at any moment.
+fn bear(room: &mut Room, variables: &[u8], ends: Vec<OwnedFd>) -> io::Result<(Known, OwnedFd)> {
     let ends = <[OwnedFd; 3]>::try_from(ends).map_err(|_| io::Error::other("three open files make a launcher"))?;
     room.show(variables)?;
-    let born = syscall::fork(|| {
+    let forked = syscall::fork(|| {
         let [input, output, log] = &ends;
         let connected = dup2_stdin(input).and_then(|()| dup2_stdout(output)).and_then(|()| dup2_stderr(log));
         i32::from(connected.is_err() || !ends_well())
     });
     room.show(&[])?;
-    let pid = born?;
-    Known::of(pid).ok_or_else(|| io::Error::other("/proc does not show the launcher"))
+    let pid = forked?;
+    let known = Known::of(pid).ok_or_else(|| io::Error::other("/proc does not show the launcher"))?;
+    Ok((known, syscall::pidfd_open(pid)?))
 }

@@ -52,6 +52,8 @@ pub(super) struct Plan {
     user: Option<User>,
     rlimits: Vec<(Resource, u64, u64)>,
     walls: Contribution,
+    /// Whether the agent has something to do before its walls are built.
+    is_awaited: bool,
     /// Whether the control group of version 2 still has to be joined.
     pub(super) joins_late: bool,
 }
@@ -131,6 +133,7 @@ impl Plan {
             user: description.user.clone(),
             rlimits: rlimits.collect::<io::Result<_>>()?,
             walls: description.walls.clone(),
+            is_awaited: description.is_awaited,
             joins_late: false,
         })
     }
@@ -157,16 +160,25 @@ fn candidates(file: &str, environment: &[(String, String)]) -> Vec<String> {
     path.split(':').map(|directory| format!("{}/{file}", if directory.is_empty() { "." } else { directory })).collect()
 }
 
-/// Waits to be let go and becomes the program. Runs in the child; returns only when that failed, with the code to end
-/// with.
+/// Builds its walls, waits to be let go and becomes the program. Runs in the child; returns only when that failed, with the code to
+/// end with.
 pub(super) fn start(plan: &Plan, go: OwnedFd, error: OwnedFd) -> i32 {
-    let mut byte = [0];
     // Its own session from the first moment, so that no signal to the launcher's reaches it, nor the other way about.
-    let led = nix::unistd::setsid();
-    let reason = match File::from(go).read_exact(&mut byte) {
+    let led = nix::unistd::setsid().map_err(|errno| step("begin a session", errno));
+    let mut go = File::from(go);
+    let mut wait = || go.read_exact(&mut [0]);
+    // Walls take rights and time, and nothing of the container runs while they are built: they need not wait for the record.
+    let built = match plan.is_awaited {
+        true => wait().map(|()| led.and_then(|_| build(plan))),
+        false => {
+            let built = led.and_then(|_| build(plan));
+            wait().map(|()| built)
+        }
+    };
+    let reason = match built {
         // The launcher is gone, and with it everyone who could hear a reason.
         Err(_) => return CODE_NOT_STARTED,
-        Ok(()) => match led.map_err(|errno| step("begin a session", errno)).and_then(|_| become_program(plan)) {
+        Ok(built) => match built.and_then(|home| become_program(plan, home)) {
             Ok(never) => match never {},
             Err(reason) => reason,
         },
@@ -181,7 +193,11 @@ pub(super) fn step(what: &str, error: impl std::fmt::Display) -> String {
     format!("can't {what}: {error}")
 }
 
-fn become_program(plan: &Plan) -> Result<Infallible, String> {
+/// Where a program begins, if it is not told by its path.
+type Home = Option<OwnedFd>;
+
+/// Everything that is built around the program, with the rights to. Nothing of the container can be in it yet.
+fn build(plan: &Plan) -> Result<Home, String> {
     let walls = &plan.walls;
     // The groups first: what the steps below use is already the container's.
     walls.groups.iter().try_for_each(|group| walls::join(group, walls::TASKS))?;
@@ -219,11 +235,17 @@ fn become_program(plan: &Plan) -> Result<Infallible, String> {
     }
     // Opened in the view of mounts that the program will have: through an older one it could see the machine's.
     let directory = plan.surrounding.as_ref().and_then(Surrounding::directory);
-    let home = match (&walls.root, directory) {
+    Ok(match (&walls.root, directory) {
         (_, Some(_)) => None,
         (Some(root), None) => Some(root::working_directory(root.working_directory())?),
         (None, None) => Some(sandbox::open(&plan.work_directory, &plan.sandbox).map_err(|error| error.to_string())?),
-    };
+    })
+}
+
+/// Gives up what the program shall not have, and becomes it.
+fn become_program(plan: &Plan, home: Home) -> Result<Infallible, String> {
+    let walls = &plan.walls;
+    let directory = plan.surrounding.as_ref().and_then(Surrounding::directory);
     let of_image = walls.root.as_ref().and_then(|root| root.run.user.as_deref()).filter(|user| !user.is_empty());
     let user = match (&plan.user, of_image) {
         (None, Some(text)) => Some(root::user(text)?),

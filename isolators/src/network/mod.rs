@@ -260,6 +260,10 @@ impl Isolator for Cni {
         Ok(Contribution { namespaces, mounts, hostname: Some(asked.hostname), ..Contribution::default() })
     }
 
+    fn is_awaited(&self, container: &ContainerId) -> bool {
+        self.directory(container).exists()
+    }
+
     fn isolate(&self, container: &ContainerId, pid: i32) -> Result<(), Error> {
         match self.asked(container) {
             Some(asked) => self.connect(container, pid, &asked),

@@ -123,6 +123,10 @@ impl Isolator for Ports {
         Ok(Contribution::default())
     }
 
+    fn is_awaited(&self, container: &ContainerId) -> bool {
+        self.books.known().contains_key(container)
+    }
+
     fn isolate(&self, container: &ContainerId, pid: i32) -> Result<(), Error> {
         self.books.change(container, |entry| entry.pid = Some(pid))
     }

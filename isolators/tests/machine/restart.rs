@@ -214,7 +214,7 @@ fn an_agent_that_dies_before_go() {
     let description = format!(
         "{{\"runtime_directory\":\"{}\",\"work_directory\":\"{}\",\"sandbox\":\"s\",\
          \"program\":{{\"Named\":{{\"file\":\"/bin/sleep\",\"arguments\":[\"sleep\",\"{mark}\"]}}}},\
-         \"environment\":[],\"user\":null,\"walls\":{{}}}}",
+         \"environment\":[],\"user\":null,\"is_awaited\":true,\"walls\":{{}}}}",
         run.display(),
         work.display()
     );

@@ -63,6 +63,9 @@ impl Isolator for Shared {
             ..Contribution::default()
         })
     }
+    fn is_awaited(&self, container: &ContainerId) -> bool {
+        container.as_str() != "unawaited"
+    }
     fn isolate(&self, _: &ContainerId, pid: i32) -> Result<(), Error> {
         let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
         let is_ours = command.split('\0').nth(1) == Some("launcher");
@@ -104,6 +107,10 @@ fn isolators_act_at_their_time() {
     assert_eq!(out, "here\n", "what an isolator says wins");
     assert_eq!(wall.seen(), ["prepare", "isolate, still ours true, acted false", "cleanup"]);
     assert_eq!(fs::read_to_string(&wall.file).unwrap(), "0", "the action was carried out");
+    // Where nobody is waited for the same is built, and nothing is asked in between.
+    let (exit, out) = machine.run("unawaited", shell("unawaited", "echo $WALL"));
+    assert_eq!((exit.status, out.as_str()), (Some(ExitStatus::Code(0)), "here\n"));
+    assert_eq!(wall.seen()[3..], ["prepare", "cleanup"]);
 }
 
 fn an_isolator_that_fails() {
