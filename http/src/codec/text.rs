@@ -47,9 +47,38 @@ pub(super) fn double(out: &mut Vec<u8>, value: f64) {
         out.extend_from_slice(b"NaN");
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
+    } else if let Some(thousandths) = thousandths(value) {
+        unsigned(out, thousandths / 1000);
+        out.push(b'.');
+        let digit = |unit: u64| b'0' + (thousandths / unit % 10) as u8;
+        let digits = [digit(100), digit(10), digit(1)];
+        let length = if digits[2] != b'0' { 3 } else { 1 + usize::from(digits[1] != b'0') };
+        out.extend_from_slice(&digits[..length]);
     } else {
         write!(out, "{value:?}").expect("a vector takes all that is written");
     }
+}
+
+/// A value of at most three decimals and fifteen digits, as quantities are: no two such numbers are the same double, so the
+/// digits that it has are the shortest that read back as it.
+fn thousandths(value: f64) -> Option<u64> {
+    const MOST: f64 = 1e15;
+    let scaled = (value * 1000.0).round();
+    let is_exact = value.is_sign_positive() && scaled < MOST && scaled / 1000.0 == value;
+    is_exact.then_some(scaled as u64)
+}
+
+/// Whether a text in quotes is these bytes and nothing else. Looks at all of them, so that it is done in wide steps.
+pub(super) fn is_plain(value: &[u8]) -> bool {
+    !value.iter().fold(false, |any, byte| any | needs_escape(*byte))
+}
+
+/// A text that [`is_plain`].
+pub(super) fn plain(out: &mut Vec<u8>, value: &[u8]) {
+    out.reserve(value.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(value);
+    out.push(b'"');
 }
 
 pub(super) fn string(out: &mut Vec<u8>, value: &str) {
@@ -126,6 +155,15 @@ mod tests {
             (f64::INFINITY, "Infinity"),
             (f64::NEG_INFINITY, "-Infinity"),
             (f64::NAN, "NaN"),
+            (0.0, "0.0"),
+            (0.001, "0.001"),
+            (0.25, "0.25"),
+            (0.05, "0.05"),
+            (65536.5, "65536.5"),
+            (999999999999.999, "999999999999.999"),
+            (1e12, "1000000000000.0"),
+            (0.0005, "0.0005"),
+            (1e16, "1e16"),
         ] {
             assert_eq!(shown(|out| double(out, value)), wanted);
         }
@@ -138,6 +176,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn quantities_are_written_as_every_other_double(thousandths in 0_u64..2_000_000_000_000_000) {
+            let value = thousandths as f64 / 1000.0;
+            prop_assert_eq!(shown(|out| double(out, value)), format!("{value:?}"));
+        }
+
         #[test]
         fn what_is_written_reads_back(words in ".*", number: i64, large: u64, real: f64, blob: Vec<u8>) {
             let written = shown(|out| string(out, &words));

@@ -47,6 +47,10 @@ impl<'a> Writer<'a> {
             while next < end && self.entries[next].0 == index {
                 next += 1;
             }
+            // Most fields of most messages: nothing there, and nothing to show for it.
+            if start == next && field.json_default.is_none() {
+                continue;
+            }
             let before = self.out.len();
             if before > first {
                 self.out.push(b',');
@@ -160,6 +164,8 @@ impl<'a> Writer<'a> {
                     None => return Ok(false),
                 }
             }
+            // ASCII that is written as it stands is UTF-8 as well.
+            (Kind::String, value) if text::is_plain(value.bytes()?) => text::plain(&mut self.out, value.bytes()?),
             (Kind::String, value) => text::string(&mut self.out, value.text()?),
             (Kind::Bytes, value) => text::bytes(&mut self.out, value.bytes()?),
             (Kind::Message(inner), value) => self.message(inner, value.bytes()?)?,
