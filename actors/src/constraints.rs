@@ -29,8 +29,13 @@ pub enum ConstraintError {
     #[error("a regular expression of {0} bytes, at most {EXPRESSION_BYTES_MAX} are taken")]
     Length(usize),
     /// An expression that is none, or too large once it is compiled.
-    #[error("the regular expression '{0}' can't be taken")]
-    Expression(String),
+    #[error("the regular expression '{text}' can't be taken: {reason}")]
+    Expression {
+        /// The expression.
+        text: String,
+        /// Why, in one line.
+        reason: String,
+    },
 }
 
 /// What constraints look at.
@@ -153,6 +158,13 @@ fn test(predicate: &Predicate) -> Result<Test, ConstraintError> {
     })
 }
 
+/// What is wrong with an expression, without the picture of it that the library draws above.
+fn reason(error: &regex::Error) -> String {
+    let told = error.to_string();
+    let last = told.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
+}
+
 /// An expression that must match all of a text. Matching is linear in the text, whatever the expression.
 fn compile(text: &str) -> Result<Regex, ConstraintError> {
     if text.len() > EXPRESSION_BYTES_MAX {
@@ -161,7 +173,7 @@ fn compile(text: &str) -> Result<Regex, ConstraintError> {
     let build = |anchored: &str| {
         let mut builder = RegexBuilder::new(anchored);
         builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX);
-        builder.build().map_err(|_| ConstraintError::Expression(text.to_owned()))
+        builder.build().map_err(|error| ConstraintError::Expression { text: text.to_owned(), reason: reason(&error) })
     };
     // By itself first: what only makes sense inside the anchors, such as a lone parenthesis, is no expression.
     build(text)?;

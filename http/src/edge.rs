@@ -39,7 +39,7 @@ use crate::server::{Handler, Hangup, Request};
 use crate::stream::{Session, Subscriber};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::master_info::capability::Type as Capability;
-use crate::view::View;
+use crate::view::{History, View};
 use crate::{convert, explain, help, legacy, maintenance, operator, path, polled, scheduler, version};
 
 /// Subscribers at once. Each holds a connection, so the server's bound holds as well.
@@ -70,6 +70,8 @@ pub struct MasterConfig {
     pub verbosity: Arc<Verbosity>,
     /// The file that its log goes to; shown as `/master/log`.
     pub log: Option<PathBuf>,
+    /// How much it remembers of what is over.
+    pub history: History,
 }
 
 /// A master that leads.
@@ -178,9 +180,9 @@ impl MasterEdge {
         };
         let files = Files::new(None, config.log.clone().map(|path| ("/master/log", path)));
         Ok(Arc::new(Self {
+            view: View::start(config.history)?,
             config,
             files,
-            view: View::start()?,
             started: SystemTime::now(),
             begun: Instant::now(),
             master_info,

@@ -45,3 +45,4 @@ pub use edge::{Leader, MasterConfig, MasterEdge};
 pub use metric::{Kind, Sample};
 pub use process::Verbosity;
 pub use server::{Limits, listen, serve};
+pub use view::History;

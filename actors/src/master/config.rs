@@ -31,6 +31,8 @@ pub struct MasterConfig {
     pub domain: Option<Domain>,
     /// Whether agents without a domain are ignored (`--require_agent_domain`).
     pub require_agent_domain: bool,
+    /// How many tasks on unreachable agents a framework keeps (`--max_unreachable_tasks_per_framework`).
+    pub unreachable_tasks_max: usize,
     /// A test plant: each n-th status is acknowledged to its agent and told to nobody. The simulator's checkers must
     /// find it; see `sim/`.
     pub plant_drop_status: Option<u64>,
@@ -52,14 +54,12 @@ impl Default for MasterConfig {
             whitelist: None,
             domain: None,
             require_agent_domain: false,
+            unreachable_tasks_max: 1000,
             plant_drop_status: None,
             plant_forget_standing: false,
         }
     }
 }
-
-/// How many tasks on unreachable agents a framework keeps (`--max_unreachable_tasks_per_framework`).
-pub(super) const UNREACHABLE_TASKS_MAX: usize = 1000;
 
 /// How many tasks one framework may have at once: a bound against a client gone wild, far above any real one.
 pub const TASKS_MAX: usize = 1_000_000;

@@ -232,7 +232,10 @@ impl Master {
             }
             if held.task.state == TaskState::Unreachable {
                 held.task.unacknowledged = None;
-                self.state.keep_unreachable(framework, held.role, held.task);
+                let most = self.config.unreachable_tasks_max;
+                if let Some(task_id) = self.state.keep_unreachable(framework, held.role, held.task, most) {
+                    context.emit(Self::VIEW, &ViewEvent::TaskCompleted { framework_id, task_id });
+                }
             } else {
                 context.emit(Self::VIEW, &ViewEvent::TaskCompleted { framework_id, task_id });
             }

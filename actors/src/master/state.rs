@@ -1,7 +1,7 @@
 //! The master's tables and the only verbs that change them. Each verb keeps the books in balance (L6):
 //! on each agent what is used plus what is offered fits into what there is, and an offer is in exactly one place.
 
-use super::config::{KILLS_WAITING_MAX, UNREACHABLE_TASKS_MAX};
+use super::config::KILLS_WAITING_MAX;
 use kaon_kernel::actor::{Address, HostId, StreamId};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::constraint::OfferRules;
@@ -118,7 +118,7 @@ pub(super) struct Framework {
     pub(super) reregistered_time: Option<WallTime>,
     // Boxed: the table moves its entries when it grows, and whenever one is taken out.
     pub(super) tasks: Table<TaskId, Box<HeldTask>>,
-    /// Tasks on agents out of reach, at most [`UNREACHABLE_TASKS_MAX`], oldest first.
+    /// Tasks on agents out of reach, at most `unreachable_tasks_max` of the configuration, oldest first.
     pub(super) unreachable_tasks: Table<TaskId, (RoleName, Task)>,
     pub(super) offers: Set<OfferId>,
     /// The operations of which it wants to hear, until it has acknowledged their end.
@@ -432,13 +432,18 @@ impl State {
         Some(*held)
     }
 
-    /// Keeps a task whose agent is out of reach for those who ask.
-    pub(super) fn keep_unreachable(&mut self, framework: FrameworkIndex, role: RoleName, task: Task) {
+    /// Keeps a task whose agent is out of reach for those who ask, `most` of them; the one that is forgotten for it.
+    pub(super) fn keep_unreachable(
+        &mut self,
+        framework: FrameworkIndex,
+        role: RoleName,
+        task: Task,
+        most: usize,
+    ) -> Option<TaskId> {
         let kept = &mut self.frameworks[&framework].unreachable_tasks;
         kept.insert(task.info.task_id.clone(), (role, task));
-        if kept.len() > UNREACHABLE_TASKS_MAX {
-            kept.shift_remove_index(0);
-        }
+        let oldest = if kept.len() > most { kept.shift_remove_index(0) } else { None };
+        oldest.map(|(task_id, _)| task_id)
     }
 
     /// Takes out the tasks that were on an agent when it fell out of reach.

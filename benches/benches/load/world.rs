@@ -97,6 +97,7 @@ pub(crate) fn edge(address: SocketAddr, looked_at: impl Fn() + Send + Sync + 'st
         leader: Arc::new(|| None),
         verbosity: kaon_http::Verbosity::mute(),
         log: None,
+        history: Default::default(),
     };
     MasterEdge::new(config).expect("a read side")
 }

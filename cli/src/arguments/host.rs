@@ -107,6 +107,8 @@ pub(crate) struct Master {
     #[arg(long, env = "KAON_WEIGHTS", value_delimiter = ',', value_name = "ROLE=WEIGHT,..")]
     pub(crate) weights: Vec<String>,
     #[command(flatten)]
+    pub(crate) history: History,
+    #[command(flatten)]
     pub(crate) logging: Logging,
     #[command(flatten)]
     pub(crate) allocation: Allocation,
@@ -118,6 +120,20 @@ pub(crate) struct Master {
     pub(crate) plant_panic: Vec<String>,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
+}
+
+/// How much a master remembers of what is over.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct History {
+    /// How many frameworks that are gone its state shows.
+    #[arg(long, env = "KAON_MAX_COMPLETED_FRAMEWORKS", default_value_t = 50, value_name = "NUMBER")]
+    pub(crate) max_completed_frameworks: usize,
+    /// How many tasks of a framework that have ended its state shows.
+    #[arg(long, env = "KAON_MAX_COMPLETED_TASKS_PER_FRAMEWORK", default_value_t = 1000, value_name = "NUMBER")]
+    pub(crate) max_completed_tasks_per_framework: usize,
+    /// How many tasks of a framework it remembers whose agents are out of reach.
+    #[arg(long, env = "KAON_MAX_UNREACHABLE_TASKS_PER_FRAMEWORK", default_value_t = 1000, value_name = "NUMBER")]
+    pub(crate) max_unreachable_tasks_per_framework: usize,
 }
 
 /// `kaon agent`.

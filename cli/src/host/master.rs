@@ -65,6 +65,10 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
         leader: Arc::new(|| None),
         verbosity: crate::log::verbosity(),
         log: options.logging.external_log_file.clone(),
+        history: kaon_http::History {
+            frameworks: options.history.max_completed_frameworks,
+            tasks: options.history.max_completed_tasks_per_framework,
+        },
     })?;
     host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers: None })?;
     edge.plug(Arc::new(host.clone()));
@@ -141,6 +145,7 @@ fn config(options: &Options) -> Result<MasterConfig> {
         domain: options.domain.as_deref().map(super::domain).transpose()?,
         require_agent_domain: options.require_agent_domain,
         whitelist: options.allocation.whitelist.as_deref().map(allocation::whitelist).transpose()?,
+        unreachable_tasks_max: options.history.max_unreachable_tasks_per_framework,
         ..MasterConfig::default()
     })
 }

@@ -108,6 +108,7 @@ async fn run(arguments: &Serve) -> Result<i32> {
         leader: Arc::new(|| None),
         verbosity: crate::log::verbosity(),
         log: None,
+        history: Default::default(),
     })?;
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let wall = WallTime(u64::try_from(nanoseconds).unwrap_or(0));

@@ -19,6 +19,7 @@ use crate::codec::{self, MediaType, media};
 use crate::convert::container;
 use crate::recordio::{self, Decoder};
 use crate::server::Request;
+use crate::take;
 use crate::v1::agent as api;
 use crate::v1::agent::call::Type;
 use crate::v1::agent::call::attach_container_input::Type as InputType;
@@ -175,7 +176,12 @@ impl Records<'_> {
             let call: api::Call = codec::decode(self.media, &record)
                 .map_err(|error| bad(format!("Failed to parse body into Call: {error}")))?;
             if call.r#type != Some(Type::AttachContainerInput as i32) {
-                return Err(bad("Expecting 'type' to be ATTACH_CONTAINER_INPUT".to_owned()));
+                // Records are the body of this call and of no other.
+                let suits = media::agent_request_suits(media::Body::Records(self.media), false);
+                return Err(match (call.r#type, suits) {
+                    (Some(_), Err(error)) => Box::new(take::refused(error)),
+                    _ => Box::new(take::no_type()),
+                });
             }
             let input = call.attach_container_input;
             return input.map(Some).ok_or_else(|| bad("Expecting 'attach_container_input' to be present".to_owned()));

@@ -8,8 +8,7 @@ use kaon_kernel::task::{Reason, Source, Task, TaskState, TaskStatus};
 use kaon_kernel::time::WallTime;
 
 use super::snapshot::{
-    COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, InverseOffered, Leadership, Offered,
-    Snapshot, UNREACHABLE_AGENTS_MAX,
+    Completed, Framework, Held, InverseOffered, Leadership, Offered, Snapshot, UNREACHABLE_AGENTS_MAX,
 };
 
 impl Snapshot {
@@ -19,9 +18,9 @@ impl Snapshot {
         match event {
             ViewEvent::Reset { master_id, term, elected } => {
                 // Who completed is history, and stays.
-                let completed = Arc::clone(&self.completed);
+                let (completed, history) = (Arc::clone(&self.completed), self.history);
                 let leadership = Some(Leadership { master_id, term, elected });
-                *self = Self { leadership, completed, ..Self::default() };
+                *self = Self { leadership, completed, history, ..Self::default() };
             }
             ViewEvent::Following => self.leadership = None,
             ViewEvent::Agent(view) => {
@@ -116,7 +115,7 @@ impl Snapshot {
         framework.view.active = false;
         let all = Arc::make_mut(&mut self.completed);
         all.push_back(Arc::new(Completed { framework, at }));
-        if all.len() > COMPLETED_FRAMEWORKS_MAX {
+        if all.len() > self.history.frameworks {
             all.pop_front();
         }
     }
@@ -140,7 +139,7 @@ impl Snapshot {
         let task = Task { unacknowledged: None, ..held.task };
         let all = Arc::make_mut(&mut framework.completed);
         all.push_back(Arc::new(Held { task, ..held }));
-        if all.len() > COMPLETED_TASKS_MAX {
+        if all.len() > self.history.tasks {
             all.pop_front();
         }
     }

@@ -28,8 +28,8 @@ use crate::watch::{Watcher, Watchers};
 pub use self::roles::Role;
 pub use self::shelves::Shelves;
 pub use self::snapshot::{
-    COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Completed, Framework, Held, InverseAnswers, InverseOffered,
-    Leadership, Offered, Snapshot, UNREACHABLE_AGENTS_MAX,
+    Completed, Framework, Held, History, InverseAnswers, InverseOffered, Leadership, Offered, Snapshot,
+    UNREACHABLE_AGENTS_MAX,
 };
 pub(crate) use self::together::together;
 
@@ -81,8 +81,9 @@ impl View {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(history: History) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        lock(&shared.draft).snapshot.history = history;
         let worker = Arc::clone(&shared);
         std::thread::Builder::new().name("kaon-view".to_owned()).spawn(move || worker.run())?;
         Ok(Self { shared })

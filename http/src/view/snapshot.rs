@@ -16,11 +16,20 @@ use kaon_kernel::time::WallTime;
 use super::shelves::Shelves;
 use super::together::together;
 
-/// How many completed tasks of a framework are remembered (Mesos: `--max_completed_tasks_per_framework`).
-pub const COMPLETED_TASKS_MAX: usize = 1000;
+/// How much is remembered of what is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// How many completed frameworks (Mesos: `--max_completed_frameworks`).
+    pub frameworks: usize,
+    /// How many completed tasks of a framework (Mesos: `--max_completed_tasks_per_framework`).
+    pub tasks: usize,
+}
 
-/// How many completed frameworks are remembered (Mesos: `--max_completed_frameworks`).
-pub const COMPLETED_FRAMEWORKS_MAX: usize = 50;
+impl Default for History {
+    fn default() -> Self {
+        Self { frameworks: 50, tasks: 1000 }
+    }
+}
 
 /// How many unreachable agents are remembered by name (Mesos's registry keeps 102,400).
 pub const UNREACHABLE_AGENTS_MAX: usize = 102_400;
@@ -36,6 +45,8 @@ pub struct Snapshot {
     pub unreachable: Arc<BTreeSet<AgentId>>,
     /// The frameworks.
     pub frameworks: Shelves<FrameworkId, Framework>,
+    /// How much is remembered of what is over.
+    pub history: History,
     /// Frameworks that are gone, the latest last.
     pub completed: Arc<VecDeque<Arc<Completed>>>,
     /// Outstanding offers.

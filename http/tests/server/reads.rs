@@ -1,5 +1,6 @@
 //! Reads of the cluster's state: the operator's calls and the endpoints that tools poll.
 
+use kaon_http::History;
 use kaon_kernel::agent::{AgentInfo, Attribute, AttributeValue};
 use kaon_kernel::id::{AgentId, ExecutorId, FrameworkId, OfferId, RoleName, Uuid};
 use kaon_kernel::message::scheduler::ToMaster;
@@ -289,4 +290,26 @@ async fn what_is_over_is_remembered_up_to_a_bound() {
     assert_eq!(completed.back().map(|held| held.task.info.task_id.as_str()), Some("t1099"));
     let state = rig.get("/state").await.json();
     assert_eq!(state["completed_frameworks"].as_array().map(Vec::len), Some(50));
+}
+
+#[tokio::test]
+async fn no_more_is_remembered_than_was_asked_for() {
+    for most in [0, 2] {
+        let rig = Rig::remembering(History { frameworks: most, tasks: most }).await;
+        rig.show(&view("f", None));
+        for number in 0..5 {
+            let id = format!("t{number}");
+            rig.show(&task(&id));
+            rig.show(&update(&id, TaskState::Failed));
+            let task_id = kaon_kernel::id::TaskId::trusted(id);
+            rig.show(&ViewEvent::TaskCompleted { framework_id: framework(), task_id });
+            let id = FrameworkId::trusted(format!("f{number}"));
+            rig.show(&view(id.as_str(), None));
+            rig.show(&ViewEvent::FrameworkRemoved { framework_id: id, at: WallTime(number) });
+        }
+        let snapshot = rig.edge.view().snapshot();
+        let gone: Vec<u64> = snapshot.completed.iter().map(|completed| completed.at.0).collect();
+        assert_eq!(gone, (5 - most as u64..5).collect::<Vec<_>>(), "the latest");
+        assert_eq!(snapshot.frameworks.get("f").map(|one| one.completed.len()), Some(most));
+    }
 }

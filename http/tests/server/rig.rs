@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kaon_http::server::Handler;
-use kaon_http::{Leader, Limits, MasterConfig, MasterEdge, Sample, Verbosity};
+use kaon_http::{History, Leader, Limits, MasterConfig, MasterEdge, Sample, Verbosity};
 use kaon_kernel::actor::{ActorKind, Address, HostId, Link, StreamId, Term};
 use kaon_kernel::frame::{Frame, Root, Route};
 use kaon_kernel::id::{FrameworkId, MasterId};
@@ -158,6 +158,10 @@ pub(super) struct Rig {
 impl Rig {
     /// An edge whose master does not lead yet, and knows this leader.
     pub(super) async fn following(leader: Option<Leader>, limits: Limits) -> Self {
+        Self::begun(leader, limits, History::default()).await
+    }
+
+    async fn begun(leader: Option<Leader>, limits: Limits, history: History) -> Self {
         let config = MasterConfig {
             host: HOST,
             hostname: "host.test".to_owned(),
@@ -170,6 +174,7 @@ impl Rig {
             leader: Arc::new(move || leader.clone()),
             verbosity: Verbosity::mute(),
             log: None,
+            history,
         };
         let edge = MasterEdge::new(config).expect("a thread");
         let actors = Arc::new(Actors::default());
@@ -180,13 +185,21 @@ impl Rig {
 
     /// An edge whose master leads.
     pub(super) async fn leading_with(limits: Limits) -> Self {
-        let rig = Self::following(None, limits).await;
-        rig.show(&ViewEvent::Reset {
+        Self::following(None, limits).await.elected()
+    }
+
+    /// An edge whose master leads, and remembers so much.
+    pub(super) async fn remembering(history: History) -> Self {
+        Self::begun(None, Limits::default(), history).await.elected()
+    }
+
+    fn elected(self) -> Self {
+        self.show(&ViewEvent::Reset {
             master_id: MasterId::trusted(MASTER),
             term: Term(1),
             elected: WallTime(5_000_000_000),
         });
-        rig
+        self
     }
 
     pub(super) async fn leading() -> Self {

@@ -235,6 +235,16 @@ fn refused() -> Vec<Row> {
             rows.push(row("7.2", name, given, format!("{said}; 400"), trial));
         }
     }
+    let other = |arena: Arena| async move {
+        for kind in ["GET_HEALTH", "ATTACH_CONTAINER_OUTPUT", "WAIT_CONTAINER"] {
+            let record = arena.media.write(AGENT_CALL, &json!({"type": kind}))?;
+            let body = [format!("{}\n", record.len()).into_bytes(), record].concat();
+            let headers = [("Content-Type", "application/recordio"), ("Message-Content-Type", arena.media.name())];
+            exchange(arena.agent(), "POST", OPERATOR, &headers, &body).await?.expect(415)?;
+        }
+        Ok(())
+    };
+    rows.push(row("1.2", "any call but ATTACH_CONTAINER_INPUT", "a body of records", "415", other));
     let launches = |arena: Arena| async move {
         let home = Home::start(&arena).await?;
         let command = json!({"value": "true"});

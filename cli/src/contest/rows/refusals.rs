@@ -142,8 +142,30 @@ pub(super) fn rows() -> Vec<Row> {
         ensure!(event["error"] == words, "{event}");
         Ok(())
     };
+    let expression = |arena: Arena| async move {
+        let with = |text: &str| {
+            let predicate = json!({"text_matches": {"regex": text}});
+            let group = json!({"attribute_constraints": [{"selector": {"pseudoattribute_type": "HOSTNAME"},
+                "predicate": predicate}]});
+            let mut call = Framework::subscribe_call(&arena.info());
+            call["subscribe"]["offer_constraints"] = json!({"role_constraints": {"*": {"groups": [group]}}});
+            call
+        };
+        let mut stream = match Framework::open(&arena, &with("a(b")).await? {
+            Ok(stream) => stream,
+            Err(answer) => bail!("SUBSCRIBE was answered {}", answer.shown()),
+        };
+        let event = stream.event().await?;
+        let words = event["error"]["message"].as_str().unwrap_or_default();
+        ensure!(event["error"]["cause"] == "constraints-invalid" && words.contains("unclosed group"), "{event}");
+        // What RE2 knows of Unicode is taken.
+        let taken = Framework::by_call(&arena, arena.info(), with(r"[\p{L}\pN\p{Greek}.:-]+")).await?;
+        taken.teardown().await
+    };
     let mut rows = tasks();
     rows.extend(requests());
+    let given = "a regular expression that is none; one with classes of Unicode";
+    rows.push(row("kaon", "SUBSCRIBE", given, "ERROR that says what is wrong with it; SUBSCRIBED", expression));
     rows.push(row("kaon", "UNRESERVE", "what is not reserved, by its cause", "cause: not-reserved", operation));
     rows.push(row("kaon", "SUBSCRIBE", "a role that is none, by its cause", "ERROR with cause: role-invalid", error));
     rows.push(row(
