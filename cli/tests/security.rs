@@ -91,8 +91,8 @@ fn a_host_without_the_certificate_of_its_role_does_not_start_and_says_why() {
     let master = ["master", "--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
     let agent = ["agent", "--http", "127.0.0.1:0", "--master", &listen];
     for (host, credentials, needle) in [
-        (&master[..], &own[..], "certificate of a"),
-        (&agent[..], &masters[..], "certificate of a"),
+        (&master[..], &own[..], "has the role of"),
+        (&agent[..], &masters[..], "has the role of"),
         (&agent[..], &none[..], "kaon ca issue"),
         (&agent[..], &mixed[..], "key"),
         (&agent[..], &[][..], "--certificate"),

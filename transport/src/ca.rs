@@ -21,6 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use x509_parser::certificate::X509Certificate;
 
 /// How long an authority is valid, in days.
 pub const AUTHORITY_DAYS: u64 = 3650;
@@ -61,8 +62,16 @@ pub enum Error {
     #[error("not the certificate of an authority")]
     NotAuthority,
     /// Its time is over, or has not begun.
-    #[error("the certificate is not valid at this time")]
-    OutOfDate,
+    #[error("the certificate is valid from {from} to {to}, and not now")]
+    OutOfDate {
+        /// When its time begins.
+        from: String,
+        /// When it ends.
+        to: String,
+    },
+    /// It may not be shown where hosts show theirs (RFC 5280, section 4.2.1.12).
+    #[error("the certificate lacks the purpose {0}")]
+    Purpose(&'static str),
     /// The key is of another certificate.
     #[error("the key does not belong to the certificate")]
     Mismatch,
@@ -88,13 +97,8 @@ impl AuthorityCertificate {
                 return Err(Error::NotAuthority);
             }
             let (cluster, name) = identity::authority_of(&certificate)?;
-            let validity = certificate.validity();
-            let now = now_seconds();
-            let not_after = u64::try_from(validity.not_after.timestamp()).unwrap_or(0);
-            if validity.not_before.timestamp() > i64::try_from(now).unwrap_or(i64::MAX) || now > not_after {
-                return Err(Error::OutOfDate);
-            }
-            (cluster, name, not_after)
+            check_time(&certificate)?;
+            (cluster, name, u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0))
         };
         Ok(Self { cluster, name, pem: pem.into(), der, not_after })
     }
@@ -198,9 +202,7 @@ impl Authority {
         }
         parameters.use_authority_key_identifier_extension = true;
         let now = now_seconds();
-        if now > self.certificate.not_after {
-            return Err(Error::OutOfDate);
-        }
+        check_time(&identity::parse(&self.certificate.der)?)?;
         set_validity(&mut parameters, now, (now + days * DAY_SECONDS).min(self.certificate.not_after));
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &self.issuer)?;
@@ -274,9 +276,22 @@ impl Credentials {
         Ok(())
     }
 
-    /// Reads a certificate and its key. The key file must be readable by its owner alone.
+    /// Reads a certificate and its key. The key file must be readable by its owner alone. Refused when no peer would accept
+    /// the certificate: out of date, or not for clients, or for a host that is connected to and not for servers.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Error> {
-        Self::from_pem(&files::read(certificate)?, &files::read_secret(key)?)
+        let own = Self::from_pem(&files::read(certificate)?, &files::read_secret(key)?)?;
+        let parsed = identity::parse(&own.certificate)?;
+        check_time(&parsed)?;
+        let purposes = parsed.extended_key_usage().map_err(|_| identity::Error::Encoding)?;
+        if let Some(purposes) = purposes.map(|extension| extension.value).filter(|purposes| !purposes.any) {
+            if !purposes.client_auth {
+                return Err(Error::Purpose("clientAuth"));
+            }
+            if !purposes.server_auth && own.identity.role != PeerRole::Executor {
+                return Err(Error::Purpose("serverAuth"));
+            }
+        }
+        Ok(own)
     }
 
     /// Who it is.
@@ -331,6 +346,14 @@ fn host_name(name: &str) -> Result<SanType, Error> {
 fn read_key(pem: &str) -> Result<KeyPair, Error> {
     // The text of rcgen's error is dropped: nothing of a key may reach a log.
     KeyPair::from_pem(pem).map_err(|_| Error::Pem("key"))
+}
+
+fn check_time(certificate: &X509Certificate<'_>) -> Result<(), Error> {
+    let validity = certificate.validity();
+    if validity.is_valid() {
+        return Ok(());
+    }
+    Err(Error::OutOfDate { from: validity.not_before.to_string(), to: validity.not_after.to_string() })
 }
 
 fn check_pair(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The endpoint of a host: one UDP socket on which it connects to others and others connect to it.
 
 use crate::ca::Credentials;
+use crate::complaints::Complaints;
 use crate::connector::{self, Target};
 use crate::counters::{Counters, Snapshot};
 use crate::identity::Identity;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -105,6 +107,7 @@ pub(crate) struct Shared {
     pub(crate) quinn: quinn::Endpoint,
     pub(crate) table: Arc<Table>,
     pub(crate) counters: Counters,
+    complaints: Complaints,
 }
 
 impl Shared {
@@ -156,6 +159,7 @@ impl Endpoint {
             quinn,
             table: Arc::default(),
             counters: Counters::default(),
+            complaints: Complaints::default(),
         });
         let stop = watch::Sender::new(false);
         let mut state = State::default();
@@ -338,7 +342,11 @@ async fn take(shared: Arc<Shared>, incoming: Incoming, permit: OwnedSemaphorePer
         Ok(greeted) => {
             session::stand(&shared, greeted, stopping).await;
         }
-        Err(Failure::Refused(reason)) => tracing::warn!(%peer, reason = reason.word(), "refused"),
+        Err(Failure::Refused(reason)) => {
+            if let Some(unsaid) = shared.complaints.next(reason, Instant::now()) {
+                tracing::warn!(%peer, reason = reason.word(), unsaid, "refused");
+            }
+        }
         Err(Failure::Closed(reason)) => tracing::debug!(%peer, reason = reason.word(), "gone before it was known"),
     }
 }

@@ -13,6 +13,7 @@
 //! streams), `outbox` (bounds and congestion), `tls` and `permission` (whom we believe what), `ca` (certificates).
 
 pub mod ca;
+mod complaints;
 mod connector;
 mod counters;
 mod endpoint;

@@ -45,7 +45,8 @@ fn credentials(options: &crate::arguments::Credentials, role: PeerRole) -> Resul
         .with_context(|| format!("no credentials in {}; `kaon ca issue` makes them", options.certificate.display()))?;
     let found = credentials.identity().role;
     if found != role {
-        bail!("{} is the certificate of a {}, not of a {}", options.certificate.display(), found.word(), role.word());
+        let (certificate, found, role) = (options.certificate.display(), found.word(), role.word());
+        bail!("{certificate} has the role of {found}, and this host is to be: {role}");
     }
     let authority = AuthorityCertificate::load(&options.authority)
         .with_context(|| format!("no authority in {}", options.authority.display()))?;

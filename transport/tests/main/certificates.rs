@@ -4,6 +4,7 @@ use crate::stage::{authority, issue};
 use kaon_kernel::message::session::PeerRole;
 use kaon_transport::ca::{AUTHORITY_KEY, Error};
 use kaon_transport::{Authority, AuthorityCertificate, Credentials, FileError, Identity, Request};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -57,6 +58,37 @@ fn a_key_that_others_could_read_is_refused() {
     let (key, certificate) = (folder.path().join("agent.key"), folder.path().join("agent.pem"));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).expect("a file of ours");
     assert!(matches!(Credentials::load(&certificate, &key), Err(Error::File(FileError::Exposed { mode: 0o640, .. }))));
+}
+
+/// Credentials of an agent in two files, valid between two years, for these purposes.
+fn odd(folder: &Path, years: (i32, i32), purposes: &[ExtendedKeyUsagePurpose]) -> Result<Credentials, Error> {
+    let mut parameters = CertificateParams::default();
+    let uri = "kaon://test/agent/one".try_into().expect("an URI");
+    parameters.subject_alt_names = vec![SanType::URI(uri)];
+    parameters.extended_key_usages = purposes.to_vec();
+    parameters.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    let made = Credentials::from_pem(&certificate.pem(), &key.serialize_pem()).expect("it names an agent");
+    made.save(folder, "one").expect("saved");
+    Credentials::load(&folder.join("one.pem"), &folder.join("one.key"))
+}
+
+#[test]
+fn credentials_that_no_peer_would_accept_are_refused_where_they_are_read() {
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+    let folder = tempfile::tempdir().expect("a folder");
+    let read = |years, purposes: &[ExtendedKeyUsagePurpose]| odd(folder.path(), years, purposes);
+    for purposes in [&[ClientAuth, ServerAuth][..], &[Any], &[]] {
+        assert!(read((2020, 4000), purposes).is_ok());
+    }
+    for years in [(2020, 2021), (3999, 4000)] {
+        let error = read(years, &[Any]).expect_err("its time is not now");
+        assert!(error.to_string().contains(&years.1.to_string()), "{error}");
+    }
+    assert!(matches!(read((2020, 4000), &[ServerAuth]), Err(Error::Purpose("clientAuth"))));
+    assert!(matches!(read((2020, 4000), &[ClientAuth]), Err(Error::Purpose("serverAuth"))));
 }
 
 #[test]
