@@ -40,8 +40,11 @@ pub(super) fn summary(summary: &Summary) -> String {
 /// A mean with half the width of its interval of confidence.
 pub(super) fn spread(spread: &Spread) -> String {
     match spread.ci95 {
-        Some([low, high]) => format!("{} ± {}", number(spread.mean), number((high - low) / 2.0)),
-        None => number(spread.mean),
+        // What is less than the rounding of the mean is no spread.
+        Some([low, high]) if high - low > spread.mean.abs() * 1e-12 => {
+            format!("{} ± {}", number(spread.mean), number((high - low) / 2.0))
+        }
+        _ => number(spread.mean),
     }
 }
 

@@ -92,8 +92,12 @@ pub fn tasks(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<T
             Ok((rows.into_iter().map(|row| row.task).collect(), skipped))
         }
         "swim" => {
-            let (rows, skipped) = all(path, swim::Swim, strictness)?;
+            let (rows, mut skipped) = all(path, swim::Swim, strictness)?;
             let conversion = swim::Conversion::default();
+            for job in rows.iter().filter(|job| conversion.cuts(job)) {
+                let (name, most) = (&job.name, conversion.tasks_max);
+                skipped.shown.push(format!("{}: job {name} is cut to {most} tasks of a kind", path.display()));
+            }
             Ok(((0..).zip(&rows).flat_map(|(number, job)| conversion.tasks(number, job)).collect(), skipped))
         }
         "gavel" => {

@@ -44,11 +44,11 @@ pub(super) fn lacking(path: &Path) -> Option<String> {
     Some(format!("{format} has a column {}", missing.join(", and ")))
 }
 
-/// The beginning of a file as text; comments may be in any encoding.
+/// The beginning of a file as text, whatever ends its lines; comments may be in any encoding.
 fn start(path: &Path) -> io::Result<String> {
     let mut start = Vec::new();
     compressed::open(path)?.take(LOOKED_AT_BYTES).read_to_end(&mut start)?;
-    Ok(String::from_utf8_lossy(&start).trim_start_matches('\u{feff}').to_owned())
+    Ok(String::from_utf8_lossy(&start).trim_start_matches('\u{feff}').replace('\r', "\n"))
 }
 
 fn names(line: &str, between: char) -> Vec<String> {

@@ -13,12 +13,21 @@ pub const LINE_BYTES_MAX: u64 = 1 << 20;
 /// So many bad rows are kept in words by a lenient reader; the rest is only counted.
 pub const SKIPPED_SHOWN_MAX: usize = 20;
 
+/// A field in quotes goes over so many lines at most: a quote too many must not swallow the file.
+pub const QUOTED_LINES_MAX: usize = 16;
+
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The header lacks a column.
     #[error("the header has no column {0:?}")]
     NoColumn(&'static str),
+    /// The header has a column more than once.
+    #[error("the header has column {0:?} more than once")]
+    Twice(&'static str),
+    /// A file without the line that names its columns.
+    #[error("there is no header")]
+    NoHeader,
     /// The row is too short.
     #[error("the row has {found} fields, column {column:?} is missing")]
     Short {
@@ -37,9 +46,12 @@ pub enum Fault {
         /// What was there.
         text: String,
     },
-    /// A quote that opens a field and is not closed on its line, or text after a closing quote.
+    /// A quote that opens a field and is not closed within [`QUOTED_LINES_MAX`] lines, or text after a closing quote.
     #[error("a quoted field does not end where a field ends")]
     Quote,
+    /// A quote that opens a field and is not closed on this line; the next ones may close it.
+    #[error("a quoted field does not end where a field ends")]
+    OpenQuote,
     /// Not UTF-8.
     #[error("the line is not UTF-8")]
     NotText,
@@ -99,14 +111,14 @@ pub enum Strictness {
 pub struct Skipped {
     /// How many.
     pub rows: u64,
-    /// The first of them, in words, with file and line.
+    /// The first of them, in words, with file and line; and what else is not as the file says.
     pub shown: Vec<String>,
 }
 
 /// How lines are split into fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// At this character; a field may stand in double quotes, a quote inside is doubled; no field goes over a line's end.
+    /// At this character; a field may stand in double quotes, a quote inside is doubled, a line's end inside is a blank.
     /// Blanks around a field do not count, unless they are in quotes.
     At(char),
     /// At runs of blanks.
@@ -185,11 +197,16 @@ impl Fields<'_> {
     }
 }
 
+/// What a line says; the flag tells a fault that nobody may skip.
+type Taken<R> = Result<Option<R>, (Fault, bool)>;
+
 /// The rows of one file in one format. An iterator; after an error it is at its end.
 pub struct Rows<F: Format> {
     source: Box<dyn BufRead>,
     path: PathBuf,
     line: u64,
+    /// What ends a line; a carriage return in files of old Macintosh programs.
+    end: u8,
     format: F,
     strictness: Strictness,
     skipped: Skipped,
@@ -218,6 +235,7 @@ impl<F: Format> Rows<F> {
             source,
             path: path.to_owned(),
             line: 0,
+            end: b'\n',
             format,
             strictness,
             skipped: Skipped::default(),
@@ -252,24 +270,67 @@ impl<F: Format> Rows<F> {
     /// The next line into the buffer, without its end; false at the end of the file.
     fn advance(&mut self) -> Result<bool, ReadError> {
         self.buffer.clear();
-        let failed = |source| ReadError::Read { path: self.path.clone(), line: self.line, source };
-        let mut limited = (&mut self.source).take(LINE_BYTES_MAX + 1);
-        let read = limited.read_until(b'\n', &mut self.buffer).map_err(failed)?;
-        if read == 0 {
+        if self.advance_raw()? == 0 {
             return Ok(false);
         }
-        self.line += 1;
+        if self.line == 1 {
+            if self.buffer.starts_with(&[0xef, 0xbb, 0xbf]) {
+                self.buffer.drain(..3);
+            }
+            let is_one_line = self.buffer.last() != Some(&b'\n');
+            if let Some(first) = self.buffer.iter().position(|byte| *byte == b'\r').filter(|_| is_one_line) {
+                self.put_back(first + 1);
+                self.end = b'\r';
+            }
+        }
         while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
             self.buffer.pop();
-        }
-        if self.line == 1 && self.buffer.starts_with(&[0xef, 0xbb, 0xbf]) {
-            self.buffer.drain(..3);
         }
         Ok(true)
     }
 
+    /// Adds the next line with its end to the buffer; how many bytes it has.
+    fn advance_raw(&mut self) -> Result<usize, ReadError> {
+        let failed = |source| ReadError::Read { path: self.path.clone(), line: self.line, source };
+        let mut limited = (&mut self.source).take(LINE_BYTES_MAX + 1);
+        let read = limited.read_until(self.end, &mut self.buffer).map_err(failed)?;
+        self.line += u64::from(read > 0);
+        Ok(read)
+    }
+
+    /// Puts what the buffer has from a place on back before what is still to be read.
+    fn put_back(&mut self, from: usize) {
+        let rest = io::Cursor::new(self.buffer.split_off(from));
+        let source = core::mem::replace(&mut self.source, Box::new(io::empty()));
+        self.source = Box::new(rest.chain(source));
+    }
+
+    /// What the line in the buffer says, with the next ones as far as a field in quotes goes over its end. When none of them
+    /// ends the field, each is read as a line of its own.
+    fn take_whole(&mut self) -> Result<Taken<F::Row>, ReadError> {
+        let first = self.line;
+        let mut raw = Vec::new();
+        let mut taken = self.take();
+        while matches!(taken, Err((Fault::OpenQuote, _))) {
+            let from = self.buffer.len() + 1;
+            self.buffer.push(b' ');
+            let is_more = self.line - first < QUOTED_LINES_MAX as u64 - 1 && self.advance_raw()? > 0;
+            raw.extend_from_slice(&self.buffer[from..]);
+            while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
+                self.buffer.pop();
+            }
+            if !is_more || self.buffer.len() as u64 > LINE_BYTES_MAX {
+                (self.buffer, self.line) = (raw, first);
+                self.put_back(0);
+                return Ok(Err((Fault::Quote, false)));
+            }
+            taken = self.take();
+        }
+        Ok(taken)
+    }
+
     /// What the line in the buffer says; the flag tells a fault nobody may skip.
-    fn take(&mut self) -> Result<Option<F::Row>, (Fault, bool)> {
+    fn take(&mut self) -> Taken<F::Row> {
         if self.buffer.len() as u64 > LINE_BYTES_MAX {
             return Err((Fault::Long, true));
         }
@@ -309,13 +370,25 @@ impl<F: Format> Iterator for Rows<F> {
         while !self.is_over {
             match self.advance() {
                 Ok(true) => {}
+                Ok(false) if self.places.is_none() && self.format.has_header() => {
+                    self.is_over = true;
+                    let (path, line) = (self.path.clone(), self.line.max(1));
+                    return Some(Err(ReadError::Row { path, line, fault: Fault::NoHeader }));
+                }
                 Ok(false) => break,
                 Err(error) => {
                     self.is_over = true;
                     return Some(Err(error));
                 }
             }
-            match self.take() {
+            let taken = match self.take_whole() {
+                Ok(taken) => taken,
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            };
+            match taken {
                 Ok(None) => {}
                 Ok(Some(row)) => return Some(Ok(row)),
                 Err((fault, false)) if self.strictness == Strictness::Lenient => {
@@ -335,12 +408,21 @@ impl<F: Format> Iterator for Rows<F> {
     }
 }
 
-/// Where the wanted columns stand in a header.
+/// Where the wanted columns stand in a header: by their very names, else in letters of any case.
 fn find(columns: &[(&'static str, bool)], header: &[String]) -> Result<Vec<Option<usize>>, Fault> {
-    let place = |(name, is_needed): &(&'static str, bool)| {
-        let exact = header.iter().position(|one| one.trim() == *name);
-        match exact.or_else(|| header.iter().position(|one| one.trim().eq_ignore_ascii_case(name))) {
-            None if *is_needed => Err(Fault::NoColumn(name)),
+    let places = |is_it: &dyn Fn(&str) -> bool| {
+        let mut places = (0..header.len()).filter(|&at| is_it(header[at].trim()));
+        (places.next(), places.next().is_some())
+    };
+    let place = |&(name, is_needed): &(&'static str, bool)| {
+        let (exact, is_twice) = places(&|one| one == name);
+        let (place, is_twice) = match exact {
+            Some(_) => (exact, is_twice),
+            None => places(&|one| one.eq_ignore_ascii_case(name)),
+        };
+        match place {
+            _ if is_twice => Err(Fault::Twice(name)),
+            None if is_needed => Err(Fault::NoColumn(name)),
             place => Ok(place),
         }
     };
@@ -373,7 +455,7 @@ fn split(line: &str, how: Split, texts: &mut Vec<String>) -> Result<(), Fault> {
                 };
                 put("", false);
                 rest = loop {
-                    let (text, after) = quoted.split_once('"').ok_or(Fault::Quote)?;
+                    let (text, after) = quoted.split_once('"').ok_or(Fault::OpenQuote)?;
                     put(text, true);
                     match after.strip_prefix('"') {
                         Some(more) => {

@@ -66,6 +66,42 @@ fn a_bad_row_is_named_with_file_and_line() {
 }
 
 #[test]
+fn odd_but_legal_tables_are_read() {
+    let strict = |text| read(text, Strictness::Strict).expect("sound").0;
+    let two = [("a".to_owned(), 1), ("b".to_owned(), 2)];
+    for text in [
+        "name,size\ra,1\rb,2",
+        "\u{feff}name,size\ra,1\r\rb,2\r",
+        "name,size\r\na,1\r\n\r\nb,2",
+        "size,name\n1,a\n2,b\r\n",
+    ] {
+        assert_eq!(strict(text), two, "{text:?}");
+    }
+    let text = "name,size\r\n\"a\r\nb\",1\r\n\"x\"\"\n\n\"\"y\",2\n";
+    assert_eq!(strict(text), [("a b".to_owned(), 1), ("x\"  \"y".to_owned(), 2)], "a line's end in quotes");
+    // A quote too many spoils one row, not the rest.
+    let (rows, skipped) = read("name,size\na,1\n\"c,3\nb,2\n", Strictness::Lenient).expect("lenient");
+    assert_eq!((rows, skipped.rows), (two.to_vec(), 1));
+    assert!(skipped.shown[0].starts_with("pairs.csv:3: "), "{skipped:?}");
+}
+
+#[test]
+fn a_table_without_a_header_or_with_a_column_twice_is_refused() {
+    for (text, error) in [
+        ("", "pairs.csv:1: there is no header"),
+        ("\n \n\r\n", "pairs.csv:3: there is no header"),
+        ("name,size,Size ,name\na,1,2,b\n", "pairs.csv:1: the header has column \"name\" more than once"),
+        ("name,Size,SIZE\na,1,2\n", "pairs.csv:1: the header has column \"size\" more than once"),
+    ] {
+        for strictness in [Strictness::Strict, Strictness::Lenient] {
+            assert_eq!(read(text, strictness), Err(error.to_owned()), "{text:?}");
+        }
+    }
+    let (rows, _) = read("name,size,SIZE,x,x\na,1,2,3,4\n", Strictness::Strict).expect("sound");
+    assert_eq!(rows, [("a".to_owned(), 1)], "the very name comes first, and what nobody wants may be there twice");
+}
+
+#[test]
 fn a_lenient_reader_counts_and_goes_on() {
     let (rows, skipped) = read("name,size\na,1\nb,x\nc\nd,4\n", Strictness::Lenient).expect("lenient");
     assert_eq!(rows, [("a".to_owned(), 1), ("d".to_owned(), 4)]);

@@ -72,7 +72,7 @@ pub struct Conversion {
     pub bytes_per_second: u64,
     /// The shortest task.
     pub least_us: i64,
-    /// The most tasks of one kind in a job.
+    /// The most tasks of one kind in a job; the largest job of the files that are shipped has 112,571.
     pub tasks_max: u32,
 }
 
@@ -83,7 +83,7 @@ impl Default for Conversion {
             reduce_bytes: 1 << 30,
             bytes_per_second: 20 << 20,
             least_us: 1_000_000,
-            tasks_max: 100_000,
+            tasks_max: 1_000_000,
         }
     }
 }
@@ -118,6 +118,13 @@ impl Conversion {
             reduces,
             reduce_us: time(job.shuffle_bytes.saturating_add(job.output_bytes), reduces.max(1)),
         }
+    }
+
+    /// Whether a job would have more tasks than are made of it.
+    pub fn cuts(&self, job: &Job) -> bool {
+        let most = u64::from(self.tasks_max);
+        job.input_bytes.div_ceil(self.block_bytes.max(1)) > most
+            || job.shuffle_bytes.div_ceil(self.reduce_bytes.max(1)) > most
     }
 
     /// The tasks of a job as tasks of one core and 1 GiB, maps first, all submitted with the job.

@@ -32,8 +32,8 @@ impl Left {
         if skipped.rows > 0 {
             self.rows += skipped.rows;
             self.notes.push(format!("{}: {} bad rows are left out", path.display(), skipped.rows));
-            self.notes.extend(skipped.shown.iter().cloned());
         }
+        self.notes.extend(skipped.shown.iter().cloned());
     }
 
     /// Jobs or tasks that are no part of the study.

@@ -29,6 +29,11 @@ fn refuse<T>(why: impl Into<String>) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("Parquet: {}", why.into())))
 }
 
+/// A number of the metadata, in words.
+fn told(number: Option<i64>) -> String {
+    number.map_or_else(|| "unknown".to_owned(), |number| number.to_string())
+}
+
 /// Reads a whole file into CSV.
 pub(crate) fn to_csv(source: impl Read) -> io::Result<Vec<u8>> {
     let mut file = Vec::new();
@@ -109,7 +114,7 @@ fn schema(metadata: &Fields) -> io::Result<Vec<Column>> {
             Some(4) => Physical::Float,
             Some(5) => Physical::Double,
             Some(6) => Physical::Bytes,
-            other => return refuse(format!("column {name:?} is of type {other:?}, which is not read")),
+            other => return refuse(format!("column {name:?} is of type {}, which is not read", told(other))),
         };
         columns.push(Column { name, physical, may_be_missing: element.whole(3) == Some(1) });
     }
@@ -133,7 +138,7 @@ fn read_chunk(file: &[u8], column: &Column, chunk: &Value, rows: usize) -> io::R
         Some(1) => Codec::Snappy,
         Some(2) => Codec::Gzip,
         Some(6) => Codec::Zstd,
-        other => return refuse(format!("column {name:?} is compressed by codec {other:?}, which is not read")),
+        other => return refuse(format!("column {name:?} is compressed by codec {}, which is not read", told(other))),
     };
     let data = about.count(9)?;
     // Some writers say zero where there is no dictionary.

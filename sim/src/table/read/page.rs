@@ -173,7 +173,7 @@ fn values(
                 cells.end();
             }
         }
-        other => return refuse(format!("encoding {other:?} is not read")),
+        other => return refuse(format!("encoding {} is not read", super::told(other))),
     }
     Ok(())
 }
