@@ -18,7 +18,7 @@ async fn sandbox(arena: &Arena) -> Result<(String, String, Arc<Transcript>)> {
     let address = &told.offer["url"]["address"];
     let agent = format!("{}:{}", address["ip"].as_str().context("an ip")?, address["port"]);
     let task = told.task["task_id"]["value"].as_str().context("an id")?;
-    let path = format!("/frameworks/{}/executors/{task}/runs/latest", told.framework);
+    let path = format!("/frameworks/{}/executors/{task}/runs/latest", told.home.id);
     Ok((agent, path, told))
 }
 

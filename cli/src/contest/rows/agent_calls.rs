@@ -153,7 +153,7 @@ fn running() -> Vec<Row> {
         let address = &told.offer["url"]["address"];
         let agent = format!("{}:{}", address["ip"].as_str().context("an ip")?, address["port"]);
         let task = told.task["task_id"]["value"].as_str().context("an id")?;
-        let path = format!("/frameworks/{}/executors/{task}/runs/latest", told.framework);
+        let path = format!("/frameworks/{}/executors/{task}/runs/latest", told.home.id);
         let list = arena.agent_read(&agent, &json!({"type": "LIST_FILES", "list_files": {"path": path}})).await?;
         let out =
             items(&list["file_infos"]).iter().find(|one| one["path"].as_str().unwrap_or_default().ends_with("/stdout"));

@@ -336,7 +336,7 @@ fn lists() -> Vec<Row> {
     let tasks = |arena: Arena| async move {
         let told = arena.story(Story::Finished).await?;
         let id = told.task["task_id"]["value"].as_str().context("an id")?;
-        let all = arena.get_json(&format!("/tasks?framework_id={}&task_id={id}", told.framework)).await?;
+        let all = arena.get_json(&format!("/tasks?framework_id={}&task_id={id}", told.home.id)).await?;
         let task = items(&all["tasks"]).first().context("the task")?;
         keys(
             task,

@@ -23,7 +23,7 @@ fn told(
     };
     row(source, call, given, answer, move |arena: Arena| async move {
         let transcript = arena.story(story).await?;
-        judge(&transcript).with_context(|| format!("{transcript:?}"))
+        judge(&transcript).with_context(|| format!("{:?}", transcript.updates))
     })
     .within(60)
 }
@@ -104,7 +104,7 @@ fn ends() -> Vec<Row> {
     vec![
         told("7.1", Story::Finished, "GET_TASKS", "the task is among the completed", |told| {
             ensure!(told.completed["state"] == "TASK_FINISHED", "{}", told.completed);
-            ensure!(told.completed["framework_id"]["value"] == told.framework.as_str(), "{}", told.completed);
+            ensure!(told.completed["framework_id"]["value"] == told.home.id.as_str(), "{}", told.completed);
             Ok(())
         }),
         told("7.1", Story::Finished, "GET_TASKS", "labels and discovery as they were launched", |told| {
