@@ -1,7 +1,7 @@
 //! `kaon sim convert`: any format of workloads and nodes to the native one.
 
 use crate::arguments::Convert;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kaon_sim::workload::convert::{Written, convert};
 use kaon_sim::workload::rows::Strictness;
 use std::fs::File;
@@ -16,19 +16,14 @@ pub(super) fn run(arguments: &Convert) -> Result<()> {
         None => convert(&arguments.format, &arguments.file, strictness, written, &mut stdout().lock())?,
         Some(path) => {
             // A file that is only half a table must not be taken for a whole one.
-            let unfinished = path.with_extension("unfinished");
-            let file = File::create(&unfinished).with_context(|| format!("can't write {}", unfinished.display()))?;
-            let mut out = BufWriter::new(file);
-            let converted = convert(&arguments.format, &arguments.file, strictness, written, &mut out)
-                .map_err(anyhow::Error::from)
-                .and_then(|skipped| out.flush().map(|()| skipped).map_err(anyhow::Error::from));
-            let kept =
-                converted.and_then(|skipped| std::fs::rename(&unfinished, path).map(|()| skipped).map_err(Into::into));
-            if kept.is_err() {
-                // What is left of a failure is of no use; that it can't be removed changes nothing.
-                let _ = std::fs::remove_file(&unfinished);
-            }
-            kept?
+            let fill = |file: &mut File| {
+                let mut out = BufWriter::new(file);
+                let skipped = convert(&arguments.format, &arguments.file, strictness, written, &mut out)?;
+                out.flush()?;
+                Ok(skipped)
+            };
+            let told = |error| anyhow::Error::new(error).context(format!("can't write {}", path.display()));
+            kaon_runtime::replace_file(path, fill, told)?
         }
     };
     if skipped.rows > 0 {

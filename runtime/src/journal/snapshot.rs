@@ -7,8 +7,8 @@
 //! ```
 //! Little endian. A file without its end is refused whole.
 
-use super::witness::replace_file;
 use super::{Error, Journal, JournalName};
+use crate::whole::replace_file;
 use kaon_kernel::actor::{ActorKind, Batch};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,17 +51,13 @@ pub fn export(journal: &mut dyn Journal, out: &mut dyn Write) -> Result<u64, Err
 
 /// Writes a snapshot to a file: the old one stays until the new one is whole and durable.
 pub fn export_file(journal: &mut dyn Journal, path: &Path) -> Result<u64, Error> {
-    let mut exported = Ok(0);
-    let replaced = replace_file(path, |file| {
+    let told = |source| Error::File { what: "replacing", path: path.to_owned(), source };
+    let fill = |file: &mut File| {
         let mut out = BufWriter::new(file);
-        exported = export(journal, &mut out);
-        match &exported {
-            Ok(_) => out.flush(),
-            Err(error) => Err(io::Error::other(error.chain())),
-        }
-    });
-    let count = exported?;
-    replaced.map(|()| count)
+        let count = export(journal, &mut out)?;
+        out.flush().map(|()| count).map_err(told)
+    };
+    replace_file(path, fill, told)
 }
 
 /// Brings a snapshot into an empty journal and returns how many entries it had. The whole of it is read and checked
@@ -121,6 +117,9 @@ fn parse(input: &mut dyn Read) -> Result<BTreeMap<JournalName, Entries>, Error> 
                 if written != count {
                     return Err(Error::Snapshot(format!("{count} entries, {written} were written")));
                 }
+                if !input.is_over()? {
+                    return Err(Error::Snapshot("something follows its end".to_owned()));
+                }
                 return Ok(tables);
             }
             [other] => return Err(Error::Snapshot(format!("mark {other}"))),
@@ -150,6 +149,11 @@ impl Input<'_> {
         self.input.read_exact(&mut bytes).map_err(|error| Error::Snapshot(error.to_string()))?;
         self.checksum = crc32c::crc32c_append(self.checksum, &bytes);
         Ok(bytes)
+    }
+
+    fn is_over(&mut self) -> Result<bool, Error> {
+        let read = self.input.take(1).read_to_end(&mut Vec::new());
+        read.map(|bytes| bytes == 0).map_err(|error| Error::Snapshot(error.to_string()))
     }
 
     fn check(&mut self) -> Result<(), Error> {

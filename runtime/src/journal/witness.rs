@@ -12,6 +12,7 @@
 //! A record that is not whole at the very end is the tear of a crash. Anywhere else it is damage.
 
 use super::{Error, JournalName};
+use crate::whole::replace_file;
 use kaon_kernel::actor::ActorKind;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -97,24 +98,10 @@ fn write_whole(path: &Path, last: &BTreeMap<JournalName, u64>) -> Result<File, E
     for (&name, &sequence) in last {
         bytes.extend_from_slice(&record(name, sequence));
     }
-    replace_file(path, |file| file.write_all(&bytes))?;
+    let told = |source| Error::File { what: "replacing", path: path.to_owned(), source };
+    replace_file(path, |file| file.write_all(&bytes).map_err(told), told)?;
     let opened = OpenOptions::new().append(true).open(path);
     opened.map_err(|source| Error::File { what: "opening", path: path.to_owned(), source })
-}
-
-/// Writes a file so that after a crash either the old or the whole new one is there: temporary file, fsync, rename,
-/// fsync of the directory.
-pub(super) fn replace_file(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
-    let temporary = path.with_extension("new");
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let replace = || {
-        let mut file = File::create(&temporary)?;
-        fill(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
-    };
-    replace().map_err(|source| Error::File { what: "replacing", path: path.to_owned(), source })
 }
 
 fn record(name: JournalName, sequence: u64) -> [u8; RECORD_BYTES] {

@@ -167,6 +167,8 @@ fn a_snapshot_brings_everything_back_and_half_a_snapshot_nothing() {
             assert!(import(&mut other, &mut &*flipped).is_err(), "flipped at {position}");
             assert!(other.names().unwrap().is_empty());
         }
+        let followed = [written.as_slice(), b"\0"].concat();
+        assert!(import(&mut MemoryJournal::fresh(), &mut &*followed).is_err(), "something follows its end");
         snapshot = written;
     });
 }
