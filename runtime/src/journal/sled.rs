@@ -16,7 +16,8 @@ use super::witness::Witness;
 use super::{Error, Journal, JournalName};
 use kaon_kernel::actor::{Batch, Record};
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,6 +39,9 @@ const FORK_MAX: Duration = Duration::from_millis(500);
 const SUMMARY_KEY: &[u8] = &[0];
 const ENTRY_PREFIX: u8 = 1;
 
+/// The mode of a journal's directory.
+const OWNER_ONLY: u32 = 0o700;
+
 /// A journal in a directory.
 pub struct SledJournal {
     /// Dropped before the lock.
@@ -58,13 +62,15 @@ struct Table {
 }
 
 impl SledJournal {
-    /// Opens or makes the journal in `directory` and checks every entry of it. Cost: reading all of it once.
+    /// Opens or makes the journal in `directory` and checks every entry of it. Cost: reading all of it once. The directory
+    /// becomes its owner's alone: what tasks are told, secrets included, is in it.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let file_error = |what, path: &Path| {
             let path = path.to_owned();
             move |source| Error::File { what, path, source }
         };
         fs::create_dir_all(directory).map_err(file_error("making", directory))?;
+        fs::set_permissions(directory, Permissions::from_mode(OWNER_ONLY)).map_err(file_error("closing", directory))?;
         let lock = lock(directory)?;
         let witness_path = directory.join("witness");
         let acknowledged = Witness::read(&witness_path)?;

@@ -11,8 +11,9 @@ use super::{Error, Journal, JournalName};
 use crate::whole::replace_file;
 use kaon_kernel::actor::{ActorKind, Batch};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"KAONSNP1";
@@ -53,6 +54,11 @@ pub fn export(journal: &mut dyn Journal, out: &mut dyn Write) -> Result<u64, Err
 pub fn export_file(journal: &mut dyn Journal, path: &Path) -> Result<u64, Error> {
     let told = |source| Error::File { what: "replacing", path: path.to_owned(), source };
     let fill = |file: &mut File| {
+        let is_file = file.metadata().map_err(told)?.is_file();
+        if is_file {
+            // As the journal itself, it is for its owner alone.
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(told)?;
+        }
         let mut out = BufWriter::new(file);
         let count = export(journal, &mut out)?;
         out.flush().map(|()| count).map_err(told)

@@ -5,6 +5,7 @@ use super::*;
 use crate::journal::witness::Witness;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn filled(directory: &Path, records: u32) {
@@ -121,6 +122,22 @@ fn the_witness_keeps_its_size() {
     let length = fs::metadata(&path).unwrap().len();
     assert!(length < 66 << 10, "{length} bytes");
     assert_eq!(Witness::read(&path).unwrap().unwrap()[&MASTER], 4000);
+}
+
+#[test]
+fn what_the_journal_holds_is_for_its_owner_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (home, file) = (directory.path().join("journal"), directory.path().join("backup"));
+    for before in [None, Some(0o755)] {
+        if let Some(before) = before {
+            fs::set_permissions(&home, fs::Permissions::from_mode(before)).unwrap();
+        }
+        let mut journal = SledJournal::open(&home).unwrap();
+        assert_eq!(mode(&home), 0o700);
+        export_file(&mut journal, &file).unwrap();
+        assert_eq!(mode(&file), 0o600);
+    }
 }
 
 #[test]
