@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Convert) -> Result<()> {
     };
     if skipped.rows > 0 {
         eprintln!("{} rows left out", skipped.rows);
-        skipped.shown.iter().for_each(|row| eprintln!("  {row}"));
     }
+    skipped.shown.iter().for_each(|note| eprintln!("  {note}"));
     Ok(())
 }
