@@ -16,6 +16,7 @@ use kaon_kernel::message::agent_master::RunningExecutor;
 use kaon_kernel::message::agent_outside::{AgentEvent, ArchivedAgentEvent, CallRefusal, ExecutorStage, ToAgent};
 use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::port::{Ingress, Streams};
+use kaon_kernel::resource::Resources;
 use kaon_kernel::task::Task;
 use tokio::sync::oneshot;
 
@@ -26,6 +27,7 @@ use crate::edge::HandError;
 use crate::frame::{self, Weight};
 use crate::server::Hangup;
 use crate::stream::Subscriber;
+use crate::view::together;
 
 /// Streams of executors at once: as many as an agent has tasks.
 const STREAMS_MAX: usize = 10_000;
@@ -257,6 +259,19 @@ impl Drop for Forget<'_> {
 }
 
 impl Seen {
+    /// The tasks of an executor.
+    pub(super) fn tasks_of(&self, running: &RunningExecutor) -> impl Iterator<Item = &SeenTask> {
+        self.tasks.iter().filter(|task| {
+            task.framework_id == running.framework_id && task.task.executor_id == running.info.executor_id
+        })
+    }
+
+    /// What an executor and its live tasks take of the machine.
+    pub(super) fn taken_by(&self, running: &RunningExecutor) -> Resources {
+        let live = self.tasks_of(running).filter(|task| !task.task.state.is_terminal());
+        together(live.map(|task| &task.task.info.resources).chain([&running.info.resources]))
+    }
+
     fn add(&mut self, event: AgentEvent) {
         match event {
             AgentEvent::Agent { info, drain } => {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::task::ContainerStatus;
 use serde_json::{Map, Value};
 
@@ -88,7 +89,8 @@ pub(super) fn shown<'a>(edge: &AgentEdge, seen: &'a Seen, wanted: &Wanted<'_>) -
         };
         let container_id = v1::ContainerId { value: one.container_id.to_string(), parent: None };
         let status = status::container_to_v1(&told);
-        all.push(Shown { executor: Some(one), container_id, status, statistics: used(one.container_id.as_str()) });
+        let statistics = used(one.container_id.as_str()).map(|figures| booked(figures, &seen.taken_by(&one.running)));
+        all.push(Shown { executor: Some(one), container_id, status, statistics });
     }
     let mut add = |container_id: v1::ContainerId, status: v1::ContainerStatus, flat: &str| {
         all.push(Shown { executor: None, container_id, status, statistics: used(flat) });
@@ -116,6 +118,19 @@ pub(super) fn shown<'a>(edge: &AgentEdge, seen: &'a Seen, wanted: &Wanted<'_>) -
         }
     }
     all
+}
+
+/// Adds what a container took of the offer, where no isolator knows more: as Mesos, whatever isolators there are.
+fn booked(mut figures: v1::ResourceStatistics, taken: &Resources) -> v1::ResourceStatistics {
+    let amount = |name: &str| Some(taken.scalar(&ResourceName::of(name)).0).filter(|&thousandths| thousandths > 0);
+    if figures.cpus_limit.is_none() {
+        figures.cpus_limit = amount("cpus").map(|thousandths| thousandths as f64 / 1e3);
+    }
+    // In MiB.
+    if figures.mem_limit_bytes.is_none() && figures.mem_soft_limit_bytes.is_none() {
+        figures.mem_limit_bytes = amount("mem").map(|thousandths| thousandths.saturating_mul(1 << 20) / 1000);
+    }
+    figures
 }
 
 /// As GET_CONTAINERS answers.

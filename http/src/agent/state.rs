@@ -77,16 +77,11 @@ impl Place<'_> {
 
     fn executor(&self, one: &SeenExecutor) -> Value {
         let running = &one.running;
-        let own = |task: &&SeenTask| {
-            task.framework_id == running.framework_id && task.task.executor_id == running.info.executor_id
-        };
         let tasks = |wanted: fn(&SeenTask) -> bool| {
-            let tasks = self.seen.tasks.iter().filter(own).filter(move |task| wanted(task));
+            let tasks = self.seen.tasks_of(running).filter(move |task| wanted(task));
             tasks.map(|one| task(&one.framework_id, &one.task))
         };
-        let live = self.seen.tasks.iter().filter(own).filter(|task| !task.task.state.is_terminal());
-        let all = together(live.map(|task| &task.task.info.resources).chain([&running.info.resources]));
-        let mut out = self.executor_words(running, &one.container_id, &all);
+        let mut out = self.executor_words(running, &one.container_id, &self.seen.taken_by(running));
         let queued = tasks(|task| task.is_queued && !task.task.state.is_terminal());
         out.insert("queued_tasks".into(), queued.collect());
         out.insert("tasks".into(), tasks(|task| !task.is_queued && !task.task.state.is_terminal()).collect());

@@ -137,6 +137,9 @@ fn pods() -> Vec<Row> {
         let executor = &pod.executor["executor_id"]["value"];
         let mine = find(&figures, |one| one["executor_id"] == *executor).with_context(|| figures.to_string())?;
         ensure!(mine["framework_id"] == pod.framework.id.as_str() && mine["executor_name"].is_string(), "{mine}");
+        // The executor takes 0.05 and 32 MiB, its task 0.05 and 16 MiB.
+        let limits = &mine["statistics"];
+        ensure!(limits["cpus_limit"] == 0.1 && limits["mem_limit_bytes"] == 48 << 20, "{mine}");
         pod.framework.teardown().await
     };
     vec![
@@ -145,7 +148,7 @@ fn pods() -> Vec<Row> {
             "2",
             "GET /containers, /monitor/statistics",
             "a pod; containers chosen by query",
-            "members with show_nested; 400 for parameters that do not go together",
+            "members with show_nested; the limits of what was taken; 400 for parameters that do not go together",
             polled,
         )
         .once(),
