@@ -239,6 +239,54 @@ fn members_of_a_pod_share_a_directory_and_have_volumes_with_an_image_and_without
     framework.teardown();
 }
 
+/// `--image-gc-config`: what is excluded stays, what is used stays as long as it is, and the rest goes by itself.
+#[test]
+fn images_that_nobody_uses_go_when_the_disk_is_full() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // Less than all of it is free on every disk.
+    let config = |excluded: Value| {
+        let watch = json!({"nanoseconds": 100_000_000});
+        let all = json!({"image_disk_headroom": 1.0, "image_disk_watch_interval": watch, "excluded_images": excluded});
+        format!("--agent-flag=--image-gc-config={all}")
+    };
+    let layers = |cluster: &Cluster| {
+        let listed = fs::read_dir(cluster.directory().join("agent-1/store/docker/layers"));
+        listed.map_or(0, Iterator::count)
+    };
+    // Each look begins with what is left in staging: when a second plant is gone, the look that took the first is over.
+    let looked = |cluster: &Cluster| {
+        let left = cluster.directory().join("agent-1/store/docker/staging/left");
+        for _ in 0..2 {
+            fs::create_dir(&left).expect("a directory");
+            wait_for("a look", SOON, || (!left.exists()).then_some(()));
+        }
+    };
+    for is_excluded in [false, true] {
+        let excluded = json!([{"type": "DOCKER", "docker": {"name": "team/box:1"}}]);
+        let flag = config(if is_excluded { excluded } else { json!([]) });
+        let Some(cluster) = start_with(directory.path(), ISOLATION, &[&flag]) else { return };
+        let mut framework = Framework::subscribe(&cluster.api, info("images"));
+        let mut boxed = with_image("boxed", "while ! test -e end; do sleep 0.1; done");
+        boxed["command"]["user"] = "root".into();
+        framework.launch_until(vec![boxed], "TASK_RUNNING");
+        looked(&cluster);
+        assert_eq!(layers(&cluster), 1, "it is used");
+        framework.must("KILL", json!({"task_id": {"value": "boxed"}}));
+        framework.until("it to end", Framework::all_ended);
+        wait_for("nothing to be leased", SOON, || nothing_is_left(&cluster).then_some(()));
+        looked(&cluster);
+        match is_excluded {
+            true => assert_eq!(layers(&cluster), 1, "it is excluded"),
+            false => wait_for("the image to go", SOON, || (layers(&cluster) == 0).then_some(())),
+        }
+        framework.teardown();
+        drop(cluster);
+        for name in ["archives", "parts"] {
+            fs::remove_dir_all(directory.path().join(name)).expect("made by this test");
+        }
+    }
+}
+
 #[test]
 fn persistent_volumes_show_in_images() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -46,8 +46,29 @@ pub(crate) struct Collection {
     #[serde(default)]
     image_disk_watch_interval: Interval,
     /// Those that stay.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "names")]
     pub(crate) excluded_images: Vec<String>,
+}
+
+/// An image by its name, or as Mesos writes one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Excluded {
+    Name(String),
+    Image { docker: Named },
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+fn names<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>, D::Error> {
+    let read = Vec::<Excluded>::deserialize(from)?;
+    let name = |one| match one {
+        Excluded::Name(name) | Excluded::Image { docker: Named { name } } => name,
+    };
+    Ok(read.into_iter().map(name).collect())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -161,6 +182,9 @@ mod tests {
         let read = flags(r#"{"image_disk_watch_interval": {"nanoseconds": 1000000000}, "excluded_images": ["a"]}"#);
         let read = read.collection().unwrap().unwrap();
         assert_eq!((read.image_disk_headroom, read.interval()), (0.1, Duration::from_secs(1)));
+        let read = flags(r#"{"excluded_images": ["a", {"type": "DOCKER", "docker": {"name": "b:1"}}]}"#);
+        assert_eq!(read.collection().unwrap().unwrap().excluded_images, ["a", "b:1"]);
+        assert!(flags(r#"{"excluded_images": [{"type": "APPC"}]}"#).collection().is_err());
         assert!(
             flags("{\"image_disk_headroom\": 2}").collection().is_err() && flags("{\"x\": 1}").collection().is_err()
         );
