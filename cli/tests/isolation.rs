@@ -131,3 +131,22 @@ fn an_executor_in_a_network_of_its_own_reaches_its_agent() {
     framework.launch_until(vec![task("alone", "test $(wc -l < /proc/net/dev) = 3")], "TASK_FINISHED");
     framework.teardown();
 }
+
+/// The work directory that an agent makes may be passed through and not listed (mode 0711): whoever runs a task needs no more.
+#[test]
+fn users_need_not_be_able_to_list_the_work_directory() {
+    if !nix::unistd::geteuid().is_root() {
+        return println!("SKIPPED, needs root: tasks of another user");
+    }
+    let cluster = Cluster::start(1);
+    let work = cluster.directory().join("agent-1");
+    std::fs::set_permissions(&work, std::os::unix::fs::PermissionsExt::from_mode(0o711)).expect("a mode");
+    let mut framework = Framework::subscribe(&cluster.api, info("users"));
+    let mut theirs = task("theirs", "test $(id -un) = nobody && echo mine > file");
+    theirs["command"]["user"] = "nobody".into();
+    framework.launch(vec![theirs]);
+    framework.until("its end", Framework::all_ended);
+    let last = framework.status("theirs").expect("a status");
+    assert_eq!(last["state"], "TASK_FINISHED", "{last}");
+    framework.teardown();
+}

@@ -209,7 +209,8 @@ pub(crate) fn reach(
 }
 
 fn open_work_directory(path: &Path) -> Result<OwnedFd, Error> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    // A name only: who runs a task may pass through it, and need not be able to list it.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let failed = |errno| Error::System { action: "open work directory", path: path.display().to_string(), errno };
     nix::fcntl::open(path, flags, Mode::empty()).map_err(failed)
 }

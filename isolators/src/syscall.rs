@@ -75,18 +75,28 @@ pub(crate) fn until_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>
 /// Closes every file descriptor from `first` on (`close_range(2)`, Linux 5.9). For a process that holds none of them in
 /// an object of its own: the launcher at its start.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
-    close_range(first, 0)
+    close_range(first, u32::MAX)
 }
 
-/// Marks every file descriptor from `first` on to be closed at the next exec (Linux 5.11).
-pub(crate) fn close_from_at_exec(first: u32) -> io::Result<()> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+/// Closes every file descriptor from 3 on but these. For a process that is about to become another program, and drops nothing that
+/// holds one any more.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().map(|one| one.as_raw_fd().unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for one in kept {
+        if one > first {
+            close_range(first, one - 1)?;
+        }
+        first = first.max(one + 1);
+    }
+    close_range(first, u32::MAX)
 }
 
-fn close_range(first: u32, flags: u32) -> io::Result<()> {
+fn close_range(first: u32, last: u32) -> io::Result<()> {
     // SAFETY: the call takes three integers. Closing is harmless for memory; the callers promise that no object of
-    // theirs owns one of these descriptors.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
+    // theirs owns one of these descriptors, or will use it.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -147,7 +147,7 @@ fn run() -> io::Result<()> {
     let child = begin(&description, plan, |plan| {
         // The child must not hold the other ends: it would wait for itself.
         drop(ends.take());
-        program::start(&plan, go_read, error_write)
+        program::start(plan, go_read, error_write)
     })?;
     let (go_write, error_read) = ends.take().expect("only the child takes them");
     let mut child = Waiting { pid: child, is_over: false };

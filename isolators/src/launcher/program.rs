@@ -12,7 +12,7 @@ use super::within::Surrounding;
 use crate::isolator::{Contribution, HostAction};
 use crate::{posix, sandbox, syscall};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -22,8 +22,8 @@ use std::ffi::{CString, NulError};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// The variable in which an agent tells its executors where it listens.
 const AGENT_VARIABLE: &str = "KAON_AGENT_ADDRESS";
@@ -162,7 +162,9 @@ fn candidates(file: &str, environment: &[(String, String)]) -> Vec<String> {
 
 /// Builds its walls, waits to be let go and becomes the program. Runs in the child; returns only when that failed, with the code to
 /// end with.
-pub(super) fn start(plan: &Plan, go: OwnedFd, error: OwnedFd) -> i32 {
+pub(super) fn start(plan: Plan, go: OwnedFd, error: OwnedFd) -> i32 {
+    // Whatever it holds is closed before the program begins, and belongs to nobody then.
+    let plan = &*std::mem::ManuallyDrop::new(plan);
     // Its own session from the first moment, so that no signal to the launcher's reaches it, nor the other way about.
     let led = nix::unistd::setsid().map_err(|errno| step("begin a session", errno));
     let mut go = File::from(go);
@@ -178,10 +180,13 @@ pub(super) fn start(plan: &Plan, go: OwnedFd, error: OwnedFd) -> i32 {
     let reason = match built {
         // The launcher is gone, and with it everyone who could hear a reason.
         Err(_) => return CODE_NOT_STARTED,
-        Ok(built) => match built.and_then(|home| become_program(plan, home)) {
-            Ok(never) => match never {},
-            Err(reason) => reason,
-        },
+        Ok(built) => {
+            drop(go);
+            match built.and_then(|home| become_program(plan, home, &error)) {
+                Ok(never) => match never {},
+                Err(reason) => reason,
+            }
+        }
     };
     let told = reason.as_bytes();
     let length = told.len().min(usize::try_from(ERROR_BYTES_MAX).unwrap_or(usize::MAX));
@@ -243,7 +248,7 @@ fn build(plan: &Plan) -> Result<Home, String> {
 }
 
 /// Gives up what the program shall not have, and becomes it.
-fn become_program(plan: &Plan, home: Home) -> Result<Infallible, String> {
+fn become_program(plan: &Plan, home: Home, error: &OwnedFd) -> Result<Infallible, String> {
     let walls = &plan.walls;
     let directory = plan.surrounding.as_ref().and_then(Surrounding::directory);
     let of_image = walls.root.as_ref().and_then(|root| root.run.user.as_deref()).filter(|user| !user.is_empty());
@@ -286,14 +291,22 @@ fn become_program(plan: &Plan, home: Home) -> Result<Infallible, String> {
     if walls.is_bound_to_its_rights {
         syscall::rights::gain_no_rights().map_err(|error| step("give up new rights", error))?;
     }
-    match (&home, directory) {
+    match (home, directory) {
         (Some(home), _) => fchdir(home).map_err(|errno| step("enter the sandbox", errno))?,
-        // The path is the container's own and leads nowhere but into it. As its user: where that may not go it does not begin.
-        (None, directory) => nix::unistd::chdir(directory.unwrap_or("/"))
-            .or_else(|_| nix::unistd::chdir("/"))
-            .map_err(|errno| step("enter its directory", errno))?,
+        // The path is what a process of the container says. As its user: where that may not go it does not begin.
+        (None, directory) => {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+            let opened = root::open_within(Path::new(directory.unwrap_or("/")), flags).and_then(fchdir);
+            opened.or_else(|_| nix::unistd::chdir("/")).map_err(|errno| step("enter its directory", errno))?;
+        }
     }
-    syscall::close_from_at_exec(3).map_err(|error| step("close what is open", error))?;
+    if walls.root.is_some() || directory.is_some() {
+        // Where it begins has a name in its root, or it would be a way out.
+        nix::unistd::getcwd().map_err(|errno| step("name its directory", errno))?;
+    }
+    // Not at the exec: a path of the container could lead through one of ours (`/proc/self/fd`).
+    let kept: Vec<BorrowedFd<'_>> = [error.as_fd()].into_iter().chain(plan.socket.iter().map(AsFd::as_fd)).collect();
+    syscall::close_all_but(&kept).map_err(|error| step("close what is open", error))?;
     if let Some(socket) = &plan.socket {
         let kept = fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()));
         kept.map_err(|errno| step("keep the socket", errno))?;

@@ -244,10 +244,25 @@ pub(super) fn enter(root: &OwnedFd, home: &OwnedFd) -> Result<(), String> {
     nix::unistd::chdir("/").map_err(failed)
 }
 
-/// Opens the directory that a program starts in, within the root that this process has; made when it is missing.
+/// Opens the directory that a program starts in, within the root that this process has; made when it is missing. The image says
+/// which: no link of the kernel's own is followed (`/proc/PID/root`, `/proc/PID/fd`), since what is behind it may lie outside.
 pub(super) fn working_directory(path: &Path) -> Result<OwnedFd, String> {
-    fs::create_dir_all(path).map_err(|error| step(&format!("make '{}' in the image", path.display()), error))?;
-    hold(path)
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    place(&hold(Path::new("/"))?, &clean, Kind::Directory, true)
+}
+
+/// Opens something that is there, within the root that this process has, as warily.
+pub(super) fn open_within(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    let root = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    openat2(&root, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }
 
 /// The user that an image names, `NAME[:GROUP]`, each by name or number, as the image's own files have them.
@@ -285,9 +300,10 @@ pub(super) fn user(text: &str) -> Result<User, String> {
 /// The lines of a file of users or groups, by their fields; nothing of one that can't be read.
 fn table(path: &str) -> Vec<Vec<String>> {
     let mut text = String::new();
-    if let Ok(file) = File::open(path) {
+    // A pipe in its place keeps nobody waiting.
+    if let Ok(file) = open_within(Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
         // Of a file that is no text only what was text is taken.
-        let _ = file.take(USERS_BYTES_MAX).read_to_string(&mut text);
+        let _ = File::from(file).take(USERS_BYTES_MAX).read_to_string(&mut text);
     }
     text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
 }

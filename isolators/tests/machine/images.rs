@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("images::a_restart_keeps_what_runs_and_lets_go_of_the_rest", a_restart_keeps_what_runs_and_lets_go_of_the_rest),
     ("images::a_fetch_that_hangs_is_given_up", a_fetch_that_hangs_is_given_up),
     ("images::the_own_binary_stays_whole", the_own_binary_stays_whole),
+    ("images::no_directory_and_no_program_lies_outside", no_directory_and_no_program_lies_outside),
 ];
 
 /// The isolators that images need.
@@ -520,6 +521,45 @@ fn a_fetch_that_hangs_is_given_up() {
     images(&machine).prune(&[]).expect("nobody fetches");
     assert_eq!(held(), 0);
     assert_nothing_left(&machine);
+}
+
+/// Attack 51: an image whose working directory or program is behind a link of the kernel's own, to another process's root or to
+/// what the launcher has open.
+fn no_directory_and_no_program_lies_outside() {
+    let (Some(machine), Some(mut items)) = (machine(|_| {}), busybox()) else { return };
+    items.push(Item::Link("lnk", "/proc/1/cwd/etc"));
+    items.push(Item::Link("own", "/proc/self/root"));
+    items.push(Item::Directory("there/", 0o755));
+    items.push(Item::Link("near", "there"));
+    let registry = Registry::new();
+    let made = layer(&items);
+    let mut number = 0;
+    let mut begin = |directory: &str, spec: LaunchSpec| {
+        number += 1;
+        let run = json!({"WorkingDir": directory});
+        let name = registry.push("team/odd", &number.to_string(), &image(std::slice::from_ref(&made), &run, false));
+        let answer = machine.try_launch("c", with(spec, asked(&registry, &name)));
+        let ended = answer.map(|_| (machine.wait("c"), machine.output("c", "stdout")));
+        fs::remove_dir_all(machine.sandbox("c")).expect("its sandbox");
+        machine.ask(kaon_kernel::container::ContainerRequest::Cleanup { container: id("c") });
+        ended.map(|(_, out)| out)
+    };
+    let mut outside =
+        vec!["/proc/1/root".to_owned(), "/proc/1/cwd".to_owned(), "/lnk".to_owned(), "/own/etc".to_owned()];
+    outside.extend((3..16).map(|number| format!("/proc/self/fd/{number}")));
+    for directory in &outside {
+        let refused = begin(directory, shell("c", "pwd; ls")).expect_err(directory);
+        assert!(refused.contains("in the image"), "{directory}: {refused}");
+    }
+    for (directory, at) in [("/near", "/there\n"), ("/a/../b//./c", "/b/c\n"), ("/../..", "/\n")] {
+        assert_eq!(begin(directory, shell("c", "pwd -P")).as_deref(), Ok(at), "{directory}");
+    }
+    // From each that could be open, the way up to the machine's shell.
+    for number in 3..24 {
+        let path = format!("/proc/self/fd/{number}{}/bin/sh", "/..".repeat(20));
+        let refused = begin("/", crate::rig::exec("c", &[&path, "-c", "echo out"])).expect_err(&path);
+        assert!(refused.contains("can't execute"), "{refused}");
+    }
 }
 
 /// Attack 50: an image whose program is a link to the executable that started it, and a program that writes to it.
