@@ -1,6 +1,6 @@
 //! What a run is asked to be. A run is a function of these values and nothing else.
 
-use crate::plant::Plant;
+use crate::explore::plant::Plant;
 use crate::sharing::Sharing;
 use crate::stage::Stage;
 use crate::workload::Lengths;

@@ -5,13 +5,13 @@
 //! jump, so that what takes minutes is seen in milliseconds. The world is that of [`crate::run`], checkers included; what is
 //! not repeatable is when calls come in. The master keeps its first life: nothing here makes it fall.
 
-use crate::cast;
-use crate::clock::Stopwatch;
 use crate::faults;
-use crate::happening::Happening;
+use crate::machine::happening::Happening;
+use crate::machine::place::Place;
 use crate::options::{Error, Options};
-use crate::place::Place;
 use crate::world::World;
+use crate::world::cast;
+use crate::world::clock::Stopwatch;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use kaon_kernel::actor::{HostId, Link};
 use kaon_kernel::frame::Frame;

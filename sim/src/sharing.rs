@@ -1,7 +1,7 @@
 //! Who is next in the allocator of a run: the policies of the real one, by their names.
 
+use crate::explore::plant::Plant;
 use crate::options::Options;
-use crate::plant::Plant;
 use kaon_actors::allocator::engine::sorter::Order;
 use kaon_actors::allocator::engine::{Partition, Rules};
 use kaon_actors::allocator::policy::{SorterName, UnknownPolicy, named};
@@ -85,7 +85,7 @@ impl Sharing {
                 let mut partition = Partition::default();
                 let parts = if groups.is_empty() { ROLES.min(options.frameworks) as usize } else { roles.len() };
                 for machine in 1..=options.agents {
-                    partition.assign(crate::cast::hostname(machine), &roles[machine as usize % parts].0);
+                    partition.assign(crate::world::cast::hostname(machine), &roles[machine as usize % parts].0);
                 }
                 config.rules.partition = Some(partition);
             }

@@ -1,7 +1,7 @@
 //! What an operator was told is done, held against what the master shows afterwards, in this life of it and in later ones.
 
 use super::Violation;
-use crate::cast::{hostname, machine_of};
+use crate::world::cast::{hostname, machine_of};
 use kaon_kernel::actor::StreamId;
 use kaon_kernel::frame::copy;
 use kaon_kernel::id::{AgentId, RoleName};

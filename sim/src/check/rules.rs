@@ -2,7 +2,7 @@
 
 use super::Violation;
 use super::view::{RoleNumber, View};
-use crate::cast::hostname;
+use crate::world::cast::hostname;
 use kaon_kernel::id::{AgentId, FrameworkId};
 use kaon_kernel::maintenance::{AgentOrders, DrainState, MachineId, Unavailability, Window};
 use kaon_kernel::message::view::{MaintenanceView, SettingsView};

@@ -3,7 +3,7 @@
 use super::Violation;
 use super::ledger::state_of;
 use super::rules::{Rules, Standing};
-use crate::cast::machine_of;
+use crate::world::cast::machine_of;
 use kaon_kernel::frame::copy;
 use kaon_kernel::id::{AgentId, FrameworkId, RoleName, TaskId};
 use kaon_kernel::message::view::{AgentView, ArchivedViewEvent, ViewEvent};

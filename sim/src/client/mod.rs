@@ -14,8 +14,8 @@ mod statuses;
 mod task;
 pub(crate) mod volumes;
 
-use crate::busy::{BUSY_LINK, Returned};
-use crate::network::STREAM_LINK;
+use crate::machine::busy::{BUSY_LINK, Returned};
+use crate::machine::network::STREAM_LINK;
 use crate::report::Course;
 use crate::stage::Behaviour;
 use crate::workload::TaskPlan;

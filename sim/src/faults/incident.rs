@@ -1,11 +1,11 @@
 //! Troubles as what happens to single machines: what a scenario says, what the swarm draws, and churn.
 
 use super::{Plan, Planner, operators};
-use crate::happening::Happening;
-use crate::laws::DETECT;
+use crate::machine::happening::Happening;
 use crate::options::Options;
 use crate::stage::{Incident, Stage, Trouble, Whom};
 use crate::workload::generate::Law;
+use crate::world::laws::DETECT;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::time::{Duration, Instant};
 

@@ -7,11 +7,11 @@ mod incident;
 mod operators;
 
 use crate::client::ClientFaults;
-use crate::happening::Happening;
-use crate::laws::{DETECT, Delay, Laws};
+use crate::machine::happening::Happening;
+use crate::machine::place::Place;
 use crate::options::Options;
-use crate::place::Place;
 use crate::stage::Network;
+use crate::world::laws::{DETECT, Delay, Laws};
 use kaon_kernel::actor::LinkState;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::time::{Duration, Instant};

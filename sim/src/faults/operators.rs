@@ -1,10 +1,10 @@
 //! What operators do in the middle of the storm: to agents, to machines, to roles.
 
 use super::Planner;
-use crate::happening::Happening;
-use crate::operator::{Act, at};
+use crate::machine::happening::Happening;
 use crate::options::Options;
 use crate::stage::Trouble;
+use crate::world::operator::{Act, at};
 use kaon_kernel::time::{Duration, Instant};
 
 /// The longest grace that a drain leaves to tasks, in seconds.

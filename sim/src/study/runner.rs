@@ -10,7 +10,7 @@ use super::scenario::Scenario;
 use super::summary::{Input, PolicySummary, Program, SeedSummary, Speed, Summary};
 use super::table;
 use super::{files, metrics};
-use crate::clock::{Stopwatch, peak_memory_bytes};
+use crate::world::clock::{Stopwatch, peak_memory_bytes};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! Law L2: the simulator carries out every effect there is.
 
 use super::toy::{self, Log, frame, pass};
-use crate::happening::Happening;
+use crate::machine::happening::Happening;
 use kaon_kernel::actor::{ActorKind, Address, Batch, ChildSpec, Effect, Event, LinkState, Measure, StreamId, Ticket};
 use kaon_kernel::check::TcpTarget;
 use kaon_kernel::container::{ContainerRequest, LaunchSpec, Probe, Program};

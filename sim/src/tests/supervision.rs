@@ -1,7 +1,7 @@
 //! What happens when a handler panics.
 
 use super::toy::{self, frame, pass};
-use crate::happening::Happening;
+use crate::machine::happening::Happening;
 use kaon_kernel::actor::{ActorKind, Address, Batch, ChildSpec, Effect, Event, StreamId, Ticket};
 use kaon_kernel::id::FrameworkId;
 use kaon_kernel::message::{AllocatorMessage, MasterMessage, RegistrarMessage, allocator, registrar};

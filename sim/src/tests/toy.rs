@@ -1,8 +1,8 @@
 //! Actors whose behaviour a test writes down as a function from events to effects.
 
 use crate::faults;
+use crate::machine::process::{AnyCell, Birth, Cast};
 use crate::options::Options;
-use crate::process::{AnyCell, Birth, Cast};
 use crate::world::World;
 use kaon_kernel::actor::{Address, Cell, Effect, Event, Moment, Term};
 use kaon_kernel::frame::{Frame, Root, Route};

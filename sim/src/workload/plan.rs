@@ -203,7 +203,7 @@ mod tests {
         let mut chance = Chance::new(1);
         let size = (Quantity::units(1), Quantity::units(1));
         for task in plan(200, size, Lengths::Exponential(3.0), true, &mut chance) {
-            let course = crate::program::course(&kaon_kernel::container::Program::Shell(task.command()));
+            let course = crate::machine::program::course(&kaon_kernel::container::Program::Shell(task.command()));
             assert_eq!(course.length, task.length, "{}", task.command());
         }
     }

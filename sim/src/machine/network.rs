@@ -5,14 +5,14 @@
 //! conversations frames may overtake each other. A line that is cut shortly delays; cut for longer than a session lives
 //! in silence, it loses the session.
 
-use crate::drive::is_for_actor;
-use crate::happening::{Badge, Happening};
-use crate::lane::Lane;
-use crate::laws::{DETECT, DIAL_FIRST, DIAL_LAST, LOOPBACK};
+use crate::explore::plant::Plant;
+use crate::machine::drive::is_for_actor;
+use crate::machine::happening::{Badge, Happening};
+use crate::machine::place::Place;
+use crate::machine::process::{Peer, Role, Stream};
 use crate::machine::{Cut, Machine};
-use crate::place::Place;
-use crate::plant::Plant;
-use crate::process::{Peer, Role, Stream};
+use crate::world::lane::Lane;
+use crate::world::laws::{DETECT, DIAL_FIRST, DIAL_LAST, LOOPBACK};
 use kaon_kernel::actor::{ActorKind, Address, Event, HostId, Link, LinkState, StreamId, Term};
 use kaon_kernel::frame::{Frame, Kind, Root, Route};
 use kaon_kernel::message::event::FrameworkEvent;

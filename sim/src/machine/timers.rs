@@ -4,7 +4,7 @@
 //! A timer that is armed anew for later keeps its place in the queue, and moves when it comes to that place: most are armed
 //! anew many times before they are ever due, as that of an agent at every ping.
 
-use crate::queue::Waiting;
+use crate::world::queue::Waiting;
 use kaon_kernel::table::Table;
 use kaon_kernel::time::Instant;
 

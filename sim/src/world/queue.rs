@@ -3,8 +3,8 @@
 //! The order is (due, origin, count): when, which machine caused it, and that machine's own counter. It depends on
 //! nothing but the history of the machines themselves, so it is the same however they are split over workers.
 
-use crate::happening::Happening;
-use crate::wheel::{Entry, Wheel};
+use crate::machine::happening::Happening;
+use crate::world::wheel::{Entry, Wheel};
 use kaon_kernel::time::Instant;
 use std::collections::VecDeque;
 

@@ -3,12 +3,12 @@
 //! A container belongs to the process that launched it. One that the agent launched survives the agent's process and
 //! dies with the machine; what runs inside an executor's container ends with that executor.
 
-use crate::happening::Happening;
-use crate::lane::Lane;
-use crate::laws::{CONTAINER_CALL, SIGNAL};
 use crate::machine::Machine;
-use crate::place::At;
-use crate::program::{self, Course};
+use crate::machine::happening::Happening;
+use crate::machine::place::At;
+use crate::machine::program::{self, Course};
+use crate::world::lane::Lane;
+use crate::world::laws::{CONTAINER_CALL, SIGNAL};
 use kaon_actors::executor::Inherited;
 use kaon_kernel::actor::{Outcome, Ticket};
 use kaon_kernel::container::{

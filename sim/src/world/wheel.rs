@@ -4,7 +4,7 @@
 //! its time, moved once more when that time is near, and taken out with all others of a window of time, which it leaves
 //! to the taker to sort.
 
-use crate::queue::Key;
+use crate::world::queue::Key;
 use kaon_kernel::time::Instant;
 
 /// Bits of a tick's length: 2^16 ns are 66 us, a fraction of a network delay.
@@ -187,7 +187,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Stamp;
+    use crate::world::queue::Stamp;
     use kaon_kernel::chance::Chance;
     use kaon_kernel::time::Instant;
 

@@ -1,5 +1,9 @@
 //! Many seeds: small worlds, one after the other, several at once.
 
+pub(crate) mod plant;
+pub(crate) mod shrink;
+pub(crate) mod story;
+
 use crate::options::{Error, Options};
 use crate::report::{Exploration, Report};
 use std::ops::Range;

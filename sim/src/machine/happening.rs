@@ -1,7 +1,7 @@
 //! What can happen on a machine.
 
-use crate::operator::Act;
-use crate::place::{At, Place};
+use crate::machine::place::{At, Place};
+use crate::world::operator::Act;
 use kaon_kernel::actor::{Address, ExitReason, HostId, LinkState, Outcome, StreamId, Ticket};
 use kaon_kernel::container::ExitStatus;
 use kaon_kernel::frame::Frame;

@@ -5,7 +5,7 @@
 //! repeats those frames of which the conversation says that they may come twice, right behind the first, and no others. What
 //! frameworks say twice is in `client`.
 
-use crate::happening::Happening;
+use crate::machine::happening::Happening;
 use kaon_kernel::frame::Frame;
 use kaon_kernel::message::{
     AgentMessage, ArchivedAgentMessage, ArchivedExecutorMessage, ArchivedMasterMessage, ExecutorMessage, MasterMessage,

@@ -1,26 +1,34 @@
 //! A whole simulated cluster: how it is built, how its time passes, when it is done, and what is claimed then.
 
-use crate::busy::Returned;
-use crate::cast;
+pub(crate) mod cast;
+pub(crate) mod clock;
+pub(crate) mod crew;
+pub(crate) mod lane;
+pub(crate) mod laws;
+pub(crate) mod operator;
+pub(crate) mod queue;
+pub(crate) mod wheel;
+
 use crate::check::{View, Violation};
 use crate::client::{Client, Tally};
-use crate::clock::{Stopwatch, peak_memory_bytes};
-use crate::crew::{Crew, Shard};
+use crate::explore::story::{self, Ring};
 use crate::faults::{self, Plan};
-use crate::guard;
-use crate::happening::Happening;
-use crate::lane::{Counts, Found, Setup, WALL_START};
 use crate::machine::Machine;
-use crate::operator::{self, Act, Operator};
+use crate::machine::busy::Returned;
+use crate::machine::guard;
+use crate::machine::happening::Happening;
+use crate::machine::place::{MACHINES_MAX, Place};
+use crate::machine::process::{Cast, Role};
 use crate::options::Options;
-use crate::place::{MACHINES_MAX, Place};
-use crate::process::{Cast, Role};
 use crate::record::{Capacity, Records};
 use crate::report::{Failure, Mishaps, Report};
 use crate::serve::Figure;
 use crate::sharing;
 use crate::stage::Work;
-use crate::story::{self, Ring};
+use crate::world::clock::{Stopwatch, peak_memory_bytes};
+use crate::world::crew::{Crew, Shard};
+use crate::world::lane::{Counts, Found, Setup, WALL_START};
+use crate::world::operator::{Act, Operator};
 use kaon_actors::allocator::Allocator;
 use kaon_kernel::chance::Chance;
 use kaon_kernel::id::RoleName;

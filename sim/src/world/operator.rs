@@ -4,12 +4,12 @@
 //! on streams of their own. It knows of the cluster what the view shows. What was answered `Done` is a promise, held
 //! against all that the master shows from then on ([`crate::check::Promises`]).
 
-use crate::cast::{address, hostname};
 use crate::check::{Promises, View};
-use crate::happening::Happening;
-use crate::lane::Lane;
+use crate::explore::story::Note;
 use crate::machine::Machine;
-use crate::story::Note;
+use crate::machine::happening::Happening;
+use crate::world::cast::{address, hostname};
+use crate::world::lane::Lane;
 use kaon_kernel::actor::{ActorKind, Address, StreamId};
 use kaon_kernel::frame::{Frame, copy};
 use kaon_kernel::id::{AgentId, RoleName};

@@ -1,6 +1,6 @@
 //! The last events before something broke, in words.
 
-use crate::queue::Key;
+use crate::world::queue::Key;
 use kaon_kernel::actor::{Address, Event, LinkState};
 use kaon_kernel::frame::{Frame, Kind, Root};
 use kaon_kernel::message::agent_outside::AgentEvent;
@@ -154,7 +154,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Stamp;
+    use crate::world::queue::Stamp;
     use kaon_kernel::chance::Chance;
     use kaon_kernel::time::Instant;
 

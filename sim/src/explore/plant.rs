@@ -1,12 +1,12 @@
 //! Mistakes that are planted into a run, so that the checkers can show that they see them.
 //!
-//! Four of them are in the actors, behind a switch of their configuration ([`crate::cast`]); the others break a promise of
+//! Four of them are in the actors, behind a switch of their configuration ([`crate::world::cast`]); the others break a promise of
 //! the host beneath the actors: a disk that lies, a timer that never comes. What is hit is chosen by what it is, never by
 //! the chance of the run, so that a plant changes nothing but what it breaks.
 
-use crate::lane::Lane;
 use crate::machine::Machine;
-use crate::place::At;
+use crate::machine::place::At;
+use crate::world::lane::Lane;
 use kaon_kernel::frame::Frame;
 use kaon_kernel::message::agent_master::{ArchivedToAgent, ArchivedToMaster};
 use kaon_kernel::message::allocator::ArchivedToAllocator;
@@ -153,7 +153,7 @@ impl Machine {
             && let Some(ArchivedAgentMessage::Master(ArchivedToAgent::RunTask { .. })) = frame.body::<AgentMessage>()
             && is_hit(frame.envelope().sequence, 16)
         {
-            let again = crate::happening::Happening::Frame { frame: frame.clone(), session: 0 };
+            let again = crate::machine::happening::Happening::Frame { frame: frame.clone(), session: 0 };
             lane.push(&mut self.stamp, self.index, lane.now() + SECOND_LAUNCH_AFTER, again);
         }
         plant.swallows(frame)

@@ -1,19 +1,33 @@
-//! One simulated machine: power, processes, and what happens to them. How actors are driven is in [`crate::drive`], what
-//! travels in [`crate::network`], what they run in [`crate::containers`].
+//! One simulated machine: power, processes, and what happens to them. How actors are driven is in [`drive`], what
+//! travels in [`network`], what they run in [`containers`].
 
-use crate::busy::Returned;
+pub(crate) mod busy;
+pub(crate) mod containers;
+pub(crate) mod disk;
+pub(crate) mod drive;
+pub(crate) mod guard;
+pub(crate) mod happening;
+pub(crate) mod network;
+pub(crate) mod place;
+pub(crate) mod process;
+pub(crate) mod program;
+pub(crate) mod timers;
+pub(crate) mod torn;
+pub(crate) mod twice;
+
 use crate::check::{Ledger, View};
-use crate::containers::Containers;
-use crate::disk::Disk;
-use crate::happening::Happening;
-use crate::lane::Lane;
-use crate::laws::{BOOT, DETECT, DETECT_NEARBY, LOOPBACK, RESTART_AFTER};
-use crate::operator::Operator;
-use crate::place::{PROCESSES_MAX, Place};
-use crate::plant::Plant;
-use crate::process::{Process, Role};
-use crate::queue::Stamp;
-use crate::story::Note;
+use crate::explore::plant::Plant;
+use crate::explore::story::Note;
+use crate::machine::busy::Returned;
+use crate::machine::containers::Containers;
+use crate::machine::disk::Disk;
+use crate::machine::happening::Happening;
+use crate::machine::place::{PROCESSES_MAX, Place};
+use crate::machine::process::{Process, Role};
+use crate::world::lane::Lane;
+use crate::world::laws::{BOOT, DETECT, DETECT_NEARBY, LOOPBACK, RESTART_AFTER};
+use crate::world::operator::Operator;
+use crate::world::queue::Stamp;
 use kaon_actors::executor::Inherited;
 use kaon_kernel::actor::{Address, Event};
 use kaon_kernel::chance::Chance;

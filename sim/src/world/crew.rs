@@ -7,8 +7,8 @@
 //! Who waits spins for a moment and then sleeps: on a machine that has other work to do, a spinning thread takes the time of
 //! the one that it waits for. A window that will hold little is gone through by one thread, since waking another costs more.
 
-use crate::lane::{Lane, Setup};
 use crate::machine::Machine;
+use crate::world::lane::{Lane, Setup};
 use crossbeam::utils::{Backoff, CachePadded};
 use kaon_kernel::time::Instant;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

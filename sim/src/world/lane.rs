@@ -1,11 +1,11 @@
 //! What a worker carries from event to event: the time, its queue, its way to other workers, and its notebook.
 
-use crate::happening::Happening;
-use crate::laws::{Laws, NEAR};
-use crate::plant::Plant;
-use crate::process::Cast;
-use crate::queue::{Key, Queue, Stamp};
-use crate::story::{Note, Ring};
+use crate::explore::plant::Plant;
+use crate::explore::story::{Note, Ring};
+use crate::machine::happening::Happening;
+use crate::machine::process::Cast;
+use crate::world::laws::{Laws, NEAR};
+use crate::world::queue::{Key, Queue, Stamp};
 use kaon_kernel::actor::{Effect, Moment};
 use kaon_kernel::port::Streams;
 use kaon_kernel::table::Table;

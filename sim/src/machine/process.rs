@@ -1,9 +1,9 @@
 //! A simulated process: its actors, its sessions, its streams.
 
-use crate::busy::Returned;
-use crate::happening::Badge;
-use crate::place::{At, Place};
-use crate::timers::Timers;
+use crate::machine::busy::Returned;
+use crate::machine::happening::Badge;
+use crate::machine::place::{At, Place};
+use crate::machine::timers::Timers;
 use kaon_actors::executor::Inherited;
 use kaon_kernel::actor::supervision::{self, Restarts, Tree};
 use kaon_kernel::actor::{ActorKind, Address, Cell, ChildSpec, HostId, StreamId};

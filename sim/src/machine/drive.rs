@@ -1,15 +1,15 @@
 //! How actors are driven: an event in, effects out, and what happens when a handler panics. The rules of supervision are
 //! the kernel's, as in the real-time host.
 
-use crate::guard;
-use crate::happening::Happening;
-use crate::lane::Lane;
+use crate::explore::plant::{self, Plant};
+use crate::explore::story::Note;
+use crate::machine::guard;
+use crate::machine::happening::Happening;
+use crate::machine::place::{At, Place};
+use crate::machine::process::Birth;
+use crate::machine::timers::Armed;
 use crate::machine::{Machine, Manner};
-use crate::place::{At, Place};
-use crate::plant::{self, Plant};
-use crate::process::Birth;
-use crate::story::Note;
-use crate::timers::Armed;
+use crate::world::lane::Lane;
 use kaon_kernel::actor::mailbox::Admission;
 use kaon_kernel::actor::supervision::{Decision, Strategy};
 use kaon_kernel::actor::{
@@ -353,7 +353,7 @@ impl Machine {
                     (None, Strategy::RestForOne) => tree.actors.len() as u32,
                     (None, Strategy::OneForOne) | (Some(_), _) => at.actor + 1,
                 };
-                let due = lane.now() + after.max(crate::laws::NEAR);
+                let due = lane.now() + after.max(crate::world::laws::NEAR);
                 for actor in at.actor..last {
                     process.vacate(actor, false);
                     let at = process.at(actor);

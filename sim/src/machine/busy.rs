@@ -4,10 +4,10 @@
 //! which the proxy hands it on, is at most half full of what others wait for. What to do with a call that comes back is the
 //! caller's business (`client/again.rs`).
 
-use crate::happening::Happening;
-use crate::lane::Lane;
 use crate::machine::Machine;
-use crate::place::Place;
+use crate::machine::happening::Happening;
+use crate::machine::place::Place;
+use crate::world::lane::Lane;
 use kaon_kernel::actor::{ActorKind, Class, Event, HostId, Link, LinkState, StreamId};
 use kaon_kernel::frame::{Envelope, Frame, copy};
 use kaon_kernel::message::scheduler::{ArchivedToFramework, Call};

@@ -2,10 +2,10 @@
 //!
 //! A batch becomes part of the table as a whole or not at all (the contract of `Effect::Persist`). A crash loses what
 //! was not flushed; of the batches on their way a prefix may have made it to the disk without anybody having been told,
-//! as on a real disk, and how long that prefix is, is drawn in batches and, of the next one, in bytes ([`crate::torn`]).
+//! as on a real disk, and how long that prefix is, is drawn in batches and, of the next one, in bytes ([`crate::machine::torn`]).
 
-use crate::place::At;
-use crate::torn;
+use crate::machine::place::At;
+use crate::machine::torn;
 use kaon_kernel::actor::{ActorKind, Batch, Operation, Record, Ticket};
 use kaon_kernel::chance::Chance;
 use kaon_kernel::table::Table;

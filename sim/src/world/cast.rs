@@ -1,13 +1,13 @@
 //! Who plays: the real actors of the cluster, made for the place where they live, and the simulated frameworks.
 
-use crate::busy::Returned;
 use crate::client::volumes::AGENT_DISK;
 use crate::client::{Client, ClientConfig, ClientFaults};
+use crate::explore::plant::Plant;
 use crate::faults::Plan;
+use crate::machine::busy::Returned;
+use crate::machine::place::Place;
+use crate::machine::process::{AnyCell, Birth, Cast};
 use crate::options::Options;
-use crate::place::Place;
-use crate::plant::Plant;
-use crate::process::{AnyCell, Birth, Cast};
 use crate::sharing::{ROLES, Sharing};
 use crate::stage::Behaviour;
 use crate::workload;
