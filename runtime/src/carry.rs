@@ -41,7 +41,10 @@ impl Seat {
             }
             Effect::Record(Measure::Add(name, more)) => self.recorded.add(&self.shared.metrics, name, more),
             Effect::Record(Measure::Set(name, value)) => self.recorded.set(&self.shared.metrics, name, value),
-            Effect::Finish { code } => {
+            Effect::Finish { code, words } => {
+                if !words.is_empty() {
+                    tracing::error!(actor = %self.me, code, "{words}");
+                }
                 self.finishing.get_or_insert(code);
             }
         }

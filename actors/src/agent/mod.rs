@@ -168,9 +168,10 @@ impl Agent {
         (self.state.containers().count(), self.state.task_count())
     }
 
-    fn end(&mut self, code: i32, context: &mut Context<'_, Self>) {
+    /// Ends the agent, with words for a person who must act.
+    fn end(&mut self, code: i32, words: String, context: &mut Context<'_, Self>) {
         self.finished = true;
-        context.finish(code);
+        context.finish_because(code, words);
     }
 }
 
@@ -322,10 +323,12 @@ impl Actor for Agent {
                 Waiting::Stored { updates, ended } => self.on_stored(&updates, ended, context),
                 Waiting::Acknowledged(task) => self.on_acknowledgement_stored(task, context),
                 Waiting::Operation(operation) => self.on_operation_stored(operation, context),
-                Waiting::Wiped => self.end(0, context),
+                Waiting::Wiped => self.end(0, String::new(), context),
                 other => panic!("a batch came back in place of {other:?}"),
             },
-            Outcome::Persisted(Err(_)) => self.end(EXIT_STORAGE, context),
+            Outcome::Persisted(Err(_)) => {
+                self.end(EXIT_STORAGE, "the agent's journal takes nothing more".to_owned(), context);
+            }
             Outcome::Container(outcome) => match waiting {
                 Waiting::Launched(container) => self.on_launched(container, outcome, context),
                 Waiting::Exit(container) => self.on_exited(container, outcome, context),

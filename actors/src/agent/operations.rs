@@ -218,7 +218,10 @@ impl Agent {
     pub(super) fn on_volumes(&mut self, number: u64, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
         match outcome {
             ContainerOutcome::Volumes(Ok(())) => {}
-            ContainerOutcome::Volumes(Err(_)) => return self.end(EXIT_STORAGE, context),
+            ContainerOutcome::Volumes(Err(error)) => {
+                let words = format!("directories of volumes can't be made or removed: {error}");
+                return self.end(EXIT_STORAGE, words, context);
+            }
             other => panic!("volumes came back as {other:?}"),
         }
         let Some(entry) = self.state.operation(number) else { return };
@@ -282,9 +285,10 @@ impl Agent {
                 self.state.set_total(total);
                 true
             }
-            Err(_) => {
+            Err(error) => {
                 context.count(metric::RECOVERY_ERRORS, 1);
-                self.end(EXIT_INCOMPATIBLE, context);
+                let words = format!("the agent's resources are less than is reserved on it, {kept}: {error}");
+                self.end(EXIT_INCOMPATIBLE, words, context);
                 false
             }
         }

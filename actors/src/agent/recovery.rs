@@ -139,7 +139,9 @@ impl Agent {
 
     /// The machine has said which containers it still knows.
     pub(super) fn on_survivors(&mut self, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
-        let ContainerOutcome::Recovered(survivors) = outcome else { return self.end(EXIT_STORAGE, context) };
+        let ContainerOutcome::Recovered(survivors) = outcome else {
+            return self.end(EXIT_STORAGE, "what runs on this machine can't be told".to_owned(), context);
+        };
         let all: Vec<(u64, ContainerId)> =
             self.state.containers().map(|(number, container)| (number, container.id().clone())).collect();
         context.arm(Timer::Recovery, self.config.executor_reregistration_timeout);

@@ -69,7 +69,9 @@ impl Agent {
             ToAgent::Registered { agent_id, ping_timeout, episode } => {
                 self.on_registered(agent_id, ping_timeout, episode, context);
             }
-            ToAgent::Refused { .. } => self.end(EXIT_REFUSED, context),
+            ToAgent::Refused { reason } => {
+                self.end(EXIT_REFUSED, format!("the master refuses this agent: {reason}"), context);
+            }
             ToAgent::Reconcile { tasks } => self.on_reconcile(tasks, context),
             ToAgent::ApplyOperation { operation } => self.on_apply_operation(*operation, context),
             ToAgent::AcknowledgeOperation { operation, status } => {

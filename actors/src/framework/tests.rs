@@ -88,5 +88,5 @@ fn a_dismissed_framework_hears_why_and_its_proxy_ends() {
         emitted(&effects),
         [(1, FrameworkEvent::Error { message: "no".to_owned(), cause: Cause::FrameworkRemoved })]
     );
-    assert!(matches!(effects.last(), Some(Effect::Finish { code: 0 })));
+    assert!(matches!(effects.last(), Some(Effect::Finish { code: 0, .. })));
 }

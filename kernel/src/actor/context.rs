@@ -103,7 +103,11 @@ impl<A: Actor> Context<'_, A> {
     }
     /// Ends me, and my host with `code` when I stand at its root.
     pub fn finish(&mut self, code: i32) {
-        self.effects.push(Effect::Finish { code });
+        self.finish_because(code, String::new());
+    }
+    /// The same, with words for whoever looks after the host.
+    pub fn finish_because(&mut self, code: i32, words: String) {
+        self.effects.push(Effect::Finish { code, words });
     }
 
     fn ticket(&mut self) -> Ticket {

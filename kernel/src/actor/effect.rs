@@ -71,6 +71,8 @@ pub enum Effect {
     Finish {
         /// The exit code of the host's process, when I stand at its root.
         code: i32,
+        /// Why, for the log that whoever looks after the host reads; empty where there is nothing to say.
+        words: String,
     },
 }
 

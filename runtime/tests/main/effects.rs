@@ -122,7 +122,7 @@ fn every_effect_is_carried_out() {
                 craft.effects.extend(one_of_each(craft.moment.now));
             }
             Event::Message(frame) if craft.me == MASTER && number(frame) == 2 => {
-                craft.effects.push(Effect::Finish { code: 9 });
+                craft.effects.push(Effect::Finish { code: 9, words: String::new() });
             }
             _ => {}
         })
@@ -167,7 +167,7 @@ fn every_effect_is_carried_out() {
 
     let all = ["arm", "close", "contain", "disarm", "emit", "finish", "persist", "record", "send", "spawn", "stop"];
     let mut carried: Vec<_> = one_of_each(kaon_kernel::time::Instant(0)).iter().map(name).collect();
-    carried.push(name(&Effect::Finish { code: 9 }));
+    carried.push(name(&Effect::Finish { code: 9, words: String::new() }));
     carried.sort_unstable();
     carried.dedup();
     assert_eq!(carried, all);

@@ -176,7 +176,7 @@ fn family(birth: &Birth) -> Play {
                 craft.send(CHILD, 77);
             }
             2 if !is_child => craft.effects.push(Effect::Stop { child: CHILD }),
-            8 if is_child => craft.effects.push(Effect::Finish { code: 3 }),
+            8 if is_child => craft.effects.push(Effect::Finish { code: 3, words: String::new() }),
             number if is_child => craft.persist(number, "last", &number.to_string()),
             _ => {}
         }
@@ -269,7 +269,7 @@ fn a_standing_actor_that_finishes_stops_the_host_with_its_code() {
     let stage = Stage::start(config(tree(THREE), &disk), |_| {
         Box::new(|event, craft| {
             if matches!(event, Event::Message(_)) {
-                craft.effects.push(Effect::Finish { code: 17 });
+                craft.effects.push(Effect::Finish { code: 17, words: String::new() });
             }
         })
     });

@@ -31,7 +31,7 @@ fn timers_fire_in_order_not_early_and_only_as_last_armed() {
             }
             // Due in the same batch perhaps, and disarmed before its turn.
             Event::Timer(21) => craft.effects.push(Effect::Disarm { timer: 98 }),
-            Event::Timer(40) => craft.effects.push(Effect::Finish { code: 0 }),
+            Event::Timer(40) => craft.effects.push(Effect::Finish { code: 0, words: String::new() }),
             _ => {}
         })
     });
@@ -84,7 +84,7 @@ fn none_of_a_hundred_thousand_timers_is_lost_or_fires_twice() {
                     }
                 }
             }
-            Event::Timer(LAST) => craft.effects.push(Effect::Finish { code: 0 }),
+            Event::Timer(LAST) => craft.effects.push(Effect::Finish { code: 0, words: String::new() }),
             Event::Timer(timer) => {
                 assert!(timer % 10 != 0, "{timer} was disarmed");
                 let at = wanted[*timer as usize];

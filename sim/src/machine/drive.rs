@@ -149,7 +149,7 @@ impl Machine {
                 Effect::Record(Measure::Set(name, value)) => {
                     self.gauges.insert(name, value);
                 }
-                Effect::Finish { code } => finish = Some(code),
+                Effect::Finish { code, .. } => finish = Some(code),
             }
         }
         if let Some(code) = finish {

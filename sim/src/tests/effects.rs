@@ -71,7 +71,7 @@ fn act(me: Address, event: &Event) -> Vec<Effect> {
             ]
         }
         // The second proxy ends itself.
-        (ActorKind::Framework, Event::Start(_)) => vec![Effect::Finish { code: 0 }],
+        (ActorKind::Framework, Event::Start(_)) => vec![Effect::Finish { code: 0, words: String::new() }],
         (ActorKind::Master, Event::Message(message)) if message.envelope().from.kind == ActorKind::Client => {
             let subscribed = FrameworkEvent::Subscribed {
                 framework_id: FrameworkId::trusted("framework-1"),
@@ -107,7 +107,7 @@ fn act(me: Address, event: &Event) -> Vec<Effect> {
             vec![Effect::Send(frame(me, Address::only(link.host, ActorKind::Master), &pong))]
         }
         // Its container has ended: so does the agent, and begins again with what it had written.
-        (ActorKind::Agent, Event::Done(Ticket(3), _)) => vec![Effect::Finish { code: 3 }],
+        (ActorKind::Agent, Event::Done(Ticket(3), _)) => vec![Effect::Finish { code: 3, words: String::new() }],
         _ => Vec::new(),
     }
 }

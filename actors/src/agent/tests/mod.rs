@@ -97,6 +97,7 @@ pub(super) struct Bench {
     pub(super) closed: Vec<StreamId>,
     pub(super) counted: BTreeMap<&'static str, u64>,
     pub(super) finished: Option<i32>,
+    pub(super) last_words: String,
     /// Names the wish to be registered that was heard last.
     pub(super) episode: Uuid,
     config: AgentConfig,
@@ -123,6 +124,7 @@ impl Bench {
             closed: Vec::new(),
             counted: BTreeMap::new(),
             finished: None,
+            last_words: String::new(),
             episode: Uuid([0; 16]),
             config,
             incarnations: 0,
@@ -175,7 +177,7 @@ impl Bench {
                 Effect::Close { stream } => self.closed.push(stream),
                 Effect::Persist { ticket, batch } => self.unwritten.push_back((ticket, batch)),
                 Effect::Contain { ticket, request } => self.asked.push((ticket, request)),
-                Effect::Finish { code } => self.finished = Some(code),
+                Effect::Finish { code, words } => (self.finished, self.last_words) = (Some(code), words),
                 Effect::Record(kaon_kernel::actor::Measure::Add(name, more)) => {
                     *self.counted.entry(name).or_default() += more;
                 }

@@ -57,8 +57,9 @@ fn an_agent_that_is_refused_stops() {
     bench.link(MASTER, PeerRole::Master, "master", LinkState::Up);
     bench.master(ToAgent::Leading { master_id: MasterId::trusted("m"), term: Term(1) });
     bench.pass(Duration::secs(1));
-    bench.master(ToAgent::Refused { reason: "no".to_owned() });
+    bench.master(ToAgent::Refused { reason: "it is full here".to_owned() });
     assert_eq!(bench.finished, Some(crate::agent::EXIT_REFUSED));
+    assert!(bench.last_words.contains("it is full here"), "{}", bench.last_words);
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Bench {
                     }
                     self.asked.push((ticket, request));
                 }
-                Effect::Finish { code } => {
+                Effect::Finish { code, .. } => {
                     assert_eq!(self.finished.replace(code), None, "it ends once");
                 }
                 _ => {}

@@ -124,7 +124,7 @@ fn a_disk_that_refuses_ends_the_host() {
     let ticket = rig.unflushed.remove(0);
     let effects = rig.done(ticket, Outcome::Persisted(Err(StorageError("no space left".into()))));
     assert_eq!(told(&effects), [ToMaster::Following { leader: None }]);
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Finish { code: EXIT_STORAGE })));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Finish { code: EXIT_STORAGE, .. })));
     assert_eq!(persists(&apply(&mut rig, HOST, term, 2, admit_framework("g"))), 0);
 }
 
