@@ -30,6 +30,10 @@ const ROUND_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait between two rounds.
 const ROUND_MILLIS: u16 = 100;
 
+/// The longest that one round waits for processes that become other programs: the kernel does that in well under a
+/// millisecond, unless the disk that has the program hangs.
+const BECOMING_MAX: Duration = Duration::from_secs(1);
+
 /// How many processes are killed in one round; the others are found again in the next.
 const WAITED_MAX: usize = 256;
 
@@ -84,15 +88,16 @@ pub(crate) fn has_ended(pidfd: &OwnedFd, timeout: PollTimeout) -> bool {
     poll(&mut one, timeout).is_ok_and(|ready| ready > 0)
 }
 
-/// Everything that is left, dead ones excepted.
+/// Everything that is left, dead ones excepted. Waits for processes that become other programs, at most [`BECOMING_MAX`].
 fn find(directory: &Directory, record: Option<&Launcher>) -> io::Result<Vec<Process>> {
     let me = std::process::id().cast_signed();
+    let until = Instant::now() + BECOMING_MAX;
     let all: Vec<Process> =
         process::all()?.into_iter().filter(|process| process.pid != me && process.pid != 1).collect();
     let markers = [MARK_VARIABLE, PARENT_VARIABLE].map(|name| format!("{name}={}", directory.mark()));
     let mut roots: BTreeSet<i32> = all
         .iter()
-        .filter(|process| process::was_started_with(process.pid, &markers))
+        .filter(|process| process::was_started_with(process.pid, &markers, until))
         .map(|process| process.pid)
         .collect();
     if let Some(record) = record {

@@ -10,13 +10,9 @@ use std::time::{Duration, Instant};
 
 /// The longest environment read when looking for a marker, in bytes: Linux's own limit for arguments and environment
 /// together is a quarter of the stack, 2 MiB by default.
-const ENVIRONMENT_BYTES_MAX: u64 = 2 * 1024 * 1024;
+const ENVIRONMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The longest that a process is waited for which becomes another program: the kernel does that in well under a
-/// millisecond, unless the disk that has the program hangs.
-const BECOMING_MAX: Duration = Duration::from_secs(1);
-
-/// The pause between two looks at it.
+/// The pause between two looks at a process that becomes another program.
 const BECOMING_PAUSE: Duration = Duration::from_micros(200);
 
 /// One process at one moment.
@@ -163,7 +159,7 @@ pub(crate) fn first_argument(pid: i32) -> Option<Vec<u8>> {
 /// The environment with which a process was started, as far as it is text; bounded.
 pub(crate) fn environment(pid: i32) -> io::Result<Vec<(String, String)>> {
     let mut bytes = Vec::new();
-    fs::File::open(format!("/proc/{pid}/environ"))?.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut bytes)?;
+    fs::File::open(format!("/proc/{pid}/environ"))?.take(ENVIRONMENT_BYTES_MAX as u64).read_to_end(&mut bytes)?;
     let pairs = bytes.split(|&byte| byte == 0).filter_map(|entry| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
         (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
@@ -172,38 +168,62 @@ pub(crate) fn environment(pid: i32) -> io::Result<Vec<(String, String)>> {
 }
 
 /// Whether the environment with which a process was started holds one of these `NAME=value` texts. False for a
-/// process that may not be looked at. Waits, at most [`BECOMING_MAX`], for one that is just becoming another program: it
-/// shows no environment then, whatever it was started with.
-pub(crate) fn was_started_with(pid: i32, variables: &[String]) -> bool {
-    let begun = Instant::now();
+/// process that may not be looked at. One that is just becoming another program shows no environment, whatever it was
+/// started with: it is waited for until `deadline`.
+pub(crate) fn was_started_with(pid: i32, variables: &[String], deadline: Instant) -> bool {
+    let mut before = EnvironmentPlace::NotYet;
     loop {
-        let mut environment = Vec::new();
-        let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
-        if file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut environment).is_err() {
-            return false;
-        }
-        if !environment.is_empty() {
-            let mut entries = environment.split(|&byte| byte == 0);
-            return entries.any(|entry| variables.iter().any(|variable| variable.as_bytes() == entry));
-        }
         let Ok(line) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-        if shows_no_environment(&line) || begun.elapsed() > BECOMING_MAX {
+        let place = EnvironmentPlace::parse(&line);
+        if place == EnvironmentPlace::Nowhere {
             return false;
         }
+        let Ok(mut file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
+        // One call shows one program's environment. A second call would show nothing of it if there were another by then.
+        let mut environment = vec![0; place.bytes().min(ENVIRONMENT_BYTES_MAX) + 1];
+        let shown = file.read(&mut environment).unwrap_or(0);
+        let is_whole = shown > 0 && (shown < environment.len() || shown > ENVIRONMENT_BYTES_MAX);
+        let mut entries = environment[..shown].split(|&byte| byte == 0);
+        if entries.any(|entry| variables.iter().any(|variable| variable.as_bytes() == entry)) {
+            return true;
+        }
+        // Nothing twice from one program: it has given the memory back in which its environment was.
+        let is_gone = place == before && place != EnvironmentPlace::NotYet;
+        if is_whole || is_gone || Instant::now() >= deadline {
+            return false;
+        }
+        before = place;
         std::thread::sleep(BECOMING_PAUSE);
     }
 }
 
-/// Whether a process whose environment read as empty has none for good, from its line of `/proc/PID/stat`: it has no memory
-/// (a thread of the kernel, or dead), or it was started with nothing. In the middle of `execve(2)` it has memory already, and
-/// its environment no place there yet.
-fn shows_no_environment(line: &str) -> bool {
-    let Some((_, rest)) = line.rsplit_once(')') else { return true };
-    let mut fields = rest.split_ascii_whitespace().skip(20);
-    // `vsize` is the 23rd field of the line, `env_start` and `env_end` are the 50th and 51st.
-    let has_memory = fields.next().is_some_and(|size| size != "0");
-    let (start, end) = (fields.nth(26), fields.next());
-    !has_memory || end.is_none() || (start == end && end != Some("0"))
+/// Where the environment of a process is in its memory, by its line of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EnvironmentPlace {
+    /// It has none for good: it has no memory (a thread of the kernel, or dead), or it was started with nothing.
+    Nowhere,
+    /// It is in the middle of `execve(2)`: the place of the environment is written down bit by bit before that of the code.
+    NotYet,
+    /// There.
+    At { start: usize, end: usize },
+}
+
+impl EnvironmentPlace {
+    fn parse(line: &str) -> Self {
+        let Some((_, rest)) = line.rsplit_once(')') else { return Self::Nowhere };
+        let mut fields = rest.split_ascii_whitespace().skip(20).map(|field| field.parse::<usize>().unwrap_or(0));
+        // `vsize` is the 23rd field of the line, `end_code` the 27th, `env_start` and `env_end` are the 50th and 51st.
+        let (size, code) = (fields.next(), fields.nth(3));
+        match (size, code, fields.nth(22), fields.next()) {
+            (Some(1..), Some(1..), Some(start), Some(end)) if start < end => Self::At { start, end },
+            (Some(1..), Some(0), Some(_), Some(_)) => Self::NotYet,
+            _ => Self::Nowhere,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        if let Self::At { start, end } = self { end - start } else { 0 }
+    }
 }
 
 #[cfg(test)]
@@ -226,34 +246,53 @@ mod tests {
         assert_eq!((process.start_ticks, process.resident_pages), (4242, 33));
     }
 
-    /// A parent goes on as soon as its child has left the memory that they shared, which is before the child's own
-    /// environment has its place: to look right then is to look in the middle of `execve(2)`, most times.
+    /// Its pid is known before it has become `setsid`, and then `sleep`: it is looked at all the way through.
     #[test]
     fn a_process_that_is_just_becoming_another_program_is_not_overlooked() {
+        use std::io::BufRead;
         let mark = ["KAON_TEST_MARK=here".to_owned()];
-        for round in 0..50 {
-            let mut command = std::process::Command::new("sleep");
-            let mut child = command.arg("300").env("KAON_TEST_MARK", "here").spawn().expect("sleep is everywhere");
-            let was_found = was_started_with(child.id().cast_signed(), &mark);
-            child.kill().and_then(|()| child.wait()).expect("our child");
-            assert!(was_found, "round {round}");
+        let until = Instant::now() + Duration::from_secs(60);
+        for round in 0..20 {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", "setsid sleep 300 & echo $!; wait"]).env("KAON_TEST_MARK", "here");
+            let mut shell = shell.stdout(std::process::Stdio::piped()).spawn().expect("a shell is everywhere");
+            let mut line = String::new();
+            let mut told = io::BufReader::new(shell.stdout.take().expect("piped"));
+            told.read_line(&mut line).expect("it tells");
+            let pid: i32 = line.trim().parse().expect("a pid");
+            let seen = || first_argument(pid).as_deref() == Some(b"300");
+            let (mut was_overlooked, mut looks_more) = (false, 20);
+            while looks_more > 0 && Instant::now() < until {
+                was_overlooked |= !was_started_with(pid, &mark, until);
+                looks_more -= i32::from(seen());
+            }
+            let ended = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            shell.wait().expect("our child");
+            assert!(ended.is_ok() && looks_more == 0 && !was_overlooked, "round {round}");
         }
     }
 
     #[test]
     fn who_has_no_environment_for_good_is_not_waited_for() {
-        let line = |size: u64, start: u64, end: u64| {
-            let zeros = "0 ".repeat(26);
-            format!("7 (a) b) S {}{size} {zeros}{start} {end} 0", "1 ".repeat(19))
+        let place = |size: u64, code: u64, start: u64, end: u64| {
+            let (before, after) = ("1 ".repeat(19), "1 ".repeat(22));
+            EnvironmentPlace::parse(&format!("7 (a) b) S {before}{size} 1 1 1 {code} {after}{start} {end} 0"))
         };
-        assert!(shows_no_environment(&line(0, 0, 0)), "a thread of the kernel");
-        assert!(shows_no_environment(&line(4096, 77, 77)), "started with nothing");
-        assert!(!shows_no_environment(&line(4096, 0, 0)), "in the middle of it");
-        assert!(!shows_no_environment(&line(4096, 77, 99)), "done since it was read");
-        assert!(shows_no_environment("7 (a) S 1") && shows_no_environment(""));
+        assert_eq!(place(0, 0, 0, 0), EnvironmentPlace::Nowhere, "a thread of the kernel");
+        assert_eq!(place(4096, 9, 77, 77), EnvironmentPlace::Nowhere, "started with nothing");
+        assert_eq!(place(4096, 0, 0, 0), EnvironmentPlace::NotYet, "in the middle of it");
+        assert_eq!(place(4096, 0, 77, 77), EnvironmentPlace::NotYet, "further on");
+        assert_eq!(place(4096, 9, 77, 99), EnvironmentPlace::At { start: 77, end: 99 }, "done");
+        for line in ["7 (a) S 1", "7 (a) S", ""] {
+            assert_eq!(EnvironmentPlace::parse(line), EnvironmentPlace::Nowhere, "{line:?}");
+        }
         let mut bare = std::process::Command::new("sleep");
         let mut child = bare.arg("300").env_clear().spawn().expect("sleep is everywhere");
-        assert!(!was_started_with(child.id().cast_signed(), &["A=b".to_owned()]));
+        assert!(!was_started_with(
+            child.id().cast_signed(),
+            &["A=b".to_owned()],
+            Instant::now() + Duration::from_secs(10)
+        ));
         child.kill().and_then(|()| child.wait()).expect("our child");
     }
 

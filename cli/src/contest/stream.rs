@@ -181,6 +181,7 @@ struct Unread {
 struct Queue {
     unread: Mutex<Unread>,
     came: Notify,
+    taken: Notify,
 }
 
 struct Followed {
@@ -212,6 +213,7 @@ impl Followed {
             {
                 let mut unread = lock(&self.queue.unread);
                 if let Some((_, event)) = unread.events.pop_front() {
+                    self.queue.taken.notify_one();
                     return event;
                 }
                 if unread.has_ended {
@@ -241,7 +243,8 @@ async fn follow(queue: Arc<Queue>, mut reader: Reader, framework_id: String, str
                 return;
             }
         } else {
-            tokio::time::sleep(LOOK).await;
+            // Room, or time to look at what has become stale.
+            let _ = tokio::time::timeout(LOOK, queue.taken.notified()).await;
         }
         let ids = take_stale(&mut lock(&queue.unread));
         if !ids.is_empty() {

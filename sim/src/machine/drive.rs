@@ -214,23 +214,18 @@ impl Machine {
         let Some(seat) = self.processes[at.slot as usize].seat(at) else { return };
         // What is due before the lookahead's end is at most "at once": the next instant, never the past.
         let due = due.max(lane.now());
-        let known = seat.timers.get_mut(timer);
-        if let Some(armed) = known {
-            if let Some(waiting) = armed.waiting {
-                if lane.queue.due(waiting) <= due {
-                    armed.due = due;
-                    return;
-                }
-                lane.queue.cancel(waiting);
+        if let Some(armed) = seat.timers.get_mut(timer)
+            && let Some(waiting) = armed.waiting
+        {
+            if lane.queue.due(waiting) <= due {
+                armed.due = due;
+                return;
             }
-            let key = self.stamp.key(due);
-            let waiting = Some(lane.queue.push(key, self.index, Happening::Timer { at, timer }));
-            *armed = Armed { waiting, due };
-            return;
+            lane.queue.cancel(waiting);
         }
         let key = self.stamp.key(due);
         let waiting = Some(lane.queue.push(key, self.index, Happening::Timer { at, timer }));
-        seat.timers.insert(timer, Armed { waiting, due });
+        seat.timers.put(timer, Armed { waiting, due });
     }
 
     /// A timer comes to its place. One that was disarmed was cancelled, one of an earlier incarnation is void, and one that was

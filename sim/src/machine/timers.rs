@@ -37,9 +37,11 @@ impl Timers {
         }
     }
 
-    /// Arms a timer that is not armed.
-    pub(crate) fn insert(&mut self, timer: u64, armed: Armed) {
-        if self.few.len() < FEW {
+    /// Arms a timer, in place of how it was armed before.
+    pub(crate) fn put(&mut self, timer: u64, armed: Armed) {
+        if let Some(known) = self.get_mut(timer) {
+            *known = armed;
+        } else if self.few.len() < FEW {
             self.few.push((timer, armed));
         } else {
             self.many.get_or_insert_default().insert(timer, armed);
