@@ -49,6 +49,13 @@ const CLOSE_WAIT_MAX: Duration = LEAVE_WAIT_MAX.saturating_add(Duration::from_se
 /// How long [`Endpoint::close`] waits until the last close frames are out.
 const IDLE_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// A silent session is kept alive with a packet so often.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// A session is over after so much silence: as short as is safe against a pause of a busy machine, and no longer than
+/// masters wait for an answer to a ping (15 s, `--agent-ping-timeout`), who leave the watch over agents to sessions then.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// How an endpoint is set up.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
@@ -69,11 +76,9 @@ pub struct EndpointConfig {
 }
 
 impl EndpointConfig {
-    /// A packet every 2 s, and a session is over after 8 s of silence: as short as is safe against a pause of a busy
-    /// machine, and far below Mesos's 75 s (`agent_ping_timeout` times `max_agent_ping_timeouts`).
+    /// With [`IDLE_TIMEOUT`], and a packet every 2 s in silence.
     pub fn new(host: HostId, credentials: Credentials, trust: Vec<Trust>, bind: SocketAddr) -> Self {
-        let (keep_alive, idle_timeout) = (Duration::from_secs(2), Duration::from_secs(8));
-        Self { host, credentials, trust, bind, inherited: None, keep_alive, idle_timeout }
+        Self { host, credentials, trust, bind, inherited: None, keep_alive: KEEP_ALIVE, idle_timeout: IDLE_TIMEOUT }
     }
 }
 

@@ -30,7 +30,7 @@ pub mod tls;
 pub use ca::{Authority, AuthorityCertificate, Credentials, Request};
 pub use connector::{BACKOFF_MAX, BACKOFF_MIN, Target};
 pub use counters::Snapshot;
-pub use endpoint::{Endpoint, EndpointConfig, Error, HANDSHAKES_MAX, SOCKET_BUFFER_BYTES, TARGETS_MAX};
+pub use endpoint::{Endpoint, EndpointConfig, Error, HANDSHAKES_MAX, IDLE_TIMEOUT, SOCKET_BUFFER_BYTES, TARGETS_MAX};
 pub use files::Error as FileError;
 pub use identity::Identity;
 pub use lane::DELIVERY_WAIT_MAX;

@@ -259,7 +259,7 @@ impl Master {
 
     fn welcome(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
         let agent = &self.state.agents[&index];
-        let ping_timeout = self.config.ping_interval.times(u64::from(self.config.pings_missed_max));
+        let ping_timeout = self.config.agents_patience();
         let Some(episode) = agent.episode else { return };
         let registered = ToAgent::Registered { agent_id: agent.id.clone(), ping_timeout, episode };
         context.send(agent.address, &AgentMessage::Master(registered));
@@ -318,7 +318,7 @@ impl Master {
         }
         self.send_kills(index, context);
         self.drain(index, context);
-        context.arm(Timer::Ping(index), self.config.ping_interval);
+        context.arm(Timer::Ping(index), self.config.look_interval());
         if !self.links.contains_key(&address.host) {
             // Its session broke while the registry wrote.
             self.on_agent_disconnected(address.host, context);

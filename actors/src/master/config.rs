@@ -8,11 +8,14 @@ use kaon_kernel::time::Duration;
 /// The settings of a master. Defaults are those of Mesos (reference 15.1).
 #[derive(Clone, Debug)]
 pub struct MasterConfig {
-    /// How often an agent is pinged (`--agent_ping_timeout`).
+    /// How often an agent in doubt is pinged (`--agent_ping_timeout`).
     pub ping_interval: Duration,
     /// After so many pings without an answer an agent is out of reach (`--max_agent_ping_timeouts`).
     pub pings_missed_max: u32,
-    /// How long a disconnected agent, or one known from the registry only, may take to come back
+    /// After so much silence from the other side the host says that a session is down. What notices sooner than this
+    /// has to ping.
+    pub session_silence: Duration,
+    /// How long an agent known from the registry only may take to come back, and a disconnected one at most
     /// (`--agent_reregister_timeout`).
     pub agent_return: Duration,
     /// How long an offer may be held; `None` is for ever (`--offer_timeout`).
@@ -45,6 +48,7 @@ impl Default for MasterConfig {
         Self {
             ping_interval: Duration::secs(15),
             pings_missed_max: 5,
+            session_silence: Duration::secs(8),
             agent_return: Duration::secs(600),
             offer_timeout: None,
             heartbeat_interval: Duration::secs(15),
@@ -58,6 +62,37 @@ impl Default for MasterConfig {
             plant_drop_status: None,
             plant_forget_standing: false,
         }
+    }
+}
+
+/// How often an agent is pinged whose session stands: its process is there, or the session would have broken; this finds an
+/// actor that is stuck in it (decision 0017).
+const LOOK_INTERVAL: Duration = Duration::secs(600);
+
+impl MasterConfig {
+    /// How long an agent in doubt has: the product of the two flags.
+    pub(super) fn patience(&self) -> Duration {
+        self.ping_interval.times(u64::from(self.pings_missed_max))
+    }
+
+    /// How long a disconnected agent may take to come back.
+    pub(super) fn disconnected_max(&self) -> Duration {
+        self.patience().min(self.agent_return)
+    }
+
+    /// Whether sessions notice a silent agent as soon as pings do.
+    pub(super) fn trusts_sessions(&self) -> bool {
+        self.ping_interval >= self.session_silence
+    }
+
+    /// From one ping to the next as long as there is no doubt.
+    pub(super) fn look_interval(&self) -> Duration {
+        if self.trusts_sessions() { self.ping_interval.max(LOOK_INTERVAL) } else { self.ping_interval }
+    }
+
+    /// How long an agent waits for a ping before it looks for its master again.
+    pub(super) fn agents_patience(&self) -> Duration {
+        if self.trusts_sessions() { self.look_interval() + self.patience() } else { self.patience() }
     }
 }
 

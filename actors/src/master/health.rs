@@ -1,16 +1,21 @@
-//! Whether agents are there: pings, broken sessions, and what follows when one is out of reach (reference 9).
+//! Whether agents are there: sessions, pings where there is doubt, and what follows when one is out of reach (reference 9).
+//!
+//! A session that stands says that the agent's process is there and the way to it open, in both directions; so an agent
+//! in peace is pinged seldom, for the case that its actor is stuck. A broken session, or an
+//! unanswered ping, is a doubt: from then on it has the time that the flags say (decision 0017).
 //!
 //! Out of reach is a decision, written to the registry first; from then on the agent is out until it registers again.
 
 use super::status::own_status;
 use super::{Master, MasterContext, Pending, Timer};
-use kaon_kernel::actor::HostId;
+use kaon_kernel::actor::{ActorKind, Address, HostId};
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::ToAgent;
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::registrar::RegistryOperation;
+use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::operation::OperationState;
 use kaon_kernel::placement::Shape;
@@ -32,10 +37,11 @@ impl Master {
         context.arm(Timer::Ping(index), self.config.ping_interval);
     }
 
-    /// An answer.
-    pub(super) fn on_pong(&mut self, host: HostId) {
-        if let Some(index) = self.state.agent_at(host) {
-            self.state.agents[&index].pings_missed = 0;
+    /// An answer: whatever doubt there was is over.
+    pub(super) fn on_pong(&mut self, host: HostId, context: &mut MasterContext<'_>) {
+        let Some(index) = self.state.agent_at(host) else { return };
+        if core::mem::take(&mut self.state.agents[&index].pings_missed) > 0 && self.config.trusts_sessions() {
+            context.arm(Timer::Ping(index), self.config.look_interval());
         }
     }
 
@@ -61,7 +67,7 @@ impl Master {
         self.state.disconnect_agent(index);
         self.allocate(&ToAllocator::DeactivateAgent { agent: index }, context);
         context.disarm(Timer::Ping(index));
-        context.arm(Timer::AgentReturn(index), self.config.agent_return);
+        context.arm(Timer::AgentReturn(index), self.config.disconnected_max());
         self.show_agent(index, context);
     }
 
@@ -75,11 +81,25 @@ impl Master {
         }
     }
 
-    /// A disconnected agent has had its time.
+    /// A disconnected agent has had its time. One whose process is back, and has only not registered yet, is asked to, and
+    /// has as many pings' time more.
     pub(super) fn on_agent_return_over(&mut self, index: AgentIndex, context: &mut MasterContext<'_>) {
-        if let Some(agent) = self.state.agents.get(&index).filter(|agent| !agent.connected) {
-            let id = agent.id.clone();
-            self.mark_unreachable(id, context);
+        let missed_max = self.config.pings_missed_max;
+        let Some(agent) = self.state.agents.get_mut(&index).filter(|agent| !agent.connected) else { return };
+        let is_its = |(_, (role, identity)): &(&HostId, &(PeerRole, String))| {
+            *role == PeerRole::Agent && *identity == agent.identity
+        };
+        match self.links.iter().find(is_its) {
+            Some((&host, _)) if agent.pings_missed < missed_max => {
+                agent.pings_missed += 1;
+                let ping = AgentMessage::Master(ToAgent::Ping { connected: false });
+                context.send(Address::only(host, ActorKind::Agent), &ping);
+                context.arm(Timer::AgentReturn(index), self.config.ping_interval);
+            }
+            _ => {
+                let id = agent.id.clone();
+                self.mark_unreachable(id, context);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! This file holds the struct and the dispatch, no logic. One file a conversation: [`admission`] (agents in and back),
 //! [`subscription`] (frameworks in and back), [`offers`], [`accept`] and [`launch`] with [`validate`], [`operations`] (what
 //! becomes of resources; [`orders`]: at an operator's word), [`status`],
-//! [`reconcile`], [`control`] (kill, shutdown, messages), [`health`] (pings, agents out of reach), [`teardown`],
+//! [`reconcile`], [`control`] (kill, shutdown, messages), [`health`] (sessions, pings, agents out of reach), [`teardown`],
 //! [`recovery`] (the beginning of a term), [`update`] (UPDATE_FRAMEWORK), orders of an [`operator`] about [`settings`],
 //! machines ([`maintenance`] with [`inverse`] offers) and agents ([`standing`]). [`state`] is the only writer of the tables
 //! of agents, frameworks, offers and tasks; [`view`] tells the read side.
@@ -359,7 +359,7 @@ impl Master {
             }
             Message::Reregister { .. } => self.on_reregister(from, copy(message), context),
             Message::Hardware { shape } => self.on_hardware(from.host, copy(shape), context),
-            Message::Pong => self.on_pong(from.host),
+            Message::Pong => self.on_pong(from.host, context),
             Message::Update { framework_id, status, latest } => {
                 self.on_update(from.host, framework_id.as_str(), *copy::<Box<_>, _>(status), copy(latest), context);
             }

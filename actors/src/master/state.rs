@@ -49,7 +49,7 @@ pub(super) struct Agent {
     pub(super) address: Address,
     /// Whether its session stands.
     pub(super) connected: bool,
-    /// Pings sent since its last answer.
+    /// Pings sent since its last answer, or since its session broke.
     pub(super) pings_missed: u32,
     pub(super) registered_time: WallTime,
     pub(super) reregistered_time: Option<WallTime>,
@@ -297,6 +297,7 @@ impl State {
     pub(super) fn disconnect_agent(&mut self, index: AgentIndex) {
         let agent = &mut self.agents[&index];
         agent.connected = false;
+        agent.pings_missed = 0;
         agent.episode = None;
         let host = agent.address.host;
         if self.agent_by_host.get(&host) == Some(&index) {

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod group;
+mod health;
 mod operating;
 mod operations;
 mod play;

@@ -81,13 +81,13 @@ pub(crate) struct Master {
     /// Name under which clients reach it; its HTTP address when not given.
     #[arg(long, env = "KAON_HOSTNAME", value_name = "NAME")]
     pub(crate) hostname: Option<String>,
-    /// How often agents are pinged, in seconds.
+    /// How often an agent in doubt is pinged, in seconds; below 8 every agent is, always.
     #[arg(long, env = "KAON_AGENT_PING_TIMEOUT", default_value_t = 15.0, value_name = "SECONDS")]
     pub(crate) agent_ping_timeout: f64,
-    /// After so many missed pings an agent is unreachable.
+    /// An agent whose session is broken for so many times that, or that misses so many pings, is unreachable.
     #[arg(long, env = "KAON_MAX_AGENT_PING_TIMEOUTS", default_value_t = 5)]
     pub(crate) max_agent_ping_timeouts: u32,
-    /// How long an agent may take to come back, in seconds.
+    /// How long agents may take to come back to a new master, in seconds; those of a broken session have no longer.
     #[arg(long, env = "KAON_AGENT_REREGISTER_TIMEOUT", default_value_t = 600.0, value_name = "SECONDS")]
     pub(crate) agent_reregister_timeout: f64,
     /// Rescind offers held longer than this, in seconds.

@@ -138,6 +138,7 @@ fn config(options: &Options) -> Result<MasterConfig> {
     Ok(MasterConfig {
         ping_interval: seconds("agent-ping-timeout", options.agent_ping_timeout)?,
         pings_missed_max: options.max_agent_ping_timeouts,
+        session_silence: seconds("idle timeout of sessions", kaon_transport::IDLE_TIMEOUT.as_secs_f64())?,
         agent_return: seconds("agent-reregister-timeout", options.agent_reregister_timeout)?,
         offer_timeout,
         roles,

@@ -133,7 +133,7 @@ pub enum ToAgent {
     Registered {
         /// Your name, new or old.
         agent_id: AgentId,
-        /// Without a ping for so long, look for a master again.
+        /// Without a ping for so long in a session that stands, look for a master again.
         ping_timeout: Duration,
         /// That of the wish which is granted.
         episode: Uuid,

@@ -81,6 +81,8 @@ pub(crate) struct Machine {
     pub(crate) chance: Chance,
     /// Lines that are cut, by machine at the other end.
     pub(crate) cuts: Table<u32, Cut>,
+    /// Until when no session to another machine lives, because a direction of its line is cut for long.
+    pub(crate) silences: Table<u32, Instant>,
     /// Runs over everything that was delivered here.
     pub(crate) hash: u64,
     /// Counts what was delivered here.
@@ -116,6 +118,7 @@ impl Machine {
             containers: Containers::default(),
             chance: Chance::for_actor(seed, Address::outside(place.host(0))),
             cuts: Table::default(),
+            silences: Table::default(),
             hash: 0,
             events: 0,
             gauges: Table::default(),

@@ -3,7 +3,8 @@
 //! A session is made by a hello and a welcome, keeps each conversation in order (QUIC does), and ends as a whole: what
 //! was under way then is lost, both sides notice in their own time, and the side that had dialled dials again. Between
 //! conversations frames may overtake each other. A line that is cut shortly delays; cut for longer than a session lives
-//! in silence, it loses the session.
+//! in silence, in one direction or in both, it loses the session at both ends, whether anything is sent or not: QUIC's
+//! packets that keep a silent session alive want answers. While all is well that costs no event.
 
 use crate::explore::plant::Plant;
 use crate::machine::drive::is_for_actor;
@@ -292,6 +293,7 @@ impl Machine {
         let process = &mut self.processes[to.slot as usize];
         if process.up && process.host() == host {
             process.peers.insert(place, peer);
+            self.doubt(to, place, session, lane);
             self.tell_link(to.slot, place, LinkState::Up, lane);
         }
     }
@@ -304,14 +306,14 @@ impl Machine {
             return;
         }
         let Some(peer) = process.peers.get_mut(&place).filter(|peer| peer.pending == session) else {
-            // It has another session by now, or is about to.
-            if let Some(delay) = self.delay_to(place, lane) {
-                self.hang_up(me, place, session, lane.now() + delay, lane);
-            }
+            // It has another session by now, or is about to. What the other side is not told it hears from silence.
+            let delay = self.delay_to(place, lane).unwrap_or_else(|| DETECT.draw(&mut self.chance));
+            self.hang_up(me, place, session, lane.now() + delay, lane);
             return;
         };
         *peer = Peer::new(from, badge);
         peer.session = session;
+        self.doubt(me, place, session, lane);
         self.tell_link(me.slot, place, LinkState::Up, lane);
     }
 
@@ -408,6 +410,15 @@ impl Machine {
         }
     }
 
+    /// A session that was under way when its line was cut begins in silence, and ends of it.
+    fn doubt(&mut self, me: Place, peer: Place, session: u64, lane: &mut Lane) {
+        let Some(until) = self.silences.get(&peer.machine).copied().filter(|until| lane.now() < *until) else { return };
+        let due = lane.now() + DETECT.draw(&mut self.chance);
+        if due < until {
+            lane.push(&mut self.stamp, self.index, due, Happening::Lost { to: me, peer, session });
+        }
+    }
+
     /// The line to another machine is cut, in one or both directions. A long cut ends the sessions over it.
     pub(crate) fn cut(&mut self, machine: u32, outgoing: bool, cut: Cut, lane: &mut Lane) {
         if outgoing {
@@ -416,6 +427,8 @@ impl Machine {
         if !cut.long {
             return;
         }
+        let silent = self.silences.entry(machine).or_insert(cut.until);
+        *silent = cut.until.max(*silent);
         let process = &self.processes[0];
         let crossing = process.peers.iter().filter(|(place, peer)| place.machine == machine && peer.session != 0);
         let sessions: Vec<(Place, u64)> = crossing.map(|(&place, peer)| (place, peer.session)).collect();

@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::sharing::{ROLES, Sharing};
 use crate::stage::Behaviour;
 use crate::workload;
+use crate::world::laws::DETECT;
 use kaon_actors::agent::{Agent, AgentConfig};
 use kaon_actors::allocator::Allocator;
 use kaon_actors::executor::{Executor, ExecutorConfig};
@@ -41,6 +42,7 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
     let dropped = (options.plant == Some(Plant::DropStatus)).then_some(DROPPED_EACH);
     let master = MasterConfig {
         ping_interval,
+        session_silence: DETECT.least + DETECT.spread,
         agent_return,
         plant_drop_status: dropped,
         plant_forget_standing,

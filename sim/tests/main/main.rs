@@ -1,6 +1,7 @@
 //! Whole clusters in virtual time, seen from outside.
 
 mod faults;
+mod liveness;
 mod operators;
 mod plants;
 mod repeat;

@@ -7,6 +7,7 @@ use kaon_kernel::port::Network;
 use kaon_transport::{CloseReason, EndpointConfig};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 
@@ -31,10 +32,12 @@ async fn a_master_that_stops_and_starts_anew_is_found_again() {
     assert_eq!(next.host.links()[0].identity, "agent-1");
 }
 
-/// Passes datagrams between one client and one server until it is told to lose them all.
+/// Passes datagrams between one client and one server until it is told to lose them all, or those of one direction.
 struct Wire {
     address: SocketAddr,
     server: Arc<std::sync::Mutex<Option<SocketAddr>>>,
+    /// Whether datagrams to the server are lost, and those from it.
+    lost: Arc<[AtomicBool; 2]>,
 }
 
 impl Wire {
@@ -43,7 +46,8 @@ impl Wire {
         let (front, back) = (front.expect("a socket"), back.expect("a socket"));
         let address = front.local_addr().expect("an address");
         let server = Arc::new(std::sync::Mutex::new(Some(server)));
-        let to = Arc::clone(&server);
+        let lost = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let (to, loses) = (Arc::clone(&server), Arc::clone(&lost));
         tokio::spawn(async move {
             let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
             let mut client = None;
@@ -52,12 +56,13 @@ impl Wire {
                     Ok((length, from)) = front.recv_from(&mut up) => {
                         client = Some(from);
                         let to = *to.lock().expect("not poisoned");
-                        if let Some(to) = to {
+                        if let Some(to) = to.filter(|_| !loses[0].load(Ordering::Relaxed)) {
                             let _ = back.send_to(&up[..length], to).await;
                         }
                     }
                     Ok((length, from)) = back.recv_from(&mut down) => {
                         let is_plugged = *to.lock().expect("not poisoned") == Some(from);
+                        let is_plugged = is_plugged && !loses[1].load(Ordering::Relaxed);
                         if let (true, Some(client)) = (is_plugged, client) {
                             let _ = front.send_to(&down[..length], client).await;
                         }
@@ -65,7 +70,7 @@ impl Wire {
                 }
             }
         });
-        Self { address, server }
+        Self { address, server, lost }
     }
 
     fn plug(&self, server: Option<SocketAddr>) {
@@ -101,6 +106,31 @@ async fn a_wire_that_is_cut_is_noticed_on_both_ends_and_healed() {
     master.host.until("up again", |host| host.states() == healed).await;
     agent.endpoint.send(vital_to_master(AGENT, 2)).expect("room");
     master.host.until_frames(1).await;
+}
+
+/// Masters and agents leave the watch over each other to their session, so silence in one direction must end it as well,
+/// at both ends, and though nobody says anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_session_ends_on_both_ends_when_one_direction_is_cut() {
+    for direction in [0, 1] {
+        let authority = authority();
+        let master = Player::new(MASTER, issue(&authority, PeerRole::Master, "master-1"), trust(&authority));
+        let wire = Wire::new(master.address()).await;
+        let idle = Duration::from_secs(1);
+        let agent = agent(&authority, idle);
+        agent.endpoint.connect(wire.address).expect("room");
+        master.host.until_state(LinkState::Up).await;
+        agent.host.until_state(LinkState::Up).await;
+        tokio::time::sleep(idle * 2).await;
+        assert_eq!((agent.host.states(), master.host.states()), (vec![LinkState::Up], vec![LinkState::Up]));
+        wire.lost[direction].store(true, Ordering::Relaxed);
+        agent.host.until_state(LinkState::Down).await;
+        master.host.until_state(LinkState::Down).await;
+        wire.lost[direction].store(false, Ordering::Relaxed);
+        let healed = [LinkState::Up, LinkState::Down, LinkState::Up];
+        agent.host.until("up again", |host| host.states() == healed).await;
+        master.host.until("up again", |host| host.states() == healed).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -230,33 +230,6 @@ fn a_broken_session_rescinds_and_its_return_offers_again() {
 }
 
 #[test]
-fn an_agent_that_misses_its_pings_is_unreachable_and_its_tasks_come_back_with_it() {
-    let (mut play, framework, id, _) = staged();
-    update(&mut play, framework, "one", TaskState::Running, 1);
-    let effects = play.rig.pass(Duration::secs(15 * 7));
-    play.note(effects);
-    assert!(matches!(&play.unwritten[..], [(_, RegistryOperation::MarkUnreachable { .. })]));
-    play.write();
-    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Unreachable, Some(Reason::AgentRemoved))]);
-    assert!(play.events().iter().any(|event| matches!(event, FrameworkEvent::Failure { executor_id: None, .. })));
-    let mut info = agent_info();
-    info.id = Some(id.clone());
-    let mut frameworks = vec![framework_info(Duration::secs(60))];
-    frameworks[0].id = Some(play.framework_id(framework));
-    let running = Task {
-        info: task("one", &id, resources(1, 1024)),
-        executor_id: kaon_kernel::id::ExecutorId::trusted("one"),
-        state: TaskState::Running,
-        statuses: vec![],
-        unacknowledged: None,
-    };
-    let tasks = vec![(play.framework_id(framework), running)];
-    play.agent_says(1, reregister(info, frameworks, tasks));
-    play.write();
-    assert_eq!(play.statuses(), [("one".to_owned(), TaskState::Running, Some(Reason::AgentReregistered))]);
-}
-
-#[test]
 fn a_returning_agent_is_asked_for_the_tasks_that_it_does_not_report() {
     let (mut play, framework, id, _) = staged();
     play.link(1, LinkState::Down);
