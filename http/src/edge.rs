@@ -405,9 +405,7 @@ pub(crate) fn random_uuid() -> Option<String> {
         tracing::error!(%error, "the system gives no randomness");
         return None;
     }
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    Some(kaon_kernel::id::Uuid(bytes).to_string())
+    Some(kaon_kernel::id::Uuid::random(bytes).to_string())
 }
 
 impl Streams for MasterEdge {

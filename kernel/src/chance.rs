@@ -2,6 +2,7 @@
 //! actor disturbs no other (law L9).
 
 use crate::actor::Address;
+use crate::id::Uuid;
 use crate::time::Duration;
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
@@ -49,14 +50,12 @@ impl Chance {
         Duration(self.below(bound.0))
     }
 
-    /// Sixteen bytes shaped as a random (version 4) UUID.
-    pub fn uuid(&mut self) -> [u8; 16] {
+    /// A random UUID.
+    pub fn uuid(&mut self) -> Uuid {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.bits().to_le_bytes());
         bytes[8..].copy_from_slice(&self.bits().to_le_bytes());
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        bytes
+        Uuid::random(bytes)
     }
 
     /// Shuffles in place (Fisher and Yates).

@@ -167,6 +167,15 @@ impl OfferId {
 #[rkyv(derive(PartialEq, Eq, Debug))]
 pub struct Uuid(pub [u8; 16]);
 
+impl Uuid {
+    /// A UUID of version 4 from sixteen random bytes (RFC 9562, section 5.4).
+    pub const fn random(mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+}
+
 impl fmt::Display for Uuid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [b'-'; 36];

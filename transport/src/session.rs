@@ -319,8 +319,10 @@ impl Standing {
                 },
                 Some(done) = self.writers.join_next() => match done {
                     Ok((_, Err(CloseReason::Stream))) => return self.refuse(CloseReason::Stream),
-                    Ok((URGENT, _)) | Err(_) => {}
+                    Ok((URGENT, _)) => {}
                     Ok(_) => self.lanes_unfinished -= 1,
+                    // A lane that nobody writes any more must not look as if it stood.
+                    Err(_) => return self.refuse(CloseReason::Other),
                 },
                 () = session.outbox.changed() => self.look_at_outbox(),
                 () = stopped(&mut stop), if leaves_by.is_none() => {

@@ -277,7 +277,7 @@ impl Agent {
         // The last that can go wrong: from here on the places are the tasks'.
         let placements = self.seat_all(tasks)?;
         let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
-        let container_id = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
+        let container_id = ContainerId::trusted(context.chance().uuid().to_string());
         let executor_id = &executor.executor_id;
         let names = Names { agent_id, framework_id, executor_id, container_id: &container_id };
         let grace = executor.shutdown_grace.unwrap_or(self.config.executor_shutdown_grace);
@@ -339,7 +339,7 @@ impl Agent {
         let seat = self.seat(task)?;
         let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;
         let info = command_executor(task, command);
-        let container_id = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
+        let container_id = ContainerId::trusted(context.chance().uuid().to_string());
         let names = Names { agent_id, framework_id, executor_id: &info.executor_id, container_id: &container_id };
         let grace = info.shutdown_grace.unwrap_or(self.config.executor_shutdown_grace);
         let user = command.user.clone().unwrap_or_else(|| framework.user.clone());

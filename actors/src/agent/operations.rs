@@ -182,7 +182,7 @@ impl Agent {
         context: &mut Context<'_, Self>,
     ) {
         let agent_id = self.state.agent_id().cloned();
-        let uuid = Some(Uuid(context.chance().uuid()));
+        let uuid = Some(context.chance().uuid());
         let Some(entry) = self.state.operation_mut(number) else { return };
         let status = &mut entry.held.status;
         (status.state, status.message, status.converted) = (state, message, converted);

@@ -81,7 +81,7 @@ impl Agent {
                 self.on_run(*framework, vec![*task], None, starts_executor, context);
             }
             ToAgent::RunTaskGroup { framework, tasks, starts_executor } => {
-                let group = Uuid(context.chance().uuid());
+                let group = context.chance().uuid();
                 self.on_run(*framework, tasks, Some(group), starts_executor, context);
             }
             ToAgent::KillTask { framework_id, task_id, grace } => {
@@ -126,7 +126,7 @@ impl Agent {
         if self.registration == Registration::Held || self.state.is_leaving() {
             return;
         }
-        self.episode = Uuid(context.chance().uuid());
+        self.episode = context.chance().uuid();
         let bound = self.config.registration_backoff;
         let wait = context.chance().duration_below(bound);
         self.enter(Registration::Waiting, context);

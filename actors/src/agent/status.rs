@@ -229,7 +229,7 @@ impl Agent {
         TaskStatus {
             reason: Some(reason),
             message: Some(message.into()),
-            uuid: Some(Uuid(context.chance().uuid())),
+            uuid: Some(context.chance().uuid()),
             agent_id: self.state.agent_id().cloned(),
             executor_id: Some(entry.task.executor_id.clone()),
             container: container.map(|container| container.status(&self.config.info.ip)),

@@ -206,6 +206,9 @@ impl Allocator {
                 }
                 Ok(())
             }
+            ToAllocator::DescribeAgent { agent, hostname, attributes, domain } => {
+                engine.describe_agent(agent, hostname, attributes, domain)
+            }
             ToAllocator::UpdateAgent { agent, total } => engine.update_agent(agent, total),
             ToAllocator::SetShape { agent, shape } => engine.set_shape(agent, *shape),
             ToAllocator::DeactivateAgent { agent } => engine.set_agent_active(agent, false),

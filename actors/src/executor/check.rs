@@ -9,7 +9,7 @@ use crate::executor::{Executor, Timer, Waiting};
 use kaon_kernel::actor::Context;
 use kaon_kernel::check::{Check, CheckStatus, CheckTarget, HTTP_WELL};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, ExitStatus, Probe, ProbeResult};
-use kaon_kernel::id::{ContainerId, Uuid};
+use kaon_kernel::id::ContainerId;
 use kaon_kernel::task::{Reason, TaskState};
 use kaon_kernel::time::{Duration, Instant};
 
@@ -103,7 +103,7 @@ impl Executor {
             CheckTarget::Http(target) => Probe::Http(target.clone()),
             CheckTarget::Tcp(target) => Probe::Tcp(*target),
         };
-        let container = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
+        let container = ContainerId::trusted(context.chance().uuid().to_string());
         let (of, timeout, probe) = (run.container.clone(), check.timeout, Box::new(probe));
         let ticket = context.contain(ContainerRequest::Probe { container: container.clone(), of, probe, timeout });
         self.wait(ticket, Waiting::Probed(number, kind));

@@ -6,7 +6,7 @@ use crate::executor::{Executor, IGNORED, Timer, Waiting};
 use kaon_kernel::actor::Context;
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, LaunchSpec, Program, VolumeLink};
 use kaon_kernel::container_info::ContainerInfo;
-use kaon_kernel::id::{ContainerId, Uuid};
+use kaon_kernel::id::ContainerId;
 use kaon_kernel::task::{CommandInfo, Reason, TaskInfo, TaskState};
 
 impl Executor {
@@ -39,7 +39,7 @@ impl Executor {
         // Most executors hold one task for all their life.
         self.runs.reserve_exact(tasks.len());
         for task in tasks {
-            let container = ContainerId::trusted(Uuid(context.chance().uuid()).to_string());
+            let container = ContainerId::trusted(context.chance().uuid().to_string());
             let number = self.next;
             self.next += 1;
             self.runs.push(Run::new(number, group, task, container));

@@ -99,7 +99,7 @@ impl Executor {
         let status = TaskStatus {
             reason,
             message,
-            uuid: Some(Uuid(context.chance().uuid())),
+            uuid: Some(context.chance().uuid()),
             agent_id: Some(agent_id),
             executor_id: Some(executor_id),
             healthy: found.healthy,

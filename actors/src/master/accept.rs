@@ -9,6 +9,7 @@ use kaon_kernel::message::scheduler::ClientOffer;
 use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::resource::operation::Conversion;
 use kaon_kernel::resource::{Resource, Resources};
+use kaon_kernel::table::Set;
 use kaon_kernel::task::{Reason, TaskState};
 
 /// What an ACCEPT works with: the sum of its offers.
@@ -97,8 +98,7 @@ impl Master {
         let mut basket = match self.collect(framework, &offers, context) {
             Ok(basket) => basket,
             Err(reason) => {
-                let (state, why) = (TaskState::Dropped, Reason::InvalidOffers);
-                return self.refuse_operations(framework, operations, state, why, &reason, context);
+                return self.refuse_operations(framework, operations, &reason, context);
             }
         };
         // An agent whose session broke lost its offers in that moment, so the agent of a valid offer is connected.
@@ -165,7 +165,7 @@ impl Master {
         framework: FrameworkIndex,
         offers: &[ClientOffer],
     ) -> Result<(AgentIndex, RoleName), String> {
-        let mut seen: Vec<OfferId> = Vec::with_capacity(offers.len());
+        let mut seen = Set::default();
         let mut common: Option<(AgentIndex, &RoleName)> = None;
         for offer in offers {
             let Some(id) = self.owned(framework, offer) else {
@@ -174,14 +174,14 @@ impl Master {
                     ClientOffer::Foreign(text) => format!("Offer {} is no longer valid", clip(text)),
                 });
             };
-            if seen.contains(&id) {
+            if !seen.insert(id) {
                 return Err(format!("Duplicate offer {}", self.offer_text(id)));
             }
-            seen.push(id);
             let held = &self.state.offers[&id];
             match common {
                 Some((agent, _)) if agent != held.agent => {
-                    return Err(format!("Aggregated offers must belong to one single agent; {} does not", id.0));
+                    let offer = self.offer_text(id);
+                    return Err(format!("Aggregated offers must belong to one single agent; {offer} does not"));
                 }
                 Some((_, role)) if *role != held.role => {
                     return Err("Aggregated offers must be allocated to the same role".to_owned());
@@ -202,19 +202,17 @@ impl Master {
         &mut self,
         framework: FrameworkIndex,
         operations: Vec<OfferOperation>,
-        state: TaskState,
-        reason: Reason,
         message: &str,
         context: &mut MasterContext<'_>,
     ) {
+        let told = self.as_told(framework, TaskState::Dropped);
         let invalid = |words: &str| Defect::new(Cause::OffersInvalid, words);
         let words = format!("Task launched with invalid offers: {message}");
         for operation in operations {
             match operation {
                 OfferOperation::Launch { tasks } | OfferOperation::LaunchGroup { tasks, .. } => {
                     for task in tasks {
-                        let told = self.as_told(framework, state);
-                        self.refuse_task(framework, &task, told, reason, invalid(&words), context);
+                        self.refuse_task(framework, &task, told, Reason::InvalidOffers, invalid(&words), context);
                     }
                 }
                 OfferOperation::Convert { operation_id, .. } => {

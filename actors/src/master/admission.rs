@@ -2,15 +2,16 @@
 //!
 //! Mesos: `Master::registerSlave`, `Master::reregisterSlave`; reference 9.
 
-use super::{Master, MasterContext, Pending, Timer};
-use kaon_kernel::actor::{ActorKind, Address, HostId};
+use super::{Master, MasterContext, Pending, Timer, agent_of};
+use kaon_kernel::actor::{Address, HostId};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::frame::copy;
 use kaon_kernel::framework::FrameworkInfo;
-use kaon_kernel::id::{AgentId, AgentIndex, FrameworkId, FrameworkIndex, TaskId, Uuid};
+use kaon_kernel::id::{AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, TaskId, Uuid};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::{RunningExecutor, ToAgent, ToMaster};
 use kaon_kernel::message::allocator::ToAllocator;
+use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::registrar::RegistryOperation;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::view::ViewEvent;
@@ -74,7 +75,7 @@ impl Master {
     pub(super) fn announce(&self, host: HostId, context: &mut MasterContext<'_>) {
         if let (Some(leadership), Some((PeerRole::Agent, _))) = (self.leadership(), self.links.get(&host)) {
             let leading = ToAgent::Leading { master_id: leadership.master_id.clone(), term: leadership.term };
-            context.send(Address::only(host, ActorKind::Agent), &AgentMessage::Master(leading));
+            context.send(agent_of(host), &AgentMessage::Master(leading));
         }
     }
 
@@ -225,7 +226,7 @@ impl Master {
         let operation =
             RegistryOperation::AdmitAgent { info: admission.info.clone(), identity: admission.identity.clone() };
         let host = admission.address.host;
-        if self.register(operation, Pending::Admit(Box::new(admission)), context) {
+        if self.register_wish(operation, Pending::Admit(Box::new(admission)), context) {
             self.admitting.insert(host);
         }
     }
@@ -276,7 +277,7 @@ impl Master {
         self.state.recovered_agents.swap_remove(&id);
         self.state.unreachable_agents.swap_remove(&id);
         let known = self.state.agent_index(id.as_str());
-        let mut has_moved = false;
+        let (mut has_moved, mut says_other) = (false, false);
         let index = match known {
             Some(index) => {
                 self.state.connect_agent(index, address);
@@ -284,7 +285,10 @@ impl Master {
                 // A machine under another name may be scheduled for another time.
                 has_moved = self.maintenance.unavailability(&self.state.agents[&index].info)
                     != self.maintenance.unavailability(&info);
-                self.state.agents[&index].info = info;
+                let before = core::mem::replace(&mut self.state.agents[&index].info, info);
+                let now = &self.state.agents[&index].info;
+                says_other = (&before.hostname, &before.attributes, &before.domain)
+                    != (&now.hostname, &now.attributes, &now.domain);
                 // As before, until its report says otherwise.
                 self.state.set_total(index, total);
                 self.state.agents[&index].identity = identity;
@@ -303,6 +307,11 @@ impl Master {
         let returned = self.take_report(index, known.is_some(), report, context);
         match known {
             Some(_) => {
+                if says_other {
+                    let AgentInfo { hostname, attributes, domain, .. } = self.state.agents[&index].info.clone();
+                    let describe = ToAllocator::DescribeAgent { agent: index, hostname, attributes, domain };
+                    self.allocate(&describe, context);
+                }
                 let total = self.state.agents[&index].total().clone();
                 self.allocate(&ToAllocator::UpdateAgent { agent: index, total }, context);
                 self.offer_again(index, context);
@@ -344,7 +353,7 @@ impl Master {
         if let Ok(total) = self.state.agents[&index].info.resources.with_kept(&report.checkpointed) {
             self.adopt(index, total, report.operations, &named, context);
         }
-        let mut executors: Set<(FrameworkIndex, kaon_kernel::id::ExecutorId)> = Set::default();
+        let mut executors: Set<(FrameworkIndex, ExecutorId)> = Set::default();
         for running in report.executors {
             let Some(framework) = self.state.framework_index(running.framework_id.as_str()) else { continue };
             let key = (framework, running.info.executor_id.clone());
@@ -446,7 +455,7 @@ impl Master {
     fn drop_unreported(
         &mut self,
         index: AgentIndex,
-        executors: &Set<(FrameworkIndex, kaon_kernel::id::ExecutorId)>,
+        executors: &Set<(FrameworkIndex, ExecutorId)>,
         reported: &Set<(FrameworkIndex, TaskId)>,
         context: &mut MasterContext<'_>,
     ) {
@@ -491,7 +500,7 @@ impl Master {
         &mut self,
         host: HostId,
         framework_id: &str,
-        executor_id: kaon_kernel::id::ExecutorId,
+        executor_id: ExecutorId,
         data: &rkyv::vec::ArchivedVec<u8>,
         context: &mut MasterContext<'_>,
     ) {
@@ -501,7 +510,7 @@ impl Master {
             return;
         };
         let agent_id = self.state.agents[&agent].id.clone();
-        let event = kaon_kernel::message::event::FrameworkEvent::Message { agent_id, executor_id, data: copy(data) };
+        let event = FrameworkEvent::Message { agent_id, executor_id, data: copy(data) };
         self.tell(framework, event, context);
     }
 }

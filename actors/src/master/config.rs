@@ -99,7 +99,7 @@ impl MasterConfig {
 /// How many tasks one framework may have at once: a bound against a client gone wild, far above any real one.
 pub const TASKS_MAX: usize = 1_000_000;
 
-/// How many changes may wait for the registrar. Beyond it agents and frameworks are left to try again, as they do anyway.
+/// How many changes may wait for the registrar. Beyond it agents, frameworks and operators are left to try again.
 pub(super) const PENDING_MAX: usize = 65_536;
 
 /// How many operations one agent may have whose end is not acknowledged; agents hold no more either.

@@ -9,6 +9,7 @@ use kaon_kernel::message::agent_master::ToAgent;
 use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
+use kaon_kernel::table::Set;
 use kaon_kernel::task::{ExecutorInfo, ExecutorKind, Reason, Task, TaskInfo, TaskState};
 
 /// The least that the executor of a group has of processors, memory in MiB, and disk in MiB: for the last any amount.
@@ -88,11 +89,12 @@ impl Master {
             }
         }
         let mut needed = if is_new { executor.resources.clone() } else { Resources::new() };
-        for (at, task) in tasks.iter().enumerate() {
+        let mut names = Set::default();
+        for task in tasks {
             let of_task = |words: String| format!("Task '{}' of the group is invalid: {words}", task.task_id);
             let refused = |cause, words: &str| Err(Defect::new(cause, of_task(words.to_owned())));
             self.check_task(basket, task).map_err(|defect| defect.told(of_task))?;
-            if tasks[..at].iter().any(|other| other.task_id == task.task_id) {
+            if !names.insert(&task.task_id) {
                 return refused(Cause::TaskIdInUse, "its ID is that of another task in the group");
             }
             if task.executor.as_ref() != Some(executor) {

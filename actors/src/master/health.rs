@@ -112,7 +112,7 @@ impl Master {
     }
 
     fn mark_unreachable(&mut self, id: AgentId, context: &mut MasterContext<'_>) {
-        if !self.is_leaving(&id) {
+        if !self.pending.is_leaving(&id) {
             let operation = RegistryOperation::MarkUnreachable { agent_id: id.clone(), since: context.wall() };
             self.register(operation, Pending::Unreachable(id), context);
         }
@@ -143,7 +143,7 @@ impl Master {
 
     /// Has the registry forget an agent that never comes back.
     pub(super) fn begin_removal(&mut self, id: AgentId, context: &mut MasterContext<'_>) {
-        if !self.is_leaving(&id) {
+        if !self.pending.is_leaving(&id) {
             self.register(RegistryOperation::RemoveAgent { agent_id: id.clone() }, Pending::Leave(id), context);
         }
     }

@@ -1,21 +1,21 @@
 //! What must hold between any two events of a master.
 
 use super::state::State;
-use super::{Master, Pending, Phase};
-use kaon_kernel::message::operator::Order;
+use super::{Master, Phase};
+use kaon_kernel::resource::Resources;
 
 impl State {
     /// Asserts the balance of the books (L6). Cost: one walk over agents, offers and tasks.
     pub(super) fn check(&self) {
         for (&index, agent) in &self.agents {
-            let mut offered = kaon_kernel::resource::Resources::new();
+            let mut offered = Resources::new();
             for id in &agent.offers {
                 let offer = &self.offers[id];
                 assert_eq!(offer.agent, index, "offer {id:?} is listed on the wrong agent");
                 offered.add(&offer.resources).unwrap_or_else(|error| panic!("offers on {}: {error}", agent.id));
             }
             assert_eq!(offered, agent.offered, "what is offered of {}", agent.id);
-            let mut used = kaon_kernel::resource::Resources::new();
+            let mut used = Resources::new();
             for (framework, task_id) in &agent.tasks {
                 let held = &self.frameworks[framework].tasks[task_id];
                 assert_eq!(held.agent, index, "task {task_id} is listed on the wrong agent");
@@ -60,18 +60,5 @@ impl State {
 /// Asserts that each subject waits for the registrar at most once, and nobody waits without a leader.
 pub(super) fn check_pending(master: &Master) {
     assert!(master.phase != Phase::Waiting || master.pending.is_empty(), "changes wait, but nobody leads");
-    let subjects = master.pending.values().filter_map(|pending| match pending {
-        Pending::Unreachable(id) | Pending::Leave(id) | Pending::Gone(id) => Some(id.as_str()),
-        Pending::Remove(id) => Some(id.as_str()),
-        Pending::Order(order, _) => match &**order {
-            Order::MarkGone { agent_id } => Some(agent_id.as_str()),
-            _ => None,
-        },
-        Pending::Admit(_) | Pending::Subscribe(_) | Pending::Update(_) | Pending::Drained(_) => None,
-    });
-    let mut subjects: Vec<&str> = subjects.collect();
-    let all = subjects.len();
-    subjects.sort_unstable();
-    subjects.dedup();
-    assert_eq!(all, subjects.len(), "a subject waits twice");
+    master.pending.check();
 }

@@ -11,6 +11,7 @@
 
 use super::inverse::Asked;
 use super::{Master, MasterContext, Pending};
+use kaon_kernel::actor::Address;
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::AgentIndex;
@@ -121,8 +122,7 @@ impl Master {
         let is_change = |order: &Order| {
             matches!(order, Order::SetSchedule { .. } | Order::StartMaintenance { .. } | Order::StopMaintenance { .. })
         };
-        let mut orders = self.pending.values();
-        match orders.any(|pending| matches!(pending, Pending::Order(order, _) if is_change(order))) {
+        match self.pending.orders().any(is_change) {
             true => {
                 let reason = "another change of the schedule waits for the registry; give this one again".to_owned();
                 Err(Answer::Unavailable { reason })
@@ -174,7 +174,7 @@ impl Master {
         for (index, id, address) in there {
             self.stop_offering(index, context);
             self.shut_down_agent(address, "Operator initiated 'Machine DOWN'", context);
-            if !self.is_leaving(&id) {
+            if !self.pending.is_leaving(&id) {
                 // Not left to the agent: its tasks are to be known for lost, even if it never hears of it.
                 self.register(RegistryOperation::RemoveAgent { agent_id: id.clone() }, Pending::Leave(id), context);
             }
@@ -197,12 +197,7 @@ impl Master {
     }
 
     /// Tells an agent to end everything and leave.
-    pub(super) fn shut_down_agent(
-        &self,
-        address: kaon_kernel::actor::Address,
-        reason: &str,
-        context: &mut MasterContext<'_>,
-    ) {
+    pub(super) fn shut_down_agent(&self, address: Address, reason: &str, context: &mut MasterContext<'_>) {
         context.send(address, &AgentMessage::Master(ToAgent::Shutdown { reason: reason.to_owned() }));
     }
 

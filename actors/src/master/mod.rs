@@ -4,7 +4,8 @@
 //! [`subscription`] (frameworks in and back), [`offers`], [`accept`] and [`launch`] with [`validate`], [`operations`] (what
 //! becomes of resources; [`orders`]: at an operator's word), [`status`],
 //! [`reconcile`], [`control`] (kill, shutdown, messages), [`health`] (sessions, pings, agents out of reach), [`teardown`],
-//! [`recovery`] (the beginning of a term), [`update`] (UPDATE_FRAMEWORK), orders of an [`operator`] about [`settings`],
+//! [`recovery`] (the beginning of a term), [`pending`] (what waits for the registry), [`update`] (UPDATE_FRAMEWORK), orders
+//! of an [`operator`] about [`settings`],
 //! machines ([`maintenance`] with [`inverse`] offers) and agents ([`standing`]). [`state`] is the only writer of the tables
 //! of agents, frameworks, offers and tasks; [`view`] tells the read side.
 //!
@@ -26,6 +27,7 @@ mod offers;
 mod operations;
 mod operator;
 mod orders;
+mod pending;
 mod reconcile;
 mod recovery;
 mod settings;
@@ -43,19 +45,14 @@ mod view;
 pub use config::{MasterConfig, TASKS_MAX};
 
 use kaon_kernel::actor::{
-    Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, StreamId, Term, Ticket,
-    TimerKey,
+    Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, Term, Ticket, TimerKey,
 };
-use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId, OfferId};
-use kaon_kernel::message::operator::{Answer, Order};
-use kaon_kernel::message::registrar::{RegistryOperation, ToRegistrar};
 use kaon_kernel::message::session::PeerRole;
-use kaon_kernel::message::{
-    MasterMessage, RegistrarMessage, agent_master, allocator, framework_master, registrar, scheduler,
-};
+use kaon_kernel::message::{MasterMessage, agent_master, allocator, framework_master, registrar, scheduler};
 use kaon_kernel::table::{Set, Table};
+use pending::{Changes, Pending};
 use state::State;
 
 /// The master actor.
@@ -63,9 +60,8 @@ pub struct Master {
     config: MasterConfig,
     phase: Phase,
     state: State,
-    /// Changes that wait for the registrar, by their number.
-    pending: Table<u64, Pending>,
-    last_number: u64,
+    /// Changes that wait for the registrar.
+    pending: Changes,
     /// The hosts of agents whose admission waits for the registrar.
     admitting: Set<HostId>,
     /// The hosts with a standing session, and the names in their certificates.
@@ -110,29 +106,6 @@ struct AllocatorBooks {
     quotas: u64,
 }
 
-/// A change that waits for the registrar, and what follows when it is on disk. One for each subject at most.
-#[derive(Clone, Debug)]
-enum Pending {
-    /// An agent wants in.
-    Admit(Box<admission::Admission>),
-    /// An agent is out of reach.
-    Unreachable(kaon_kernel::id::AgentId),
-    /// An agent leaves for good.
-    Leave(kaon_kernel::id::AgentId),
-    /// A framework wants in.
-    Subscribe(Box<subscription::Subscription>),
-    /// A framework is removed.
-    Remove(kaon_kernel::id::FrameworkId),
-    /// A framework says something else of itself, and waits.
-    Update(Box<scheduler::FrameworkUpdate>),
-    /// An operator orders something, and waits on this stream.
-    Order(Box<Order>, StreamId),
-    /// Nothing is on a draining agent any more.
-    Drained(kaon_kernel::id::AgentId),
-    /// A drained agent is gone.
-    Gone(kaon_kernel::id::AgentId),
-}
-
 /// What the master wakes up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
@@ -175,6 +148,11 @@ impl TimerKey for Timer {
 
 type MasterContext<'a> = Context<'a, Master>;
 
+/// The agent on a host.
+fn agent_of(host: HostId) -> Address {
+    Address::only(host, ActorKind::Agent)
+}
+
 impl Master {
     /// A master that waits for its registrar.
     pub fn new(config: MasterConfig) -> Self {
@@ -182,8 +160,7 @@ impl Master {
             config,
             phase: Phase::Waiting,
             state: State::default(),
-            pending: Table::default(),
-            last_number: 0,
+            pending: Changes::default(),
             admitting: Set::default(),
             links: Table::default(),
             allocator: AllocatorBooks::default(),
@@ -199,48 +176,6 @@ impl Master {
         match &self.phase {
             Phase::Leading(leadership) => Some(leadership),
             Phase::Waiting => None,
-        }
-    }
-
-    /// Puts a change into the log; `pending` goes on when it is there. False when too many wait.
-    fn register(&mut self, operation: RegistryOperation, pending: Pending, context: &mut MasterContext<'_>) -> bool {
-        if self.pending.len() >= config::PENDING_MAX {
-            context.count("master/pending_refused", 1);
-            return false;
-        }
-        self.last_number += 1;
-        self.pending.insert(self.last_number, pending);
-        let apply = ToRegistrar::Apply { number: self.last_number, operation };
-        context.send(Address::only(context.me().host, ActorKind::Registrar), &RegistrarMessage::Master(apply));
-        true
-    }
-
-    fn on_applied(&mut self, number: u64, context: &mut MasterContext<'_>) {
-        match self.pending.swap_remove(&number) {
-            Some(Pending::Admit(admission)) => self.on_admitted(*admission, context),
-            Some(Pending::Unreachable(agent_id)) => self.on_marked_unreachable(&agent_id, context),
-            Some(Pending::Leave(agent_id)) => self.on_left(&agent_id, context),
-            Some(Pending::Subscribe(subscription)) => self.on_subscription_admitted(*subscription, context),
-            Some(Pending::Remove(framework_id)) => self.on_framework_removed(&framework_id, context),
-            Some(Pending::Update(update)) => self.on_framework_update_written(*update, context),
-            Some(Pending::Order(order, reply)) => self.on_ordered(*order, reply, context),
-            Some(Pending::Drained(agent_id)) => self.on_drained(&agent_id, context),
-            Some(Pending::Gone(agent_id)) => drop(self.on_gone(&agent_id, context)),
-            // Of an earlier term of ours: what waited for it is gone.
-            None => {}
-        }
-    }
-
-    /// The registry does not take a change.
-    fn on_refused(&mut self, number: u64, reason: String, context: &mut MasterContext<'_>) {
-        let full = |reason| Defect::new(Cause::Unavailable, reason);
-        match self.pending.swap_remove(&number) {
-            Some(Pending::Admit(admission)) => self.on_admission_refused(&admission, &reason, context),
-            Some(Pending::Subscribe(subscription)) => Self::turn_away(subscription.stream, full(reason), context),
-            Some(Pending::Update(update)) => Self::answer(update.reply, Answer::Refused(full(reason)), context),
-            Some(Pending::Order(_, reply)) => Self::answer(reply, Answer::Refused(full(reason)), context),
-            Some(other) => panic!("the registrar refuses what can't be refused, {other:?}: {reason}"),
-            None => {}
         }
     }
 }

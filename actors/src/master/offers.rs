@@ -4,12 +4,13 @@ use super::state::HeldOffer;
 use super::{Master, MasterContext, Timer};
 use kaon_kernel::actor::{ActorKind, Address};
 use kaon_kernel::framework::Capability;
-use kaon_kernel::id::{AgentIndex, ExecutorId, FrameworkIndex, OfferId, RoleName};
+use kaon_kernel::id::{AgentIndex, ExecutorId, FrameworkIndex, OfferId, RoleName, TaskId};
 use kaon_kernel::message::AllocatorMessage;
 use kaon_kernel::message::allocator::{Grant, ToAllocator};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::scheduler::ClientOffer;
 use kaon_kernel::offer::{Offer, Refusal};
+use kaon_kernel::resource::Resources;
 use kaon_kernel::table::Table;
 use kaon_kernel::task::TaskState;
 
@@ -85,7 +86,7 @@ impl Master {
         framework: FrameworkIndex,
         agent: AgentIndex,
         role: RoleName,
-        resources: kaon_kernel::resource::Resources,
+        resources: Resources,
     ) -> Offer {
         let agent = &self.state.agents[&agent];
         let custom = agent.executors.keys().filter(|(owner, _)| *owner == framework).map(|(_, id)| id.clone());
@@ -235,12 +236,7 @@ impl Master {
     }
 
     /// Gives what a task held back, once.
-    pub(super) fn free(
-        &mut self,
-        framework: FrameworkIndex,
-        task_id: &kaon_kernel::id::TaskId,
-        context: &mut MasterContext<'_>,
-    ) {
+    pub(super) fn free(&mut self, framework: FrameworkIndex, task_id: &TaskId, context: &mut MasterContext<'_>) {
         if let Some(grant) = self.state.free_task(framework, task_id) {
             self.recover(grant, None, context);
         }
@@ -280,12 +276,12 @@ impl Master {
     pub(super) fn allocate_agent(&self, index: AgentIndex, context: &mut MasterContext<'_>) {
         let agent = &self.state.agents[&index];
         let mut used: Table<(FrameworkIndex, RoleName), Grant> = Table::default();
-        let mut charge = |framework: FrameworkIndex, role: &RoleName, resources: &kaon_kernel::resource::Resources| {
+        let mut charge = |framework: FrameworkIndex, role: &RoleName, resources: &Resources| {
             let grant = used.entry((framework, role.clone())).or_insert_with(|| Grant {
                 framework,
                 role: role.clone(),
                 agent: index,
-                resources: kaon_kernel::resource::Resources::new(),
+                resources: Resources::new(),
             });
             let added = grant.resources.add(resources);
             added.unwrap_or_else(|error| panic!("what is held of {}: {error}", agent.id));

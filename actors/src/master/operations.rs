@@ -12,8 +12,8 @@
 
 use super::accept::{Basket, clip};
 use super::config::OPERATIONS_MAX;
-use super::{Master, MasterContext};
-use kaon_kernel::actor::{ActorKind, Address, HostId};
+use super::{Master, MasterContext, agent_of};
+use kaon_kernel::actor::HostId;
 use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::framework::Capability;
 use kaon_kernel::id::{
@@ -198,7 +198,7 @@ impl Master {
         converted.unwrap_or_else(|error| panic!("a judged operation does not fit its agent: {error}"));
         self.state.set_total(agent, total);
         self.show_converted(agent, context);
-        let uuid = Uuid(context.chance().uuid());
+        let uuid = context.chance().uuid();
         let status = OperationStatus::bare(operation_id, OperationState::Pending, None);
         let held = HeldOperation { uuid, author, operation, status };
         let order = ToAgent::ApplyOperation { operation: Box::new(held.clone()) };
@@ -229,8 +229,15 @@ impl Master {
         let Some(agent) = self.state.agent_at(host) else { return self.announce(host, context) };
         let uuid = held.uuid;
         let before = self.state.agents[&agent].operations.get(&uuid).map(|known| known.status.state);
-        let is_news = before == Some(OperationState::Pending);
-        if is_news && held.status.state != OperationState::Finished {
+        let Some(before) = before else {
+            // Done with already, or another agent's: this one speaks of its own alone.
+            context.count("master/invalid_operation_status_updates", 1);
+            if let Some(status) = held.status.uuid {
+                self.acknowledge_operation(host, uuid, status, context);
+            }
+            return;
+        };
+        if before == OperationState::Pending && held.status.state != OperationState::Finished {
             // The books have it as done: the agent is to say what it has.
             context.count("master/operations_failed", 1);
             let ping = AgentMessage::Master(ToAgent::Ping { connected: false });
@@ -258,7 +265,7 @@ impl Master {
 
     fn acknowledge_operation(&self, host: HostId, operation: Uuid, status: Uuid, context: &mut MasterContext<'_>) {
         let acknowledge = ToAgent::AcknowledgeOperation { operation, status };
-        context.send(Address::only(host, ActorKind::Agent), &AgentMessage::Master(acknowledge));
+        context.send(agent_of(host), &AgentMessage::Master(acknowledge));
     }
 
     fn forget_operation(&mut self, agent: AgentIndex, uuid: Uuid, context: &mut MasterContext<'_>) {

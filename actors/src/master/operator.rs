@@ -22,7 +22,7 @@ impl Master {
                 return Self::answer(reply, answer, context);
             }
         };
-        if !self.register(operation, Pending::Order(Box::new(order), reply), context) {
+        if !self.register_wish(operation, Pending::Order(Box::new(order), reply), context) {
             let reason = "too many changes wait for the registry".to_owned();
             Self::answer(reply, Answer::Unavailable { reason }, context);
         }

@@ -109,11 +109,11 @@ impl Master {
             self.rescind(id, context);
         }
         self.rescind_copies(order.agent, &gone, context);
-        self.last_number += 1;
+        let number = self.pending.next_number();
         let operation::Conversion { consumed: from, converted: to } = order.conversion.clone();
-        let convert = ToAllocator::ConvertFree { number: self.last_number, agent: order.agent, from, to };
+        let convert = ToAllocator::ConvertFree { number, agent: order.agent, from, to };
         self.allocate(&convert, context);
-        self.conversions.insert(self.last_number, order);
+        self.conversions.insert(number, order);
     }
 
     /// The allocator has converted what an operator wants, or it was not free.

@@ -8,7 +8,7 @@ use super::standing::Standing;
 use super::state::{Proxy, State};
 use super::{Leadership, Master, MasterContext, Phase, Timer};
 use kaon_kernel::actor::{ActorKind, Address, HostId, Term};
-use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId, Uuid};
+use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId};
 use kaon_kernel::message::RegistrarMessage;
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::registrar::{Registry, ToRegistrar};
@@ -27,7 +27,7 @@ impl Master {
             return;
         }
         self.forget(context);
-        let master_id = MasterId::trusted(Uuid(context.chance().uuid()).to_string());
+        let master_id = MasterId::trusted(context.chance().uuid().to_string());
         self.phase = Phase::Leading(Leadership { term, master_id: master_id.clone() });
         context.set_term(term);
         context.count("master/elections_won", 1);
@@ -96,7 +96,7 @@ impl Master {
         }
         context.disarm(Timer::RecoveredAgents);
         self.state = State::beyond(&self.state);
-        self.pending.clear();
+        self.pending.forget();
         self.admitting.clear();
         self.drop_conversions(context);
         self.maintenance = Maintenance::default();

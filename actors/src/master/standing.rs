@@ -18,7 +18,7 @@ use kaon_kernel::maintenance::{AgentOrders, Drain, DrainConfig, DrainState};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::ToAgent;
 use kaon_kernel::message::allocator::ToAllocator;
-use kaon_kernel::message::operator::{Answer, Order};
+use kaon_kernel::message::operator::Answer;
 use kaon_kernel::message::registrar::{GONE_MAX, RegistryOperation};
 use kaon_kernel::table::{Set, Table};
 use kaon_kernel::time::WallTime;
@@ -68,15 +68,6 @@ impl Master {
         }
     }
 
-    /// Whether an agent is on its way out of the tables.
-    pub(super) fn is_leaving(&self, id: &AgentId) -> bool {
-        self.pending.values().any(|pending| match pending {
-            Pending::Unreachable(one) | Pending::Leave(one) | Pending::Gone(one) => one == id,
-            Pending::Order(order, _) => matches!(&**order, Order::MarkGone { agent_id } if agent_id == id),
-            _ => false,
-        })
-    }
-
     /// Mesos: recovered, registered or unreachable.
     fn knows_agent(&self, id: &AgentId) -> bool {
         self.state.agent_index(id.as_str()).is_some()
@@ -104,18 +95,10 @@ impl Master {
             let reason = format!("Agent {id} is part of a maintenance schedule");
             return Err(Answer::Refused(Defect::new(Cause::AgentStateInvalid, reason)));
         }
-        match self.is_marked_gone_soon(id) {
+        match self.pending.is_going(id) {
             true => Err(Answer::Conflict { reason: "Agent is currently being marked gone".to_owned() }),
             false => Ok(RegistryOperation::DrainAgent { agent_id: id.clone(), config, since }),
         }
-    }
-
-    fn is_marked_gone_soon(&self, id: &AgentId) -> bool {
-        self.pending.values().any(|pending| match pending {
-            Pending::Gone(one) => one == id,
-            Pending::Order(order, _) => matches!(&**order, Order::MarkGone { agent_id } if agent_id == id),
-            _ => false,
-        })
     }
 
     /// Whether an agent can be deactivated.
@@ -142,7 +125,7 @@ impl Master {
         if !self.knows_agent(id) {
             return Err(Answer::NotFound { reason: "Agent is not found".to_owned() });
         }
-        match self.is_leaving(id) {
+        match self.pending.is_leaving(id) {
             true => {
                 let reason = "Agent is on its way out already; try again later".to_owned();
                 Err(Answer::Unavailable { reason })
@@ -225,16 +208,14 @@ impl Master {
                 self.standing.draining.swap_remove(&index);
                 continue;
             };
-            if self.is_leaving(&id) {
+            if self.pending.is_leaving(&id) {
                 continue;
             }
             let (agent_id, since) = (id.clone(), context.wall());
-            let is_taken = match config.mark_gone {
+            self.standing.draining.swap_remove(&index);
+            match config.mark_gone {
                 true => self.register(RegistryOperation::MarkGone { agent_id, since }, Pending::Gone(id), context),
                 false => self.register(RegistryOperation::MarkDrained { agent_id }, Pending::Drained(id), context),
-            };
-            if is_taken {
-                self.standing.draining.swap_remove(&index);
             }
         }
     }

@@ -10,7 +10,7 @@ use kaon_kernel::id::{
     AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, OfferId, OperationId, RoleName, TaskId, Uuid,
 };
 use kaon_kernel::message::allocator::Grant;
-use kaon_kernel::message::registrar::AdmittedAgent;
+use kaon_kernel::message::registrar::{AdmittedAgent, REMOVED_MAX};
 use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::placement::Shape;
 use kaon_kernel::resource::Resources;
@@ -214,7 +214,7 @@ impl State {
         assert!(framework.offers.is_empty() && framework.tasks.is_empty(), "{} leaves something behind", framework.id);
         self.framework_by_id.swap_remove(&framework.id);
         self.removed_frameworks.insert(framework.id.clone());
-        if self.removed_frameworks.len() > kaon_kernel::message::registrar::REMOVED_MAX {
+        if self.removed_frameworks.len() > REMOVED_MAX {
             self.removed_frameworks.shift_remove_index(0);
         }
         Some(framework)
@@ -305,12 +305,13 @@ impl State {
         }
     }
 
-    /// Forgets an agent; its offers, tasks, executors and operations must be gone before.
+    /// Forgets an agent. Its offers, tasks, executors and operations must be gone before, and with them all that they held.
     pub(super) fn remove_agent(&mut self, index: AgentIndex) {
         self.disconnect_agent(index);
         if let Some(agent) = self.agents.swap_remove(&index) {
-            let is_empty = agent.offers.is_empty() && agent.tasks.is_empty() && agent.operations.is_empty();
-            assert!(is_empty, "{} leaves something behind", agent.id);
+            let is_idle = agent.offers.is_empty() && agent.tasks.is_empty() && agent.executors.is_empty();
+            let is_free = agent.used.is_empty() && agent.offered.is_empty() && agent.operations.is_empty();
+            assert!(is_idle && is_free, "{} leaves something behind", agent.id);
             self.agent_by_id.swap_remove(&agent.id);
         }
     }

@@ -3,11 +3,11 @@
 //! The agent keeps and repeats each status until it is acknowledged; the master only passes on, and keeps the books by
 //! the newest state. So nothing is lost when the master or the framework is away.
 
-use super::{Master, MasterContext};
+use super::{Master, MasterContext, agent_of};
 use kaon_kernel::actor::HostId;
 use kaon_kernel::cause::{self, Defect};
 use kaon_kernel::framework::Label;
-use kaon_kernel::id::{ExecutorId, FrameworkIndex, TaskId, Uuid};
+use kaon_kernel::id::{AgentId, AgentIndex, ExecutorId, FrameworkId, FrameworkIndex, TaskId, Uuid};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::ToAgent;
 use kaon_kernel::message::event::FrameworkEvent;
@@ -36,12 +36,17 @@ impl Master {
             return self.acknowledge_to(host, framework_id, &status, context);
         }
         let agent_id = self.state.agents[&agent].id.clone();
+        let owner = self.state.frameworks[&framework].tasks.get(&status.task_id).map(|held| held.agent);
+        if owner.is_some_and(|owner| owner != agent) {
+            // It speaks of its own machine only, and this task runs on another by now.
+            context.count("master/invalid_status_updates", 1);
+            return self.acknowledge_to(host, framework_id, &status, context);
+        }
+        status.agent_id = Some(agent_id.clone());
         let partition_aware = self.state.frameworks[&framework].partition_aware();
         status.state = status.state.as_told(partition_aware);
         let framework_id = self.state.frameworks[&framework].id.clone();
-        if let Some(held) = self.state.frameworks[&framework].tasks.get_mut(&status.task_id)
-            && held.agent == agent
-        {
+        if let Some(held) = self.state.frameworks[&framework].tasks.get_mut(&status.task_id) {
             held.task.remember(&status);
             held.task.unacknowledged = status.uuid.map(|uuid| (status.state, uuid));
             if held.task.state.may_become(latest) {
@@ -71,19 +76,17 @@ impl Master {
     ) {
         context.count("master/invalid_status_updates", 1);
         if let Some(id) = self.state.removed_frameworks.get(framework_id) {
-            let agent = kaon_kernel::actor::Address::only(host, kaon_kernel::actor::ActorKind::Agent);
             let shutdown = ToAgent::ShutdownFramework { framework_id: id.clone() };
-            context.send(agent, &AgentMessage::Master(shutdown));
+            context.send(agent_of(host), &AgentMessage::Master(shutdown));
             self.acknowledge_to(host, framework_id, status, context);
         }
     }
 
     fn acknowledge_to(&self, host: HostId, framework_id: &str, status: &TaskStatus, context: &mut MasterContext<'_>) {
         if let Some(uuid) = status.uuid {
-            let agent = kaon_kernel::actor::Address::only(host, kaon_kernel::actor::ActorKind::Agent);
-            let framework_id = kaon_kernel::id::FrameworkId::trusted(framework_id);
+            let framework_id = FrameworkId::trusted(framework_id);
             let acknowledge = ToAgent::Acknowledge { framework_id, task_id: status.task_id.clone(), uuid };
-            context.send(agent, &AgentMessage::Master(acknowledge));
+            context.send(agent_of(host), &AgentMessage::Master(acknowledge));
         }
     }
 
@@ -98,7 +101,7 @@ impl Master {
     pub(super) fn on_acknowledge(
         &mut self,
         framework: FrameworkIndex,
-        agent_id: &kaon_kernel::id::AgentId,
+        agent_id: &AgentId,
         task_id: TaskId,
         uuid: Uuid,
         context: &mut MasterContext<'_>,
@@ -151,7 +154,7 @@ impl Master {
     pub(super) fn drop_executor(
         &mut self,
         framework: FrameworkIndex,
-        agent: kaon_kernel::id::AgentIndex,
+        agent: AgentIndex,
         executor_id: &ExecutorId,
         context: &mut MasterContext<'_>,
     ) -> bool {

@@ -51,7 +51,7 @@ impl Master {
             FrameworkId::trusted(format!("{master_id}-{number:04}"))
         });
         subscription.info.id = Some(id.clone());
-        if self.state.removed_frameworks.contains(&id) || self.is_removing(&id) {
+        if self.state.removed_frameworks.contains(&id) || self.pending.is_removing(&id) {
             return Self::turn_away(subscription.stream, removed(), context);
         }
         let known = self.state.framework_index(id.as_str()).map(|index| &self.state.frameworks[&index]);
@@ -69,7 +69,7 @@ impl Master {
         }
         let operation = RegistryOperation::AdmitFramework { info: subscription.info.clone() };
         let stream = subscription.stream;
-        if !self.register(operation, Pending::Subscribe(Box::new(subscription)), context) {
+        if !self.register_wish(operation, Pending::Subscribe(Box::new(subscription)), context) {
             let defect = Defect::new(Cause::Unavailable, "The master is overloaded; subscribe again later");
             Self::turn_away(stream, defect, context);
         }
@@ -77,10 +77,6 @@ impl Master {
 
     pub(super) fn may_use(&self, role: &RoleName) -> bool {
         self.config.roles.is_empty() || self.config.roles.contains(role)
-    }
-
-    fn is_removing(&self, id: &FrameworkId) -> bool {
-        self.pending.values().any(|pending| matches!(pending, Pending::Remove(one) if one == id))
     }
 
     pub(super) fn turn_away(stream: StreamId, defect: Defect, context: &mut MasterContext<'_>) {
@@ -94,7 +90,7 @@ impl Master {
     pub(super) fn on_subscription_admitted(&mut self, subscription: Subscription, context: &mut MasterContext<'_>) {
         let Subscription { info, suppressed_roles, offers, stream } = subscription;
         let Some(id) = info.id.clone() else { return };
-        if self.is_removing(&id) || self.state.removed_frameworks.contains(&id) {
+        if self.pending.is_removing(&id) || self.state.removed_frameworks.contains(&id) {
             return Self::turn_away(stream, removed(), context);
         }
         let (index, is_new) = match self.state.framework_index(id.as_str()) {
@@ -221,10 +217,8 @@ impl Master {
     pub(super) fn on_framework_return_over(&mut self, index: FrameworkIndex, context: &mut MasterContext<'_>) {
         if let Some(framework) = self.state.frameworks.get(&index).filter(|framework| !framework.is_connected()) {
             let id = framework.id.clone();
-            if !self.is_removing(&id) {
-                context.count("master/frameworks_not_returned", 1);
-                self.teardown(&id, context);
-            }
+            context.count("master/frameworks_not_returned", 1);
+            self.teardown(&id, context);
         }
     }
 

@@ -19,8 +19,8 @@ use super::state::Proxy;
 impl Master {
     /// Begins the removal of a framework, unless it is under way. Unknown ones are ignored: the edge has told.
     pub(super) fn teardown(&mut self, id: &FrameworkId, context: &mut MasterContext<'_>) {
-        let removing = self.pending.values().any(|pending| matches!(pending, Pending::Remove(one) if one == id));
-        if self.state.framework_index(id.as_str()).is_some() && !removing && self.leadership().is_some() {
+        let is_known = self.state.framework_index(id.as_str()).is_some();
+        if is_known && !self.pending.is_removing(id) && self.leadership().is_some() {
             let operation = RegistryOperation::RemoveFramework { framework_id: id.clone(), since: context.wall() };
             self.register(operation, Pending::Remove(id.clone()), context);
         }

@@ -38,7 +38,7 @@ impl Master {
         let operation = RegistryOperation::AdmitFramework { info: update.info.clone() };
         if is_same {
             self.on_framework_update_written(*update, context);
-        } else if !self.register(operation, Pending::Update(update), context) {
+        } else if !self.register_wish(operation, Pending::Update(update), context) {
             let reason = "too many changes wait for the registry".to_owned();
             Self::answer(reply, Answer::Unavailable { reason }, context);
         }

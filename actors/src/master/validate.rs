@@ -8,6 +8,7 @@ use super::{Master, TASKS_MAX};
 use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id;
 use kaon_kernel::resource::{Resource, ResourceName, Resources, Value, role};
+use kaon_kernel::table::{Set, Table};
 use kaon_kernel::task::{ExecutorInfo, ExecutorKind, TaskInfo};
 
 impl Master {
@@ -113,22 +114,19 @@ fn check_resources(whose: &str, resources: &Resources) -> Result<(), Defect> {
     if resources.is_empty() {
         return refused(Cause::ResourcesMissing, format!("{whose} uses no resources"));
     }
+    let (mut directories, mut names) = (Set::default(), Table::default());
     for entry in resources {
         let whole = |quantity: u64| quantity.is_multiple_of(1000);
         if matches!((&entry.name, &entry.value), (ResourceName::Gpus, Value::Scalar(gpus)) if !whole(gpus.0)) {
             let words = format!("The 'gpus' resource must be an unsigned integer, not {entry}");
             return refused(Cause::GpusFractional, words);
         }
-        let mixed = |other: &&Resource| other.name == entry.name && other.is_revocable() != entry.is_revocable();
-        let is_twice = |other: &&Resource| {
-            let (mine, other) = (entry.volume_directory(), other.volume_directory());
-            mine.is_some() && mine == other
-        };
-        if resources.iter().filter(is_twice).count() > 1 {
+        if entry.volume_directory().is_some_and(|directory| !directories.insert(directory)) {
             return refused(Cause::VolumeInvalid, format!("{whose} uses the persistent volume {entry} twice"));
         }
-        if let Some(other) = resources.iter().find(mixed) {
-            let words = format!("{whose} mixes revocable and non-revocable resources: {entry} and {other}");
+        let first: &Resource = names.entry(&entry.name).or_insert(entry);
+        if first.is_revocable() != entry.is_revocable() {
+            let words = format!("{whose} mixes revocable and non-revocable resources: {first} and {entry}");
             return refused(Cause::RevocableMixed, words);
         }
     }

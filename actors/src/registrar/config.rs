@@ -5,6 +5,10 @@ use kaon_kernel::time::Duration;
 /// The most voters of a group. More make every commit slower and nothing safer.
 pub const PEERS_MAX: usize = 7;
 
+/// How many operations may wait for the log. A master asks for fewer: 65,536 that others wish for, and one for each agent and
+/// framework that a registry of [`REGISTRY_BYTES_MAX`](super::apply::REGISTRY_BYTES_MAX) has.
+const WAITING_MAX: usize = 262_144;
+
 /// Another master's registrar, or this one's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -37,8 +41,8 @@ pub struct RegistrarConfig {
     pub heartbeat_ticks: u32,
     /// A snapshot is taken after as many entries. The log holds about one and a half times as many.
     pub snapshot_every: u64,
-    /// How many operations of the master may wait for the log, beside those that are in it and not committed yet. A
-    /// master must keep fewer unanswered; beyond, they are dropped and counted.
+    /// How many operations of the master may wait for the log, beside those that are in it and not committed yet.
+    /// Beyond, they are refused.
     pub waiting_max: usize,
 }
 
@@ -88,7 +92,7 @@ impl RegistrarConfig {
             election_ticks: 10,
             heartbeat_ticks: 1,
             snapshot_every: 10_000,
-            waiting_max: 65_536,
+            waiting_max: WAITING_MAX,
         }
     }
 

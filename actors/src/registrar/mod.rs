@@ -64,7 +64,7 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// How many operations may be in the log and not committed yet. A leader without a majority stops here.
 pub const PROPOSED_MAX: usize = 8 * BATCH_OPERATIONS_MAX;
 
-/// The largest operation in bytes of its archive. Larger ones are dropped and counted.
+/// The largest operation in bytes of its archive. Larger ones are refused.
 pub const OPERATION_BYTES_MAX: usize = 1 << 20;
 
 /// How many batches may be on their way to the disk. Beyond, the engine waits.
@@ -135,6 +135,15 @@ struct Proposed {
     index: u64,
     term: u64,
     number: u64,
+}
+
+/// Why an operation does not come into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unlogged {
+    #[error("the change takes {bytes} bytes, and {OPERATION_BYTES_MAX} is the most: ask for less at once")]
+    TooLarge { bytes: usize },
+    #[error("too many changes wait for the registry; try again later")]
+    Crowded,
 }
 
 /// A batch on its way to the disk, and what waits for it.
@@ -367,10 +376,14 @@ impl Registrar {
         let operation = rkyv::deserialize::<RegistryOperation, rancor::Error>(operation)
             .and_then(|operation| rkyv::to_bytes::<rancor::Error>(&operation));
         let operation = operation.expect("copying in memory can't fail").into_vec();
-        if master.waiting.len() >= waiting_max || operation.len() > OPERATION_BYTES_MAX {
-            return context.count("registrar/operations_dropped", 1);
-        }
-        master.waiting.push_back((number, operation));
+        let unlogged = match operation.len() {
+            bytes if bytes > OPERATION_BYTES_MAX => Unlogged::TooLarge { bytes },
+            _ if master.waiting.len() >= waiting_max => Unlogged::Crowded,
+            _ => return master.waiting.push_back((number, operation)),
+        };
+        context.count("registrar/operations_refused", 1);
+        let word = MasterMessage::Registrar(ToMaster::Refused { number, reason: unlogged.to_string() });
+        context.send(Address::only(context.me().host, ActorKind::Master), &word);
     }
 
     fn on_peer(&mut self, envelope: &Envelope, message: &ArchivedPeerMessage, context: &mut Context<'_, Self>) {

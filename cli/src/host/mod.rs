@@ -18,7 +18,6 @@ use kaon_kernel::actor::{ActorKind, HostId};
 use kaon_kernel::message::session::PeerRole;
 use kaon_runtime::metrics::{Reading, Series};
 use kaon_transport::{AuthorityCertificate, Credentials, Trust};
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,8 +28,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(1500);
 /// 64 bits of the system's entropy: host ids, seeds, names.
 pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.expect("every Linux has /dev/urandom");
+    getrandom::fill(&mut bytes).expect("Linux has getrandom(2) since 3.17");
     u64::from_le_bytes(bytes)
 }
 

@@ -91,6 +91,17 @@ pub enum ToAllocator {
         /// What is in use on it already, by frameworks that may not be known yet.
         used: Vec<Grant>,
     },
+    /// It came back and says other things of itself.
+    DescribeAgent {
+        /// Which.
+        agent: AgentIndex,
+        /// Name of its machine.
+        hostname: String,
+        /// What frameworks may choose by.
+        attributes: Vec<Attribute>,
+        /// Its fault domain.
+        domain: Option<Domain>,
+    },
     /// Its total has changed; filters on it are dropped.
     UpdateAgent {
         /// Which.

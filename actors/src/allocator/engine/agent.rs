@@ -81,8 +81,7 @@ pub(super) enum Returned {
 
 impl Agent {
     pub(super) fn new(facts: AgentFacts, total: Resources, home_region: Option<&str>, names: &mut ScalarNames) -> Self {
-        let region = facts.domain.as_ref().map(|domain| domain.region.as_str());
-        let is_remote = region.is_some_and(|region| home_region.is_some_and(|home| home != region));
+        let is_remote = facts.is_remote(home_region);
         let mut agent = Self {
             facts,
             free: total.clone(),

@@ -4,6 +4,7 @@ use super::agent::{Agent, Returned};
 use super::sorter::Client;
 use super::tables::AgentFacts;
 use super::{Engine, Error};
+use kaon_kernel::agent::{Attribute, Domain};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, RoleName};
 use kaon_kernel::message::allocator::Grant;
 use kaon_kernel::offer::Refusal;
@@ -54,6 +55,27 @@ impl Engine {
         Ok(unbooked)
     }
 
+    /// An agent says other things of itself than before: whoever chooses by them is asked anew. Filters on it are dropped.
+    pub fn describe_agent(
+        &mut self,
+        agent: AgentIndex,
+        hostname: String,
+        attributes: Vec<Attribute>,
+        domain: Option<Domain>,
+    ) -> Result<(), Error> {
+        let at = self.agents.get_index_of(&agent).ok_or(Error::UnknownAgent(agent))?;
+        let is_listed = self.lists(&hostname);
+        let found = &mut self.agents[at];
+        found.facts = AgentFacts { id: found.facts.id.clone(), hostname, attributes, domain };
+        found.is_listed = is_listed;
+        found.is_remote = found.facts.is_remote(self.rules.region.as_deref());
+        self.filters.drop_all(&mut found.filters);
+        self.forget_verdicts(agent);
+        self.loosen();
+        self.touch_at(at);
+        Ok(())
+    }
+
     /// An agent's total has changed. Filters on it are dropped.
     pub fn update_agent(&mut self, agent: AgentIndex, total: Resources) -> Result<(), Error> {
         let at = self.agents.get_index_of(&agent).ok_or(Error::UnknownAgent(agent))?;
@@ -83,11 +105,7 @@ impl Engine {
         self.filters.drop_all(&mut found.filters);
         self.quotas.headroom.subtract(&found.open);
         self.maintenance.forget_agent(agent);
-        for member in self.clients.iter_mut() {
-            if let Some(constrained) = &mut member.constrained {
-                constrained.forget(agent);
-            }
-        }
+        self.forget_verdicts(agent);
         for (client, holding) in &found.holdings {
             self.measure(&holding.exclusive());
             self.unbook(self.place(*client), true);
@@ -95,6 +113,15 @@ impl Engine {
         self.enter_total(&found, false);
         self.changed = true;
         Ok(())
+    }
+
+    /// Whether an agent is what a framework's constraints want is found out once, and again when it may be otherwise.
+    fn forget_verdicts(&mut self, agent: AgentIndex) {
+        for member in self.clients.iter_mut() {
+            if let Some(constrained) = &mut member.constrained {
+                constrained.forget(agent);
+            }
+        }
     }
 
     /// What was granted comes back. With a refusal the framework is not offered the same again for a while: at least

@@ -27,6 +27,12 @@ pub struct AgentFacts {
 }
 
 impl AgentFacts {
+    /// Whether it is known to be of another region than this one.
+    pub(super) fn is_remote(&self, home_region: Option<&str>) -> bool {
+        let region = self.domain.as_ref().map(|domain| domain.region.as_str());
+        region.is_some_and(|region| home_region.is_some_and(|home| home != region))
+    }
+
     /// What constraints look at.
     pub(super) fn to_choose_by(&self) -> Facts<'_> {
         Facts { hostname: &self.hostname, attributes: &self.attributes, domain: self.domain.as_ref() }

@@ -1,7 +1,7 @@
 //! One registrar alone: the conversation with its master, and how writes are grouped.
 
 use super::*;
-use crate::registrar::{BATCH_OPERATIONS_MAX, EXIT_STORAGE};
+use crate::registrar::{BATCH_OPERATIONS_MAX, EXIT_STORAGE, OPERATION_BYTES_MAX};
 use kaon_kernel::actor::{Outcome, StorageError};
 
 const HOST: HostId = HostId(77);
@@ -95,14 +95,21 @@ fn numbers_of_another_term_or_of_a_stranger_change_nothing() {
 }
 
 #[test]
-fn beyond_the_bound_operations_are_dropped_and_counted() {
+fn what_does_not_come_into_the_log_is_refused_with_the_reason() {
     let (mut rig, term) = leading(RegistrarConfig { waiting_max: 3, ..RegistrarConfig::single() });
-    let mut dropped = 0;
+    let refusal = |effects: &[Effect]| match &told(effects)[..] {
+        [ToMaster::Refused { number, reason }] => Some((*number, reason.clone())),
+        _ => None,
+    };
+    let huge = apply(&mut rig, HOST, term, 9, admit_framework(&"f".repeat(OPERATION_BYTES_MAX)));
+    assert!(refusal(&huge).is_some_and(|(number, reason)| number == 9 && reason.contains("1048576 is the most")));
+    let mut refused = Vec::new();
     for number in 0..6 {
         let effects = apply(&mut rig, HOST, term, number, admit_framework(&format!("f{number}")));
-        dropped += counted(&effects, "registrar/operations_dropped");
+        refused.extend(refusal(&effects));
     }
-    assert_eq!(dropped, 2, "one is in the log, three wait");
+    let reason = "too many changes wait for the registry; try again later".to_owned();
+    assert_eq!(refused, [(4, reason.clone()), (5, reason)], "one is in the log, three wait");
     assert_eq!(applied(&rig.flush()), [0, 1, 2, 3]);
 }
 

@@ -101,6 +101,29 @@ fn constraints_that_are_none_are_refused_and_those_of_an_agent_that_came_anew_ar
 }
 
 #[test]
+fn an_agent_that_says_other_things_of_itself_is_chosen_by_these() {
+    let mut play = Play::with(Rules { region: Some("here".to_owned()), ..Rules::default() }, &[]);
+    play.framework(1, &["web"]);
+    let groups = vec![named("rack", Predicate::Exists)];
+    play.engine.set_constraints(FrameworkIndex(1), &role("web"), &OfferConstraints { groups }).expect("well formed");
+    play.engine.set_whitelist(Some(&["machine-1".to_owned()])).expect("it has begun");
+    agent_with(&mut play, 1, vec![], None);
+    assert!(play.round().is_empty());
+    let mut say = |hostname: &str, attributes: Vec<Attribute>, region: &str| {
+        let domain = Some(Domain { region: region.to_owned(), zone: "z".to_owned() });
+        play.engine.describe_agent(AgentIndex(1), hostname.to_owned(), attributes, domain).expect("it is there");
+        play.winners()
+    };
+    let rack = || vec![text("rack", "r1")];
+    assert_eq!(say("machine-2", rack(), "here"), [], "not listed");
+    assert_eq!(say("machine-1", rack(), "there"), [], "another region");
+    assert_eq!(say("machine-1", vec![], "here"), [], "no rack");
+    assert_eq!(say("machine-1", rack(), "here"), [(1, 1)]);
+    let unknown = play.engine.describe_agent(AgentIndex(2), String::new(), Vec::new(), None);
+    assert_eq!(unknown, Err(Error::UnknownAgent(AgentIndex(2))));
+}
+
+#[test]
 fn an_expression_costs_no_more_than_its_text() {
     let mut play = Play::new();
     play.framework(1, &["web"]);
