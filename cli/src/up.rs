@@ -3,6 +3,7 @@
 
 use crate::arguments::Up;
 use crate::ca;
+use crate::host::agent::passable_directory;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -42,7 +43,7 @@ const LAST_WORDS_BYTES: u64 = 16 << 10;
 
 /// Runs the cluster until Ctrl-C or SIGTERM. `filter` says what its members log.
 pub(crate) async fn up(options: Up, filter: &str) -> Result<i32> {
-    std::fs::create_dir_all(&options.dir).with_context(|| format!("can't make {}", options.dir.display()))?;
+    passable_directory(&options.dir)?;
     let dir = options.dir.canonicalize()?;
     let _lock = lock(&dir)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -92,6 +93,7 @@ fn members(options: &Up, dir: &Path) -> Result<Vec<Plan>> {
     let mut plan = |role: &str, number: u16, extra: Vec<String>| -> Result<()> {
         let name = format!("{role}-{number}");
         let home = dir.join(&name);
+        passable_directory(&home)?;
         let files = ca::issue_unless_there(&authority, role, &name, vec![options.http.ip().to_string()], &home)?;
         let path = |path: &Path| path.display().to_string();
         let mut arguments = vec![role.to_owned(), "--dir".to_owned(), path(&home)];

@@ -39,6 +39,20 @@ pub(crate) fn kaon() -> Command {
     command
 }
 
+/// The same, with a umask that leaves nothing to others: what they need they must be given.
+fn closed_kaon() -> Command {
+    let command = kaon();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(command.get_program()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// A directory of its own, a place among the clusters that may run at once, and the duty to leave nothing behind.
 pub(crate) struct Ground {
     /// The directory.
@@ -256,7 +270,7 @@ impl Drop for Cluster {
 
 fn start(ground: &Path, agents: u16, http: &str, flags: &[&str]) -> (Child, Vec<Member>) {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(ground.join("up.log")).expect("a log");
-    let mut command = kaon();
+    let mut command = closed_kaon();
     command
         .args(["up", "--json", "--http", http, "--agents", &agents.to_string(), "--dir"])
         .arg(ground.join("cluster"));

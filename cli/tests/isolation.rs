@@ -132,21 +132,35 @@ fn an_executor_in_a_network_of_its_own_reaches_its_agent() {
     framework.teardown();
 }
 
-/// The work directory that an agent makes may be passed through and not listed (mode 0711): whoever runs a task needs no more.
+/// The work directory that an agent makes may be passed through and not listed (mode 0711), whatever the umask (it is 077 in these
+/// tests): whoever runs a task needs no more. One that the operator closed is named.
 #[test]
-fn users_need_not_be_able_to_list_the_work_directory() {
+fn users_pass_the_work_directory_and_do_not_list_it() {
+    use std::fs::{Permissions, metadata, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
     if !nix::unistd::geteuid().is_root() {
         return println!("SKIPPED, needs root: tasks of another user");
     }
     let cluster = Cluster::start(1);
     let work = cluster.directory().join("agent-1");
-    std::fs::set_permissions(&work, std::os::unix::fs::PermissionsExt::from_mode(0o711)).expect("a mode");
+    for made in [&cluster.directory(), &work] {
+        assert_eq!(metadata(made).expect("a directory").permissions().mode() & 0o7777, 0o711, "{}", made.display());
+    }
     let mut framework = Framework::subscribe(&cluster.api, info("users"));
-    let mut theirs = task("theirs", "test $(id -un) = nobody && echo mine > file");
-    theirs["command"]["user"] = "nobody".into();
-    framework.launch(vec![theirs]);
+    let theirs = |name: &str| {
+        // By its path: whoever begins in a directory need not be able to pass what is above it.
+        let text = "test $(id -un) = nobody && cd / && echo mine > $MESOS_SANDBOX/file";
+        let text = format!("{text} && ! ls {}", work.display());
+        let mut theirs = task(name, &text);
+        theirs["command"]["user"] = "nobody".into();
+        theirs
+    };
+    framework.launch_until(vec![theirs("theirs")], "TASK_FINISHED");
+    set_permissions(&work, Permissions::from_mode(0o700)).expect("a mode");
+    framework.launch(vec![theirs("shut")]);
     framework.until("its end", Framework::all_ended);
-    let last = framework.status("theirs").expect("a status");
-    assert_eq!(last["state"], "TASK_FINISHED", "{last}");
+    let last = framework.status("shut").expect("a status");
+    let reason = format!("user 'nobody' may not pass '{}'", work.display());
+    assert!(last["message"].as_str().is_some_and(|message| message.contains(&reason)), "{last}");
     framework.teardown();
 }

@@ -6,6 +6,7 @@ use crate::isolator::{Contribution, Error, Isolator, Mount};
 use crate::linux::has_own_root;
 use crate::sandbox;
 use crate::secrets::SECRET_BYTES_MAX;
+use crate::way;
 use kaon_kernel::container::{LaunchSpec, VolumeLink};
 use kaon_kernel::container_info::{ContainerInfo, Propagation, Volume, VolumeSource};
 use kaon_kernel::id::ContainerId;
@@ -65,7 +66,7 @@ impl Filesystem {
                     return Err(self.refuse(reason));
                 }
                 if !from.exists() && *is_made {
-                    let made = std::fs::create_dir_all(&from);
+                    let made = way::make(&from, 0o755);
                     made.map_err(|error| self.refuse(format!("can't make '{path}': {error}")))?;
                 }
                 if !from.exists() {

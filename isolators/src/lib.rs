@@ -45,3 +45,4 @@ mod sweep;
 mod syscall;
 pub mod topology;
 pub mod volumes;
+pub mod way;

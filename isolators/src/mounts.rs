@@ -1,17 +1,18 @@
 //! What is mounted where, as this process sees it (`proc_pid_mountinfo(5)`).
 
+use crate::process::kernel_text;
+use std::io;
 use std::path::PathBuf;
-use std::{fs, io};
 
 /// Every mount point. Cost: reading a file of one line a mount.
 pub(crate) fn points() -> io::Result<Vec<PathBuf>> {
-    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    let text = kernel_text("/proc/self/mountinfo")?;
     Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect())
 }
 
 /// The mount points of file systems of these kinds. Cost as above.
 pub(crate) fn of(kinds: &[&str]) -> io::Result<Vec<PathBuf>> {
-    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    let text = kernel_text("/proc/self/mountinfo")?;
     let is_one = |line: &&str| {
         // Optional fields end with a dash; the kind is next (`proc_pid_mountinfo(5)`).
         let kind = line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').next());

@@ -6,11 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The longest environment read when looking for a marker, in bytes: Linux's own limit for arguments and environment
 /// together is a quarter of the stack, 2 MiB by default.
 const ENVIRONMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How much is read at once, in bytes: the kernel shows a page of most of its files, or all of it.
+const PAGE_BYTES: usize = 4096;
 
 /// The pause between two looks at a process that becomes another program.
 const BECOMING_PAUSE: Duration = Duration::from_micros(200);
@@ -45,7 +49,13 @@ pub struct Process {
 impl Process {
     /// Reads one process; `None` when there is none of this number.
     pub fn read(pid: i32) -> Option<Self> {
-        Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        Self::parse(pid, &kernel_text(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Reads this process. Its number is that in the view of processes which `/proc` shows.
+    pub(crate) fn own() -> Option<Self> {
+        let line = kernel_text("/proc/self/stat").ok()?;
+        Self::parse(line.split_once(' ')?.0.parse().ok()?, &line)
     }
 
     /// Reads a line of `/proc/PID/stat`. The command in it may hold anything, so fields count from the last `)`.
@@ -86,7 +96,25 @@ pub struct Tree {
 
 /// The boot of the machine, a random UUID (`/proc/sys/kernel/random/boot_id`).
 pub(crate) fn boot_id() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+    kernel_text("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// Reads a file that the kernel makes when it is read, and which has no size that could be asked for: a page at a time.
+pub(crate) fn kernel_text(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut bytes = vec![0; PAGE_BYTES];
+    let mut length = 0;
+    loop {
+        match file.read(&mut bytes[length..])? {
+            0 => break,
+            more => length += more,
+        }
+        if length == bytes.len() {
+            bytes.resize(length + length, 0);
+        }
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// All processes of the machine that may be seen. One small read each.

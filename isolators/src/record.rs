@@ -43,6 +43,10 @@ impl Known {
     pub(crate) fn of(pid: i32) -> Option<Self> {
         Process::read(pid).map(|process| Self { pid, start_ticks: process.start_ticks })
     }
+    /// This process.
+    pub(crate) fn own() -> Option<Self> {
+        Process::own().map(|process| Self { pid: process.pid, start_ticks: process.start_ticks })
+    }
     /// That very process, if it is still there, a zombie perhaps.
     pub(crate) fn find(self) -> Option<Process> {
         Process::read(self.pid).filter(|process| process.start_ticks == self.start_ticks)

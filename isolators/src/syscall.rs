@@ -3,6 +3,7 @@
 //! Nothing here decides anything. With its folder and `topology/hwloc.rs` it is the only place of this crate with unsafe code.
 #![allow(unsafe_code)]
 
+pub(crate) mod borrow;
 pub(crate) mod descriptors;
 pub(crate) mod quota;
 pub(crate) mod rights;
@@ -11,6 +12,7 @@ pub(crate) mod room;
 use nix::libc;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -100,15 +102,23 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether this process has a single thread.
+fn only_thread() -> io::Result<()> {
+    // The kernel counts a link for each thread beside the usual two (`proc_task_getattr`); where it does not they are counted.
+    let is_alone = match std::fs::metadata("/proc/self/task")?.nlink() {
+        3 => true,
+        _ => std::fs::read_dir("/proc/self/task")?.count() == 1,
+    };
+    if is_alone { Ok(()) } else { Err(io::Error::other("only a process with a single thread may fork")) }
+}
+
 /// Forks a process that has one thread; the child runs `child` and ends with the code that it returns, at once and
 /// without running anything that was set up to run at exit.
 ///
 /// # Errors
 /// When the process has more threads: another thread's locks would stay taken for ever in the child.
 pub(crate) fn fork(child: impl FnOnce() -> i32) -> io::Result<i32> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("only a process with a single thread may fork"));
-    }
+    only_thread()?;
     // SAFETY: there is one thread (checked), so the child's memory is whole and no lock is held by a thread that is gone.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -251,9 +261,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// # Errors
 /// As [`fork`]; and those of `clone3(2)`, such as ENOSYS before Linux 5.3, or EPERM.
 pub(crate) fn clone(namespaces: i32, group: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<i32> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("only a process with a single thread may fork"));
-    }
+    only_thread()?;
     let mut arguments = CloneArguments {
         flags: u64::from(namespaces.cast_unsigned()),
         exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),

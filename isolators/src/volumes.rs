@@ -5,16 +5,16 @@
 //! `filesystem/posix` makes; where `filesystem/linux` gives a container a view of its own, they are mounted there instead. The way to a link is walked like every path in a sandbox: one step at a time, following
 //! nothing that its user may have put there.
 
-use crate::sandbox;
+use crate::{sandbox, way};
 use kaon_kernel::container::{VolumeLink, VolumeLinks};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, symlinkat};
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Mode of a volume and of the directories on the way to it.
@@ -61,7 +61,7 @@ fn place(work_directory: &Path, source: &str) -> Result<PathBuf, Error> {
 /// Makes the directory of a volume with the way to it; nothing happens when it is there.
 pub fn make(work_directory: &Path, source: &str) -> Result<PathBuf, Error> {
     let path = place(work_directory, source)?;
-    DirBuilder::new().recursive(true).mode(MODE).create(&path).map_err(failed("make volume", source))?;
+    way::make(&path, MODE).map_err(failed("make volume", source))?;
     Ok(path)
 }
 
@@ -131,12 +131,18 @@ fn link_one(home: OwnedFd, target: &Path, container_path: &str) -> Result<(), Er
     let name = parts.pop().unwrap_or_default();
     let mut here = home;
     for part in parts {
-        match mkdirat(&here, part, Mode::from_bits_truncate(MODE)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
+        let mode = Mode::from_bits_truncate(MODE);
+        let is_made = match mkdirat(&here, part, mode) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
             Err(errno) => return Err(failed("make the way to volume", container_path)(errno)),
-        }
+        };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         here = openat(&here, part, flags, Mode::empty()).map_err(failed("walk to volume", container_path))?;
+        if is_made {
+            // The umask has no say: the sandbox's user has to pass.
+            fchmod(&here, mode).map_err(failed("make the way to volume", container_path))?;
+        }
     }
     match symlinkat(target, &here, name) {
         Ok(()) => Ok(()),

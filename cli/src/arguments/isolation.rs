@@ -10,8 +10,9 @@ use kaon_isolators::disk::{Watching, XfsSettings};
 use kaon_isolators::gpu::Gpus;
 use kaon_isolators::launcher::Rotation;
 use kaon_isolators::linux::{Rights, parse_capabilities};
-use kaon_isolators::network::PortWatching;
+use kaon_isolators::network::{self, PortWatching};
 use kaon_isolators::secrets::{Directory, Secrets};
+use kaon_kernel::resource::Resources;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +97,9 @@ pub(crate) struct Isolation {
     /// The ports that are watched, such as [31000-32000]; all without.
     #[arg(long, env = "KAON_CONTAINER_PORTS_ISOLATED_RANGE", value_name = "[FIRST-LAST]")]
     pub(crate) container_ports_isolated_range: Option<String>,
+    /// Only the ports among the agent's resources are watched: others are anybody's.
+    #[arg(long, env = "KAON_CHECK_AGENT_PORT_RANGE_ONLY", conflicts_with = "container_ports_isolated_range")]
+    pub(crate) check_agent_port_range_only: bool,
     /// The projects that `disk/xfs` gives to sandboxes.
     #[arg(long, env = "KAON_XFS_PROJECT_RANGE", default_value = "[5000-10000]", value_name = "[FIRST-LAST]")]
     pub(crate) xfs_project_range: String,
@@ -129,11 +133,12 @@ pub(crate) struct Isolation {
 }
 
 impl Isolation {
-    /// The settings for an agent with these directories on a machine with so much memory.
+    /// The settings for an agent with these directories and resources on a machine with so much memory.
     pub(crate) fn settings(
         &self,
         work_directory: &Path,
         runtime_directory: &Path,
+        resources: &Resources,
         machine_bytes: u64,
     ) -> Result<Settings> {
         let set = |text: &Option<String>, flag: &str| {
@@ -175,7 +180,7 @@ impl Isolation {
                 interval: Duration::from_secs_f64(interval),
                 is_enforced: self.enforce_container_disk_quota,
             },
-            ports: self.ports()?,
+            ports: self.ports(resources)?,
             xfs: XfsSettings {
                 projects: projects(&self.xfs_project_range)?,
                 kills: self.xfs_kill_containers,
@@ -185,8 +190,8 @@ impl Isolation {
         })
     }
 
-    /// How ports are watched.
-    fn ports(&self) -> Result<PortWatching> {
+    /// How ports are watched by an agent with these resources.
+    fn ports(&self, resources: &Resources) -> Result<PortWatching> {
         let interval = self.container_ports_watch_interval;
         if !(0.01..=86_400.0).contains(&interval) {
             bail!("--container-ports-watch-interval {interval}: expected 0.01 to 86400 seconds");
@@ -195,11 +200,15 @@ impl Isolation {
             let wrong =
                 || format!("--container-ports-isolated-range {text}: expected [FIRST-LAST], ports from 1 to 65535");
             let range = numbers(text).with_context(wrong)?;
-            let port = |number: u32| u16::try_from(number).with_context(wrong);
-            Ok::<_, anyhow::Error>((port(*range.start())?, port(*range.end())?))
+            let port = |number: u32| u16::try_from(number).map(u64::from).with_context(wrong);
+            Ok::<_, anyhow::Error>(vec![(port(*range.start())?, port(*range.end())?)])
         });
         let interval = Duration::from_secs_f64(interval);
-        Ok(PortWatching { interval, is_enforced: self.enforce_container_ports, range: range.transpose()? })
+        let watched = match self.check_agent_port_range_only {
+            true => Some(network::taken(resources)),
+            false => range.transpose()?,
+        };
+        Ok(PortWatching { interval, is_enforced: self.enforce_container_ports, watched })
     }
 
     /// Where GPUs are told of.

@@ -18,20 +18,20 @@ use kaon_isolators::images::{Images, ImagesConfig};
 use kaon_isolators::members::Members;
 use kaon_isolators::resources;
 use kaon_isolators::topology::{self, apart};
+use kaon_isolators::way;
 use kaon_kernel::actor::supervision::AGENT_TREE;
 use kaon_kernel::actor::{ActorCell, ActorKind, Cell, HostId};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::placement::Machine;
 use kaon_kernel::port::Containers;
-use kaon_kernel::resource::{parse, role};
+use kaon_kernel::resource::{Resources, parse, role};
 use kaon_runtime::{Birth, Host, HostConfig, Ports};
 use kaon_transport::{Endpoint, EndpointConfig, Target, Trust};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +39,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs the agent until it is told to stop; its executors live on.
 pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
     let (own, cluster) = credentials(&options.credentials, PeerRole::Agent)?;
-    private_directory(&options.dir)?;
+    passable_directory(&options.dir)?;
     let dir = options.dir.canonicalize()?;
     let http = kaon_http::listen(address::HTTP.choose(&dir, options.http))
         .with_context(|| format!("can't listen on {} for HTTP; --http ADDR chooses another", options.http))?;
@@ -52,6 +52,9 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
         plants(&options.plant_panic)?.into_iter().partition(|(kind, _)| *kind == ActorKind::Executor);
     let config = config(&options, &info, machine, http_address, &dir)?;
     let switch_user = config.switch_user;
+    if let Some(closed) = way::closed_to_others(&dir).filter(|_| switch_user) {
+        tracing::warn!("users without a part in '{}' may not pass it: their tasks can't run here", closed.display());
+    }
     let host = prepare(id, config, plants, &dir)?;
 
     let authority = provision::authority(&dir, &own.identity().cluster)?;
@@ -66,7 +69,7 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
     let fetching = options.fetcher.config(&dir)?;
     let fetcher = Fetcher::new(fetching.clone(), Executable::current()?).context("can't set up the fetcher's cache")?;
     let tokens = tokens(&options)?;
-    let Walls { isolators, images, images_config, docker } = walls(&options, &dir, memory_bytes)?;
+    let Walls { isolators, images, images_config, docker } = walls(&options, &dir, &info.resources, memory_bytes)?;
     remains::remember(&dir, &options.isolation, &images_config, docker.as_ref())?;
     let rotation = options.isolation.rotation();
     let provision = Provision {
@@ -176,9 +179,9 @@ struct Walls {
     docker: Option<DockerConfig>,
 }
 
-fn walls(options: &Options, dir: &Path, memory_bytes: u64) -> Result<Walls> {
+fn walls(options: &Options, dir: &Path, resources: &Resources, memory_bytes: u64) -> Result<Walls> {
     let runtime_directory = dir.join(RUNTIME_DIRECTORY);
-    let mut settings = options.isolation.settings(dir, &runtime_directory, memory_bytes)?;
+    let mut settings = options.isolation.settings(dir, &runtime_directory, resources, memory_bytes)?;
     settings.images = options.images.config(dir, options.fetcher.fetcher_authorities.as_ref())?;
     let images = super::images::open(&options.images, &settings)?;
     let credentials = settings.images.credentials.clone();
@@ -327,10 +330,12 @@ fn flag_text(value: &str) -> Result<Cow<'_, str>> {
     Ok(Cow::Owned(text))
 }
 
-/// The work directory: others may pass through to their sandboxes, but list nothing.
-fn private_directory(dir: &Path) -> Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(dir);
-    made.with_context(|| format!("can't make {}", dir.display()))
+/// Mode of a directory that others may pass, but not list.
+const PASSABLE: u32 = 0o711;
+
+/// The work directory, and those above it that are missing: others may pass through to their sandboxes, but list nothing.
+pub(crate) fn passable_directory(dir: &Path) -> Result<()> {
+    way::make(dir, PASSABLE).with_context(|| format!("can't make {}", dir.display()))
 }
 
 #[cfg(test)]

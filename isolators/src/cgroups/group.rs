@@ -2,6 +2,7 @@
 
 use super::hierarchy::Version;
 use crate::orphans;
+use crate::process::kernel_text;
 use crate::syscall;
 use nix::libc;
 use nix::poll::PollTimeout;
@@ -84,12 +85,12 @@ impl Group {
 
     /// Reads a file whole.
     pub fn read(&self, name: &str) -> io::Result<String> {
-        fs::read_to_string(self.file(name)).map_err(|error| self.explain("read", name, &error))
+        kernel_text(self.file(name)).map_err(|error| self.explain("read", name, &error))
     }
 
     /// A counter of one number; `max` and what is beyond counting are `u64::MAX`.
     pub fn number(&self, name: &str) -> Option<u64> {
-        let text = fs::read_to_string(self.file(name)).ok()?;
+        let text = kernel_text(self.file(name)).ok()?;
         match text.trim() {
             "max" => Some(u64::MAX),
             number => number.parse().ok(),
@@ -98,7 +99,7 @@ impl Group {
 
     /// A counter of a file that has a name and a number on each line.
     pub fn keyed(&self, name: &str, key: &str) -> Option<u64> {
-        keyed(&fs::read_to_string(self.file(name)).ok()?, key)
+        keyed(&kernel_text(self.file(name)).ok()?, key)
     }
 
     /// The processes in it, without those of groups below.

@@ -10,6 +10,7 @@ use crate::isolator::Contribution;
 use crate::launcher::description::{Description, File, Report, Talk, User};
 use crate::launcher::{self, CONTAINER_VARIABLE, EXECUTOR_ARGUMENT, MARK_VARIABLE, PARENT_VARIABLE};
 use crate::record::{Directory, Known};
+use crate::way::{self, Walker};
 use crate::{fetcher, filesystem, guard, orphans, posix, sandbox, secrets, syscall, volumes};
 use kaon_kernel::container::{ContainerOutcome, LaunchSpec, Program, VolumeLinks};
 use kaon_kernel::id::ContainerId;
@@ -271,6 +272,9 @@ fn make_home(
     {
         return Err(reason);
     }
+    if let Some(reason) = closed_way(config, spec, user.as_ref()) {
+        return Err(reason);
+    }
     let directory = Directory::of(&config.runtime_directory, container.as_str());
     directory.create().map_err(|error| format!("can't make the runtime directory: {error}"))?;
     let owner = user.as_ref().map(|user| (user.user_id.into(), user.group_id.into()));
@@ -286,6 +290,16 @@ fn make_home(
     };
     home.inspect_err(|_| remove(&directory, container))?;
     Ok(Home { user, directory, join })
+}
+
+/// Why an executor of ours could not work as its user: it opens its sandbox by its path, as whoever it is. Other programs begin in
+/// theirs, and may do without the path.
+fn closed_way(config: &ContainersConfig, spec: &LaunchSpec, user: Option<&User>) -> Option<String> {
+    let user = user.filter(|_| spec.program == Program::BuiltinExecutor)?;
+    let walker = Walker { user_id: user.user_id, groups: &user.groups };
+    let closed = way::closed_to(walker, &config.work_directory)?;
+    let name = spec.user.as_deref().unwrap_or_default();
+    Some(format!("user '{name}' may not pass '{}' on the way to its sandbox", closed.display()))
 }
 
 /// The part of a start after what is fetched.

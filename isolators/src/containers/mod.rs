@@ -32,7 +32,7 @@ use crate::process::{Process, Tree};
 use crate::record::{self, Known};
 use crate::secrets::Secrets;
 use crate::sweep::{self, Swept};
-use crate::{process, sandbox, syscall, volumes};
+use crate::{process, sandbox, syscall, volumes, way};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest, Exit, LaunchSpec, Probe, SweepPolicy, Usage};
 use kaon_kernel::id::{self, ContainerId};
 use kaon_kernel::port::Containers;
@@ -47,10 +47,17 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{self, Instant};
 use table::{Answer, Table};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch as signal};
+
+/// How long the lock of a runtime directory is tried for: far longer than an exec takes.
+const LOCK_PATIENCE: time::Duration = time::Duration::from_secs(1);
+
+/// The pause between two tries.
+const LOCK_PAUSE: time::Duration = time::Duration::from_millis(10);
 
 /// The most containers of one machine, ended but not forgotten ones included. A launch beyond it is refused. (Linux's
 /// default `pid_max` of 32,768 allows for two processes and a few children each.)
@@ -205,18 +212,18 @@ impl ProcessContainers {
                 return Err(Error::Relative(path.clone()));
             }
         }
-        let make = |path: &Path, mode: u32| {
-            let failed = |source| Error::Io { action: "make directory", path: path.to_owned(), source };
-            DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { action: "make directory", path, source }
         };
-        make(&config.work_directory, 0o755)?;
-        make(&config.runtime_directory, 0o700)?;
-        make(&record::all(&config.runtime_directory), 0o700)?;
+        way::make(&config.work_directory, sandbox::WAY_MODE_BITS).map_err(failed(&config.work_directory))?;
+        for path in [config.runtime_directory.clone(), record::all(&config.runtime_directory)] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed(&path))?;
+        }
         let path = config.runtime_directory.join("lock");
         let opened = File::options().create(true).truncate(false).write(true).open(&path);
         let file = opened.map_err(|source| Error::Io { action: "open lock", path: path.clone(), source })?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        let lock = lock.map_err(|_| Error::InUse(config.runtime_directory.clone()))?;
+        let lock = lock(file).ok_or_else(|| Error::InUse(config.runtime_directory.clone()))?;
         let (sender, open) = signal::channel(());
         let blocking = Semaphore::new(BLOCKING_MAX);
         let (table, recovering) = (Mutex::new(Table::default()), tokio::sync::Mutex::new(()));
@@ -224,6 +231,19 @@ impl ProcessContainers {
         let nursery = Arc::new(nursery::Nursery::of(config.executable.clone()));
         let inner = Inner { config, runtime, table, nested, nursery, blocking, recovering, open };
         Ok(Self { inner: Arc::new(inner), _open: sender, _lock: lock })
+    }
+}
+
+/// Takes the lock of a runtime directory. A child of an agent that was killed holds what that held until it has become another program.
+fn lock(mut file: File) -> Option<Flock<File>> {
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err(_) if Instant::now() >= until => return None,
+            Err((back, _)) => file = back,
+        }
+        std::thread::sleep(LOCK_PAUSE);
     }
 }
 

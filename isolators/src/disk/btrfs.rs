@@ -3,6 +3,7 @@
 
 use super::{Meter, Quota};
 use crate::syscall::quota;
+use crate::{sandbox, way};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
@@ -25,7 +26,7 @@ impl Btrfs {
     /// # Errors
     /// When that is no btrfs, or counting can't be switched on.
     pub fn new(is_enforced: bool, work_directory: &Path) -> io::Result<Self> {
-        fs::create_dir_all(work_directory)?;
+        way::make(work_directory, sandbox::WAY_MODE_BITS)?;
         quota::count_subvolumes(File::open(work_directory)?.as_fd()).map_err(|error| {
             let text = format!("'{}' is on no btrfs that counts: {error}", work_directory.display());
             io::Error::new(error.kind(), text)

@@ -4,6 +4,7 @@
 
 use super::{INODE_BYTES, Meter, Quota};
 use crate::syscall::quota;
+use crate::{sandbox, way};
 use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
@@ -49,7 +50,7 @@ impl Xfs {
         let projects = settings.projects.clone();
         let headroom_bytes = if settings.kills { settings.headroom_bytes } else { 0 };
         let refuses_above_bytes = (is_enforced || settings.kills).then_some(headroom_bytes);
-        fs::create_dir_all(work_directory)?;
+        way::make(work_directory, sandbox::WAY_MODE_BITS)?;
         let told = quota::project_used(File::open(work_directory)?.as_fd(), *projects.start());
         told.map_err(|error| {
             let text = format!("'{}' is on no XFS that counts projects (prjquota): {error}", work_directory.display());

@@ -6,6 +6,7 @@ use super::store::{Lease, Record, Store};
 use super::{Backend, ImagesConfig, copy, has_overlay, image_of};
 use crate::filesystem::placed;
 use crate::isolator::{Contribution, Error, Isolator, Mount, Survivor};
+use crate::way;
 use kaon_kernel::container::LaunchSpec;
 use kaon_kernel::id::ContainerId;
 use std::fs::{self, DirBuilder};
@@ -63,7 +64,7 @@ impl Runtime {
         let layers = self.store.stack(record);
         let mut files = Files { layers: Vec::new(), home };
         // What the container sees as the mode of its root.
-        let make = |path: &Path| DirBuilder::new().mode(0o755).create(path);
+        let make = |path: &Path| way::make_one(path, 0o755);
         make(&files.root())?;
         if self.is_overlaid {
             make(&files.upper())?;

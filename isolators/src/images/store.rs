@@ -15,6 +15,7 @@
 use super::digest::Digest;
 use super::manifest::RunConfig;
 use super::staging::Staging;
+use crate::way;
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,7 @@ impl Store {
             return Ok(());
         }
         let aside = self.aside()?;
-        DirBuilder::new().mode(0o755).create(&aside)?;
+        way::make_one(&aside, 0o755)?;
         let made = make(&aside).and_then(|()| {
             // All of it on disk before it has its name.
             nix::unistd::syncfs(File::open(&aside)?).map_err(io::Error::from)?;

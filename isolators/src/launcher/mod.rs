@@ -7,18 +7,18 @@
 //! ```text
 //! agent                                   launcher                                 program
 //!   │ description (length, JSON) ────────►│ own session, subreaper, output files
-//!   │                                     │ fork ─────────────────────────────────►│ own session; waits
-//!   │                                     │ record: who I am, who it is (on disk)
-//!   │◄──────────────────── Forked {pid} ──│
-//!   │ isolators isolate the pid           │
-//!   │ go (one byte) ─────────────────────►│ go ───────────────────────────────────►│ walls, user, clean fds, exec
+//!   │                                     │ fork, in one memory ──────────────────►│ own session
+//!   │                                     │                                        │ record: who launches, who I am (on disk)
+//!   │◄────────────────────────────────────┼───────────────────────── Forked {pid} ─│
+//!   │ isolators isolate the pid           │                                        │
+//!   │ go (one byte) ──────────────────────┼───────────────────────────────────────►│ walls, user, clean fds, exec
 //!   │◄────────────── Running or Failed ───│◄─────────────────── error of a step ───│
 //!   │        (the agent may die now)      │ reaps; kills on request; at the end the rest of the tree
 //!   │                                     │ status file; exits
 //! ```
 //!
-//! Where no isolator needs the pid the agent is not waited for: `Forked` comes with `Running`, the walls are built beside the record,
-//! and the launcher lets the program go when both are there.
+//! Where no isolator needs the pid the agent is not waited for: `Forked` comes with `Running`. The program lives in the launcher's memory
+//! until the exec, and the launcher sleeps as long (`syscall/borrow.rs`): a fork that copies costs more than all walls together.
 //!
 //! Until `go` the end of the agent is the end of all; from then on it means nothing, and what a new agent needs is in
 //! the runtime directory (`record.rs`). So no program ever runs that a new agent could not find. A kill is a queued
@@ -49,7 +49,7 @@ pub use output::Rotation;
 use output::{Log, Output};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -103,14 +103,15 @@ pub(crate) fn kill_signal() -> i32 {
 /// a further argument it is the [`nursery`], and returns when the agent is gone.
 pub fn main() -> ExitCode {
     let is_nursery = std::env::args_os().nth(2).is_some_and(|argument| argument == nursery::ARGUMENT);
-    let ends_well = if is_nursery { nursery::keep().is_ok() } else { ends_well() };
+    let ends_well = if is_nursery { nursery::keep().is_ok() } else { ends_well(false) };
     if ends_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Is a launcher from its first to its last moment; whether nothing went wrong.
-fn ends_well() -> bool {
+/// Is a launcher from its first to its last moment; whether nothing went wrong. `is_reset` says that all signals have their default
+/// dispositions.
+fn ends_well(is_reset: bool) -> bool {
     // Whoever holds a descriptor of ours by mistake loses it here: the sandbox gets what it is meant to get.
-    let prepared = syscall::close_from(3).and_then(|()| stand_alone());
+    let prepared = syscall::close_from(3).and_then(|()| stand_alone(is_reset));
     let ended = prepared.and_then(|()| run());
     if let Err(error) = &ended {
         // Standard error is the log in the runtime directory. While the agent listens it is told as well.
@@ -122,9 +123,13 @@ fn ends_well() -> bool {
 }
 
 /// Cuts what ties this process to the one that started it.
-fn stand_alone() -> io::Result<()> {
+fn stand_alone(is_reset: bool) -> io::Result<()> {
     // All signals wait until they are read from a descriptor: none can end the launcher but KILL.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    // The program gets them as they are here.
+    if !is_reset {
+        syscall::reset_signals();
+    }
     nix::unistd::setsid()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
@@ -135,40 +140,27 @@ fn stand_alone() -> io::Result<()> {
 fn run() -> io::Result<()> {
     let mut from_agent = io::stdin().lock();
     let description = Description::read(&mut from_agent)?;
-    let failed = |what: &str, error: io::Error| io::Error::other(format!("{what}: {error}"));
-
     let Wires { ends, mut inside } = wires(&description)?;
     let surrounding = description.within.as_ref().map(within::Surrounding::hold).transpose();
-    let plan = program::Plan::new(&description, ends, surrounding.map_err(io::Error::other)?)?;
-
-    let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    let (error_read, error_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    let mut ends = Some((go_write, error_read));
-    let child = begin(&description, plan, |plan| {
-        // The child must not hold the other ends: it would wait for itself.
-        drop(ends.take());
-        program::start(plan, go_read, error_write)
-    })?;
-    let (go_write, error_read) = ends.take().expect("only the child takes them");
-    let mut child = Waiting { pid: child, is_over: false };
-
+    let mut plan = program::Plan::new(&description, ends, surrounding.map_err(io::Error::other)?)?;
     let directory = Directory::at(description.runtime_directory.clone());
-    let me = Known::of(std::process::id().cast_signed()).ok_or_else(|| io::Error::other("/proc does not show me"))?;
-    let program = Known::of(child.pid).ok_or_else(|| io::Error::other("/proc does not show the program"))?;
-    let record = Launcher { boot_id: process::boot_id()?, launcher: me, program, sandbox: description.sandbox.clone() };
-    directory.write_launcher(&record).map_err(|error| failed("can't record the launch", error))?;
-    let forked = Report::Forked { pid: child.pid };
-    if description.is_awaited {
-        report(&[&forked])?;
-        let mut go = [0];
-        from_agent.read_exact(&mut go).map_err(|error| failed("the agent went away before the start", error))?;
-    }
-    drop(from_agent);
-    let failure = let_go(go_write, error_read)?;
+    let me = Known::own().ok_or_else(|| io::Error::other("/proc does not show me"))?;
+
+    let (error_read, error_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    let pid = begin(&description, &mut plan, |plan| {
+        program::start(plan, &error_write, || introduce(&description, &directory, me, &mut from_agent))
+    })?;
+    let mut child = Waiting { pid, is_over: false };
+    // What is the program's alone; and the pipe ends when nobody can write to it.
+    drop((plan, error_write, from_agent));
+    take_memory_back()?;
+    let mut failure = Vec::new();
+    File::from(error_read).take(program::ERROR_BYTES_MAX).read_to_end(&mut failure)?;
     if !failure.is_empty() {
-        return Err(io::Error::other(failure));
+        return Err(io::Error::other(String::from_utf8_lossy(&failure).into_owned()));
     }
     child.is_over = true;
+    let forked = Report::Forked { pid: child.pid };
     // From here on the agent may be gone: then nobody hears this, and that is all right.
     let _ = match description.is_awaited {
         true => report(&[&Report::Running]),
@@ -176,7 +168,35 @@ fn run() -> io::Result<()> {
     };
     leave_agent()?;
     let status = supervise::until_all_is_gone(child.pid, &mut inside)?;
-    directory.write_status(&status).map_err(|error| failed("can't write the status", error))
+    let written = directory.write_status(&status);
+    written.map_err(|error| io::Error::other(format!("can't write the status: {error}")))
+}
+
+/// What the first process of a container tells of itself before it does anything else: it is on record, and where the agent has
+/// something to do first it waits for that.
+fn introduce(
+    description: &Description,
+    directory: &Directory,
+    me: Known,
+    from_agent: &mut impl Read,
+) -> Result<(), String> {
+    let failed = |what: &str, error: io::Error| format!("{what}: {error}");
+    let program = Known::own().ok_or("/proc does not show the program")?;
+    let boot_id = process::boot_id().map_err(|error| failed("can't tell the boot", error))?;
+    let record = Launcher { boot_id, launcher: me, program, sandbox: description.sandbox.clone() };
+    directory.write_launcher(&record).map_err(|error| failed("can't record the launch", error))?;
+    if !description.is_awaited {
+        return Ok(());
+    }
+    let gone = |error| failed("the agent went away before the start", error);
+    report(&[&Report::Forked { pid: program.pid }]).map_err(gone)?;
+    from_agent.read_exact(&mut [0]).map_err(gone)
+}
+
+/// Undoes what a child that lived in this memory did to it: its memory was closed to others, and may have had huge pages.
+fn take_memory_back() -> io::Result<()> {
+    nix::sys::prctl::set_dumpable(true)?;
+    Ok(nix::sys::prctl::set_thp_disable(true)?)
 }
 
 /// The two sides of what a container reads and writes.
@@ -247,11 +267,13 @@ fn talked(description: &Description, talk: Talk, logs: Vec<Log>) -> io::Result<W
     Ok(Wires { ends: program::Ends::Terminal(end), inside })
 }
 
-/// Forks into the namespaces and the control group of the description: in one step where the kernel has one.
+/// Forks into the namespaces and the control group of the description: in one step where the kernel has one. The child lives in this
+/// memory until it is another program, where it can: who begins a view of users may share none, and into a group of version 2 the C
+/// library can't fork so. Returns when the child is another program, or before.
 fn begin(
     description: &Description,
-    mut plan: program::Plan,
-    child: impl FnOnce(program::Plan) -> i32,
+    plan: &mut program::Plan,
+    mut child: impl FnMut(&program::Plan) -> i32,
 ) -> io::Result<i32> {
     let failed = |error: io::Error| io::Error::other(format!("can't fork: {error}"));
     let wanted = description.walls.namespaces;
@@ -264,8 +286,8 @@ fn begin(
     ];
     let flags = flags.into_iter().filter(|(is_wanted, _)| *is_wanted).fold(0, |flags, (_, flag)| flags | flag);
     match &description.walls.group {
-        None if flags == 0 => syscall::fork(|| child(plan)).map_err(failed),
-        None => syscall::clone(flags, None, || child(plan)).map_err(failed),
+        None if wanted.user => syscall::clone(flags, None, || child(plan)).map_err(failed),
+        None => syscall::borrow::borrow(flags, || child(plan)).map_err(failed),
         Some(path) => {
             let group = File::open(path).map_err(failed)?;
             if syscall::has_clone_into_group() {
@@ -293,15 +315,6 @@ impl Drop for Waiting {
             let _ = nix::sys::wait::waitpid(pid, None);
         }
     }
-}
-
-/// Lets the program start, and waits until it runs (empty) or could not (why).
-fn let_go(go: OwnedFd, error: OwnedFd) -> io::Result<String> {
-    // A program that died while it waited tells through the other pipe.
-    let _ = File::from(go).write_all(&[1]);
-    let mut text = Vec::new();
-    File::from(error).take(program::ERROR_BYTES_MAX).read_to_end(&mut text)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn report(reports: &[&Report]) -> io::Result<()> {

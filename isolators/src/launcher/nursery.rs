@@ -41,6 +41,8 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 4096;
 pub(super) fn keep() -> io::Result<()> {
     // Nothing but KILL and the end of the agent ends it: a Ctrl-C that the agent makes use of is not its business.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    // Once for all launchers and what they start.
+    syscall::reset_signals();
     nix::unistd::setsid()?;
     nix::unistd::chdir("/")?;
     let mut room = Room::take()?;
@@ -76,7 +78,7 @@ fn bear(room: &mut Room, variables: &[u8], ends: Vec<OwnedFd>) -> io::Result<(Kn
     let forked = syscall::fork(|| {
         let [input, output, log] = &ends;
         let connected = dup2_stdin(input).and_then(|()| dup2_stdout(output)).and_then(|()| dup2_stderr(log));
-        i32::from(connected.is_err() || !ends_well())
+        i32::from(connected.is_err() || !ends_well(true))
     });
     room.show(&[])?;
     let pid = forked?;

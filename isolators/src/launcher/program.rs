@@ -15,12 +15,12 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, execve, fchdir};
 use std::convert::Infallible;
 use std::ffi::{CString, NulError};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -52,8 +52,6 @@ pub(super) struct Plan {
     user: Option<User>,
     rlimits: Vec<(Resource, u64, u64)>,
     walls: Contribution,
-    /// Whether the agent has something to do before its walls are built.
-    is_awaited: bool,
     /// Whether the control group of version 2 still has to be joined.
     pub(super) joins_late: bool,
 }
@@ -133,7 +131,6 @@ impl Plan {
             user: description.user.clone(),
             rlimits: rlimits.collect::<io::Result<_>>()?,
             walls: description.walls.clone(),
-            is_awaited: description.is_awaited,
             joins_late: false,
         })
     }
@@ -160,38 +157,31 @@ fn candidates(file: &str, environment: &[(String, String)]) -> Vec<String> {
     path.split(':').map(|directory| format!("{}/{file}", if directory.is_empty() { "." } else { directory })).collect()
 }
 
-/// Builds its walls, waits to be let go and becomes the program. Runs in the child; returns only when that failed, with the code to
-/// end with.
-pub(super) fn start(plan: Plan, go: OwnedFd, error: OwnedFd) -> i32 {
-    // Whatever it holds is closed before the program begins, and belongs to nobody then.
-    let plan = &*std::mem::ManuallyDrop::new(plan);
-    // Its own session from the first moment, so that no signal to the launcher's reaches it, nor the other way about.
-    let led = nix::unistd::setsid().map_err(|errno| step("begin a session", errno));
-    let mut go = File::from(go);
-    let mut wait = || go.read_exact(&mut [0]);
-    // Walls take rights and time, and nothing of the container runs while they are built: they need not wait for the record.
-    let built = match plan.is_awaited {
-        true => wait().map(|()| led.and_then(|_| build(plan))),
-        false => {
-            let built = led.and_then(|_| build(plan));
-            wait().map(|()| built)
-        }
-    };
-    let reason = match built {
-        // The launcher is gone, and with it everyone who could hear a reason.
-        Err(_) => return CODE_NOT_STARTED,
-        Ok(built) => {
-            drop(go);
-            match built.and_then(|home| become_program(plan, home, &error)) {
-                Ok(never) => match never {},
-                Err(reason) => reason,
-            }
-        }
-    };
+/// Introduces itself, builds its walls and becomes the program. Runs in the child, which may live in the launcher's memory; returns only
+/// when that failed, with the code to end with.
+pub(super) fn start(plan: &Plan, error: &OwnedFd, introduce: impl FnOnce() -> Result<(), String>) -> i32 {
+    let Err(reason) = stand_apart().and_then(|()| introduce()).and_then(|()| {
+        let home = build(plan)?;
+        become_program(plan, home, error)
+    });
     let told = reason.as_bytes();
     let length = told.len().min(usize::try_from(ERROR_BYTES_MAX).unwrap_or(usize::MAX));
-    let _ = File::from(error).write_all(&told[..length]);
+    // A few bytes in an empty pipe: all of it or nothing.
+    let _ = nix::unistd::write(error, &told[..length]);
     CODE_NOT_STARTED
+}
+
+/// Cuts what ties it to the launcher, but for one thing: it does not outlive that before it is another program.
+fn stand_apart() -> Result<(), String> {
+    // Its own session from the first moment, so that no signal to the launcher's reaches it, nor the other way about.
+    nix::unistd::setsid().map_err(|errno| step("begin a session", errno))?;
+    let bound = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
+    bound.map_err(|errno| step("end with the launcher", errno))?;
+    // Whoever it becomes, others of that user must not look into memory that may be the launcher's.
+    match nix::unistd::geteuid().is_root() {
+        true => nix::sys::prctl::set_dumpable(false).map_err(|errno| step("close its memory", errno)),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn step(what: &str, error: impl std::fmt::Display) -> String {
@@ -311,7 +301,7 @@ fn become_program(plan: &Plan, home: Home, error: &OwnedFd) -> Result<Infallible
         let kept = fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()));
         kept.map_err(|errno| step("keep the socket", errno))?;
     }
-    syscall::reset_signals();
+    nix::sys::prctl::set_pdeathsig(None).map_err(|errno| step("outlive the launcher", errno))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .map_err(|errno| step("unblock the signals", errno))?;
     filter(true)?;

@@ -21,7 +21,7 @@ use kaon_kernel::container_info::{Network, PortMapping};
 use kaon_kernel::id::ContainerId;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use plugin::{Attachment, Command};
-pub use ports::{PORTS, PortWatching, Ports};
+pub use ports::{PORTS, PortWatching, Ports, taken};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;

@@ -32,14 +32,14 @@ pub struct PortWatching {
     pub interval: Duration,
     /// Whether who listens where it may not ends (`--enforce-container-ports`).
     pub is_enforced: bool,
-    /// The ports that are watched, the first and the last (`--container-ports-isolated-range`); all without.
-    pub range: Option<(u16, u16)>,
+    /// The ports that are watched, as ranges (`--container-ports-isolated-range`, `--check-agent-port-range-only`); all without.
+    pub watched: Option<Vec<(u64, u64)>>,
 }
 
 impl Default for PortWatching {
     /// Mesos's: every 30 s, without consequences.
     fn default() -> Self {
-        Self { interval: Duration::from_secs(30), is_enforced: false, range: None }
+        Self { interval: Duration::from_secs(30), is_enforced: false, watched: None }
     }
 }
 
@@ -140,8 +140,8 @@ impl Isolator for Ports {
             loop {
                 tokio::time::sleep(watching.interval).await;
                 let Some(entry) = books.known().get(&container).cloned() else { continue };
-                let range = watching.range;
-                let found = tokio::task::spawn_blocking(move || beyond(&entry, range)).await;
+                let watched = watching.watched.clone();
+                let found = tokio::task::spawn_blocking(move || beyond(&entry, watched.as_deref())).await;
                 // One that can't be looked at is looked at again.
                 let Ok(Ok(ports)) = found else { continue };
                 if ports.is_empty() {
@@ -175,7 +175,7 @@ impl Isolator for Ports {
 }
 
 /// The ports among resources.
-pub(super) fn taken(resources: &Resources) -> Vec<(u64, u64)> {
+pub fn taken(resources: &Resources) -> Vec<(u64, u64)> {
     let ports = resources.iter().filter(|entry| entry.name == ResourceName::Ports);
     let ranges = ports.filter_map(|entry| match &entry.value {
         Value::Ranges(ranges) => Some(ranges.iter()),
@@ -199,7 +199,7 @@ fn as_resources(ports: &BTreeSet<u16>) -> Resources {
 
 /// The ports of the machine that processes of a container listen on and that it did not take. Cost: reading the lists of sockets, and
 /// the open files of each of its processes.
-fn beyond(entry: &Entry, range: Option<(u16, u16)>) -> io::Result<BTreeSet<u16>> {
+fn beyond(entry: &Entry, watched: Option<&[(u64, u64)]>) -> io::Result<BTreeSet<u16>> {
     let Some(launcher) = entry.pid.and_then(process::Process::read).map(|program| program.parent) else {
         return Ok(BTreeSet::new());
     };
@@ -212,9 +212,9 @@ fn beyond(entry: &Entry, range: Option<(u16, u16)>) -> io::Result<BTreeSet<u16>>
         }
     }
     listening.retain(|_, port| {
-        let is_watched = range.is_none_or(|(first, last)| (first..=last).contains(port));
-        let is_taken = |&(first, last): &(u64, u64)| (first..=last).contains(&u64::from(*port));
-        is_watched && !entry.ports.iter().any(is_taken)
+        let is_in =
+            |ranges: &[(u64, u64)]| ranges.iter().any(|(first, last)| (first..=last).contains(&&u64::from(*port)));
+        watched.is_none_or(is_in) && !is_in(&entry.ports)
     });
     if listening.is_empty() {
         return Ok(BTreeSet::new());

@@ -18,11 +18,14 @@ const NO_ROOT_AND_KEEP: u64 = 1 | 16;
 
 /// Drops from the bounding set all capabilities that the kernel knows but these: none of the others can ever be had again.
 pub(crate) fn bound_capabilities(kept: u64) -> io::Result<()> {
-    for capability in 0..64 {
-        // EINVAL: the kernel knows no more.
-        let Ok(is_there) = prctl(libc::PR_CAPBSET_READ, capability, 0) else { break };
-        if is_there == 1 && kept & 1 << capability == 0 {
-            prctl(libc::PR_CAPBSET_DROP, capability, 0)?;
+    for capability in (0..64).filter(|capability| kept & 1 << capability == 0) {
+        match prctl(libc::PR_CAPBSET_DROP, capability, 0) {
+            Ok(_) => {}
+            // The kernel knows no more.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            // It need not be dropped where it is not.
+            Err(_) if prctl(libc::PR_CAPBSET_READ, capability, 0).is_ok_and(|is_there| is_there == 0) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())

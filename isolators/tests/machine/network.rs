@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
         what_can_not_be_connected_is_refused_and_leaves_nothing,
     ),
     ("network::who_listens_where_it_may_not_ends", who_listens_where_it_may_not_ends),
+    ("network::who_listens_where_nobody_looks_goes_on", who_listens_where_nobody_looks_goes_on),
 ];
 
 /// Where Debian keeps the plugins.
@@ -260,13 +261,34 @@ fn what_can_not_be_connected_is_refused_and_leaves_nothing() {
     assert!(reason.contains("network/cni is not enabled"), "{reason}");
 }
 
+/// Where only some ports are watched, others are anybody's.
+fn who_listens_where_nobody_looks_goes_on() {
+    let free = || std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let (watched, other) = (free(), free());
+    let watching = |settings: &mut Settings| {
+        let ranges = Some(vec![(u64::from(watched), u64::from(watched))]);
+        settings.ports = PortWatching { interval: Duration::from_millis(50), is_enforced: true, watched: ranges };
+    };
+    let Some(machine) = isolated("network/ports", watching) else { return };
+    let own = std::env::current_exe().unwrap();
+    let listening = |name: &str, port: u16| shell(name, &format!("{} greet {port}", own.display()));
+    machine.launch("a", listening("a", other));
+    eventually("it listens", || std::net::TcpStream::connect(("127.0.0.1", other)).is_ok());
+    // By the time that this one is caught the other has been looked at.
+    machine.launch("b", listening("b", watched));
+    assert!(machine.wait("b").limitation.is_some());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", other)).is_ok(), "it goes on");
+    machine.kill("a", Length::ZERO);
+    assert_eq!(machine.wait("a").limitation, None);
+}
+
 /// Attack 55: ports of the machine that a container did not take, whoever of its processes listens; those that it took are its own, and
 /// a new agent knows them.
 fn who_listens_where_it_may_not_ends() {
     let free = || std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
     let (taken, other) = (free(), free());
     let watching = |settings: &mut Settings| {
-        settings.ports = PortWatching { interval: Duration::from_millis(50), is_enforced: true, range: None };
+        settings.ports = PortWatching { interval: Duration::from_millis(50), is_enforced: true, watched: None };
     };
     let Some(mut machine) = isolated("network/ports", watching) else { return };
     let own = std::env::current_exe().unwrap();

@@ -102,7 +102,11 @@ impl Machine {
     }
 
     pub(crate) fn launch(&self, name: &str, spec: LaunchSpec) -> i32 {
-        self.try_launch(name, spec).unwrap_or_else(|reason| panic!("{name} failed: {reason}"))
+        let pid = self.try_launch(name, spec).unwrap_or_else(|reason| panic!("{name} failed: {reason}"));
+        // That it runs is told in the middle of `execve(2)`: a moment later it shows what it was started with.
+        let shows = || fs::read(format!("/proc/{pid}/environ")).map_or(true, |shown| !shown.is_empty());
+        eventually("it shows its variables", || !is_alive(pid) || shows());
+        pid
     }
 
     pub(crate) fn wait(&self, name: &str) -> Exit {
