@@ -6,7 +6,7 @@ use crate::explore::story::Note;
 use crate::machine::guard;
 use crate::machine::happening::Happening;
 use crate::machine::place::{At, Place};
-use crate::machine::process::Birth;
+use crate::machine::process::{Birth, Peer};
 use crate::machine::timers::Armed;
 use crate::machine::{Machine, Manner};
 use crate::world::lane::Lane;
@@ -58,7 +58,9 @@ impl Machine {
         if standing {
             let process = &self.processes[at.slot as usize];
             let stands = process.peers.values().filter(|peer| peer.session != 0);
-            let links: Vec<Link> = stands.filter_map(|peer| peer.link(LinkState::Up)).collect();
+            let states = |peer: &Peer| [Some(LinkState::Up), peer.congested.then_some(LinkState::Congested)];
+            let links = stands.flat_map(|peer| states(peer).into_iter().flatten().filter_map(|state| peer.link(state)));
+            let links: Vec<Link> = links.collect();
             for link in links {
                 self.drive(at, Event::Link(link), lane);
             }
@@ -340,7 +342,8 @@ impl Machine {
         let (address, parent, started) = (seat.address, seat.parent, seat.started);
         let restarts = match parent {
             None => &mut process.restarts,
-            Some(parent) => &mut process.seats[parent as usize].restarts,
+            // A count of its own, as in the runtime: one bad child spoils nothing for others.
+            Some(_) => &mut process.seats[at.actor as usize].restarts,
         };
         match (restarts.decide(&tree.policy, started, lane.now()), parent) {
             (Decision::Restart { after }, parent) => {

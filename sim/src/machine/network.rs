@@ -28,7 +28,7 @@ pub(crate) const STREAM_LINK: &str = "stream-";
 
 impl Peer {
     fn new(host: HostId, badge: Badge) -> Self {
-        Self { host, badge, session: 0, pending: 0, broken: false, floors: [Instant(0); 8] }
+        Self { host, badge, session: 0, pending: 0, broken: false, congested: false, floors: [Instant(0); 8] }
     }
 
     /// The link as actors are told of it; clients are no peers.
@@ -392,9 +392,10 @@ impl Machine {
 
     /// Tells the standing actors of a process what has become of a session that it has.
     pub(crate) fn tell_link(&mut self, slot: u16, place: Place, state: LinkState, lane: &mut Lane) {
-        let Some(process) = self.processes.get(slot as usize).filter(|process| process.up) else { return };
-        let stands = process.peers.get(&place).filter(|peer| peer.session != 0);
-        if let Some(link) = stands.and_then(|peer| peer.link(state)) {
+        let Some(process) = self.processes.get_mut(slot as usize).filter(|process| process.up) else { return };
+        let Some(peer) = process.peers.get_mut(&place).filter(|peer| peer.session != 0) else { return };
+        peer.congested = state == LinkState::Congested;
+        if let Some(link) = peer.link(state) {
             self.tell_standing(slot, &link, lane);
         }
     }
@@ -410,18 +411,20 @@ impl Machine {
         }
     }
 
-    /// A session that was under way when its line was cut begins in silence, and ends of it.
+    /// A session that was under way when its line was cut begins in silence, and ends of it at both ends.
     fn doubt(&mut self, me: Place, peer: Place, session: u64, lane: &mut Lane) {
-        let Some(until) = self.silences.get(&peer.machine).copied().filter(|until| lane.now() < *until) else { return };
-        let due = lane.now() + DETECT.draw(&mut self.chance);
-        if due < until {
-            lane.push(&mut self.stamp, self.index, due, Happening::Lost { to: me, peer, session });
+        if self.silences.get(&peer.machine).is_some_and(|until| lane.now() < *until) {
+            let [here, there] = [(); 2].map(|()| lane.now() + DETECT.draw(&mut self.chance));
+            lane.push(&mut self.stamp, self.index, here, Happening::Lost { to: me, peer, session });
+            self.hang_up(me, peer, session, there, lane);
         }
     }
 
     /// The line to another machine is cut, in one or both directions. A long cut ends the sessions over it.
     pub(crate) fn cut(&mut self, machine: u32, outgoing: bool, cut: Cut, lane: &mut Lane) {
-        if outgoing {
+        // A cut within a longer one mends nothing.
+        let is_longest = self.cuts.get(&machine).is_none_or(|known| known.until < cut.until);
+        if outgoing && is_longest {
             self.cuts.insert(machine, cut);
         }
         if !cut.long {

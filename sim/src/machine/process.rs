@@ -84,7 +84,7 @@ pub(crate) struct Seat {
     pub(crate) timers: Timers,
     pub(crate) mailbox: VecDeque<Frame>,
     pub(crate) busy_until: Instant,
-    /// The restarts of its children.
+    /// How often it was restarted, where it is a child; those of standing actors count for their process.
     pub(crate) restarts: Restarts,
     /// A fault: its next event ends in a panic.
     pub(crate) planted: bool,
@@ -100,6 +100,8 @@ pub(crate) struct Peer {
     pub(crate) pending: u64,
     /// The session has lost a frame: nothing more goes through, and it will be noticed.
     pub(crate) broken: bool,
+    /// What was told last of its flow: too much is under way.
+    pub(crate) congested: bool,
     /// When the last frame of each conversation arrives: none overtakes it. By kind of receiver.
     pub(crate) floors: [Instant; 8],
 }

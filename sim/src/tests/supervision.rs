@@ -97,6 +97,57 @@ fn a_child_is_restarted_alone_and_its_parent_is_told() {
     assert_eq!((log.count("master.0 start"), log.count("registrar.0 message")), (1, 1));
 }
 
+/// More falls in a minute than one may have, of as many children: each has a count of its own, as in the runtime.
+#[test]
+fn one_child_that_falls_too_often_is_given_up_and_others_are_not() {
+    const CHILDREN: u32 = 15;
+    let falls: [AtomicU32; CHILDREN as usize + 1] = Default::default();
+    let (mut world, log) = toy::world(move |me, event, _| match (me.kind, event) {
+        (ActorKind::Master, Event::Start(_)) => {
+            let child =
+                |number| Effect::Spawn { child: Address::nth(me.host, ActorKind::Framework, number), spec: spec() };
+            (1..=CHILDREN).map(child).collect()
+        }
+        (ActorKind::Framework, Event::Start(_)) => {
+            let before = falls[me.index as usize].fetch_add(1, Ordering::Relaxed);
+            assert!(me.index != 1 && before > 1, "on purpose: the first always, the others twice");
+            Vec::new()
+        }
+        _ => Vec::new(),
+    });
+    pass(&mut world, 50);
+    assert_eq!(log.count("GaveUp"), 1, "{:?}", log.lines());
+    assert_eq!(log.count("master.0 exit framework.1 GaveUp"), 1);
+    assert_eq!(log.count("master.0 start"), 1);
+    assert!(log.count("Restarted") > (CHILDREN as usize - 1) * 2);
+}
+
+/// Who begins anew hears of each session what was told of it last, as in the runtime.
+#[test]
+fn who_begins_anew_hears_that_a_session_is_congested() {
+    let (mut world, log) = toy::world(|me, event, moment| {
+        let is_late = moment.now > Instant(0) + Duration::secs(1);
+        match (me.kind, event) {
+            (ActorKind::Master, Event::Start(_)) if !is_late => {
+                vec![Effect::Arm { timer: 1, at: Instant(0) + Duration::secs(4) }]
+            }
+            (ActorKind::Master, Event::Timer(_)) => panic!("on purpose"),
+            _ => Vec::new(),
+        }
+    });
+    let peer = crate::machine::place::Place::standing(1);
+    let mut stamp = world.crew.shard(0).machines[0].stamp.clone();
+    let key = stamp.key(Instant(0) + Duration::secs(3));
+    let congested = Happening::Flow { peer, state: kaon_kernel::actor::LinkState::Congested };
+    world.crew.shard(0).lane.queue.push(key, 0, congested);
+    world.crew.shard(0).machines[0].stamp = stamp;
+    pass(&mut world, 10);
+    assert!(log.count("master.0 start") >= 2);
+    let links: Vec<String> = log.lines().into_iter().filter(|line| line.starts_with("master.0 link agent-1")).collect();
+    let states: Vec<&str> = links.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(states, ["Up", "Congested", "Up", "Congested"]);
+}
+
 #[test]
 fn a_planted_panic_heals_and_a_crash_tells_the_peers() {
     let (mut world, log) = toy::world(|_, _, _| Vec::new());

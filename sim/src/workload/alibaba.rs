@@ -61,8 +61,13 @@ impl Format for Instances {
             "CN" => false,
             _ => return Err(fields.unfit(1, "CN or HN")),
         };
+        // What is not said of cards, disks and limits is not asked for.
+        let some = |column: usize| match fields.is_empty(column) {
+            true => Ok(0),
+            false => fields.scaled(column, 3),
+        };
         let amount = |column: usize, factor: u64| {
-            let milli = fields.scaled(column, 3)?;
+            let milli = if matches!(column, 4 | 5 | 7) { some(column)? } else { fields.scaled(column, 3)? };
             let scaled = milli.checked_mul(factor).map(|value| value / 1000).filter(|value| *value <= AMOUNT_MAX);
             scaled.ok_or_else(|| fields.unfit(column, "an amount within its bound"))
         };
@@ -80,10 +85,10 @@ impl Format for Instances {
             return Err(Fault::Unsound("the instance is deleted before it is created".to_owned()));
         }
         let gpus = amount(4, 1)?;
-        if gpus > GPUS_MAX || fields.scaled(4, 3)? % 1000 != 0 {
+        if gpus > GPUS_MAX || some(4)? % 1000 != 0 {
             return Err(fields.unfit(4, "a whole number of GPUs"));
         }
-        let limit = fields.signed(8)?;
+        let limit = if fields.is_empty(8) { -1 } else { fields.signed(8)? };
         let per_node_max = match limit {
             -1 => None,
             1.. => Some(u32::try_from(limit).map_err(|_| fields.unfit(8, "-1 or a limit"))?),
@@ -138,12 +143,13 @@ impl Format for Fleet {
     }
 
     fn row(&mut self, fields: &Fields<'_>) -> Result<Option<Node>, Fault> {
+        let gpus = fields.unsigned(1, GPUS_MAX)? as u32;
         Ok(Some(Node {
             name: fields.text(3).to_owned(),
             cpus_milli: fields.unsigned(2, AMOUNT_MAX / 1000)? * 1000,
             mem_mib: MEM_UNTOLD_MIB,
-            gpus: fields.unsigned(1, GPUS_MAX)? as u32,
-            gpu_type: fields.text(0).to_owned(),
+            gpus,
+            gpu_type: if gpus > 0 { fields.text(0) } else { "" }.to_owned(),
         }))
     }
 }

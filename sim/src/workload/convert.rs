@@ -54,7 +54,7 @@ pub enum ConvertError {
     #[error(transparent)]
     Log(#[from] swf::LogError),
     /// It cannot be written.
-    #[error("the native table cannot be written: {0}")]
+    #[error("the native table cannot be written")]
     Write(#[from] io::Error),
 }
 
@@ -72,7 +72,7 @@ pub fn settle<'a>(format: &'a str, path: &Path) -> Result<&'a str, ConvertError>
     if format != AUTO {
         return Ok(format);
     }
-    let open = |source| ReadError::Open { path: path.to_owned(), source };
+    let open = |why| ReadError::Open { path: path.to_owned(), why };
     detect::format_of(path)
         .map_err(open)?
         .ok_or_else(|| ConvertError::Unknown { path: path.to_owned(), lacking: detect::lacking(path) })
@@ -101,12 +101,18 @@ pub fn tasks(format: &str, path: &Path, strictness: Strictness) -> Result<(Vec<T
             Ok(((0..).zip(&rows).flat_map(|(number, job)| conversion.tasks(number, job)).collect(), skipped))
         }
         "gavel" => {
-            let (rows, skipped) = all(path, gavel::Jobs, strictness)?;
+            let (rows, mut skipped) = all(path, gavel::Jobs, strictness)?;
             let beside = path.with_file_name(RATES);
             let table = if beside.is_file() { beside } else { shipped::resolve(&format!("../data/gavel/{RATES}")) };
             let (rates, _) = all(&table, gavel::RateRows, Strictness::Strict)?;
             let rates = gavel::Rates::new(rates);
-            Ok(((0..).zip(&rows).filter_map(|(number, job)| rates.task(number, job, "v100")).collect(), skipped))
+            let tasks: Vec<Task> =
+                (0..).zip(&rows).filter_map(|(number, job)| rates.task(number, job, "v100")).collect();
+            let left = rows.len() - tasks.len();
+            if left > 0 {
+                skipped.shown.push(format!("{}: {left} jobs without a rate on v100 are left out", path.display()));
+            }
+            Ok((tasks, skipped))
         }
         "swf" => {
             let log = swf::read(path, swf::Options { strictness, ..swf::Options::default() })?;

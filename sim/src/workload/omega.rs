@@ -59,7 +59,8 @@ impl Format for State {
 
     fn row(&mut self, fields: &Fields<'_>) -> Result<Option<Initial>, Fault> {
         let job = fields.unsigned(2, u64::MAX)?;
-        let is_service = fields.unsigned(3, 1)? == 1 && fields.unsigned(4, 3)? >= 2;
+        let (production, class) = (fields.unsigned(3, 1)?, fields.unsigned(4, 3)?);
+        let is_service = production == 1 && class >= 2;
         let time_us = fields.scaled(1, 6)?;
         if time_us > SECONDS_MAX * 1_000_000 {
             return Err(fields.unfit(1, "a time within its bound"));

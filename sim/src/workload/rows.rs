@@ -67,22 +67,22 @@ pub enum Fault {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It could not be opened.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {why}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why. It is part of the words, so it is no source: whoever tells the chain would say it twice.
+        why: io::Error,
     },
     /// It could not be read on.
-    #[error("{}:{line}: {source}", path.display())]
+    #[error("{}:{line}: {why}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// After this line.
         line: u64,
-        /// Why.
-        source: io::Error,
+        /// Why, as above.
+        why: io::Error,
     },
     /// A row is bad.
     #[error("{}:{line}: {fault}", path.display())]
@@ -219,14 +219,14 @@ pub struct Rows<F: Format> {
 impl<F: Format> Rows<F> {
     /// Opens a file, plain, gzip or zstd.
     pub fn open(path: &Path, format: F, strictness: Strictness) -> Result<Self, ReadError> {
-        let source = compressed::open(path).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
+        let source = compressed::open(path).map_err(|why| ReadError::Open { path: path.to_owned(), why })?;
         Ok(Self::new(source, path, format, strictness))
     }
 
     /// Reads bytes that are there already, plain, gzip or zstd; `name` stands for the file in errors.
     pub fn bytes(bytes: &'static [u8], name: &str, format: F, strictness: Strictness) -> Result<Self, ReadError> {
         let path = PathBuf::from(name);
-        let source = compressed::unpack(bytes).map_err(|source| ReadError::Open { path: path.clone(), source })?;
+        let source = compressed::unpack(bytes).map_err(|why| ReadError::Open { path: path.clone(), why })?;
         Ok(Self::new(source, &path, format, strictness))
     }
 
@@ -291,7 +291,7 @@ impl<F: Format> Rows<F> {
 
     /// Adds the next line with its end to the buffer; how many bytes it has.
     fn advance_raw(&mut self) -> Result<usize, ReadError> {
-        let failed = |source| ReadError::Read { path: self.path.clone(), line: self.line, source };
+        let failed = |why| ReadError::Read { path: self.path.clone(), line: self.line, why };
         let mut limited = (&mut self.source).take(LINE_BYTES_MAX + 1);
         let read = limited.read_until(self.end, &mut self.buffer).map_err(failed)?;
         self.line += u64::from(read > 0);

@@ -125,10 +125,29 @@ fn packed_text_is_unpacked() {
     packer.write_all(text).expect("into memory");
     let packed = packer.finish().expect("into memory");
     let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
-    for bytes in [packed.clone(), zstd] {
+    let one = [("a".to_owned(), 1)];
+    let two = [("a".to_owned(), 1), ("b".to_owned(), 2)];
+    let frame = |text: &[u8]| ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest);
+    // What packers with several threads write: frames in a row, and some that hold nothing for a reader.
+    let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"size"].concat();
+    let frames =
+        [skipped.clone(), zstd.clone(), skipped.clone(), frame(b""), frame(b"b,2\n"), skipped.clone()].concat();
+    let members = [packed.clone(), {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(b"b,2").expect("into memory");
+        packer.finish().expect("into memory")
+    }];
+    let cases = [(packed.clone(), &one[..]), (zstd.clone(), &one), (frames.clone(), &two), (members.concat(), &two)];
+    for (bytes, wanted) in cases {
         let bytes: &'static [u8] = Box::leak(bytes.into());
         let rows = Rows::bytes(bytes, "pairs", Pairs, Strictness::Strict).expect("opens");
-        assert_eq!(rows.collect_all().expect("sound").0, [("a".to_owned(), 1)]);
+        assert_eq!(rows.collect_all().expect("sound").0, wanted);
+    }
+    for torn in [&frames[..frames.len() - 2], &[&zstd[..], b"\x28\xb5\x2f"].concat(), &zstd[..zstd.len() - 3]] {
+        let torn: &'static [u8] = Box::leak(torn.to_vec().into());
+        let rows = Rows::bytes(torn, "torn", Pairs, Strictness::Lenient).expect("opens");
+        let error = rows.collect_all().expect_err("torn");
+        assert!(error.to_string().starts_with("torn:") && std::error::Error::source(&error).is_none(), "{error}");
     }
     let torn: &'static [u8] = Box::leak(packed[..packed.len() - 9].to_vec().into());
     let rows = Rows::bytes(torn, "torn", Pairs, Strictness::Lenient).expect("opens");

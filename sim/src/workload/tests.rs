@@ -214,3 +214,146 @@ fn headers_of_logs_are_read_as_people_write_them() {
     assert!(error.contains("openb has a column gpu_milli"), "{error}");
     std::fs::remove_dir_all(&folder).expect("our folder");
 }
+
+/// Every legal way to write a table down: the same rows come out of each.
+fn ways(text: &str, columns: Option<char>) -> Vec<Vec<u8>> {
+    let mut ways: Vec<String> = vec![
+        text.replace('\n', "\r\n"),
+        text.replace('\n', "\r"),
+        text.replace('\n', "\n\n \n"),
+        format!("\u{feff}{text}"),
+        text.trim_end().to_owned(),
+    ];
+    match columns {
+        // In the other order, one more of them, in quotes, and with blanks around.
+        Some(mark) => {
+            let lines = |change: &dyn Fn(&str) -> String| text.lines().map(|line| change(line) + "\n").collect();
+            let joined = |fields: Vec<String>| fields.join(&mark.to_string());
+            ways.push(lines(&|line| joined(line.split(mark).rev().map(str::to_owned).collect())));
+            ways.push(lines(&|line| format!("more{mark}{line}{mark}more")));
+            ways.push(lines(&|line| joined(line.split(mark).map(|field| format!("\"{field}\"")).collect())));
+            ways.push(lines(&|line| joined(line.split(mark).map(|field| format!(" {field} ")).collect())));
+            ways.push(text.replacen(
+                text.lines().next().unwrap_or(""),
+                &text.lines().next().unwrap_or("").to_uppercase(),
+                1,
+            ));
+        }
+        None => ways.push(text.replace(' ', " \t ").replace('\n', " \n  ")),
+    }
+    let mut ways: Vec<Vec<u8>> = ways.into_iter().map(String::into_bytes).collect();
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packer, text.as_bytes()).expect("into memory");
+    ways.push(packer.finish().expect("into memory"));
+    ways.push(ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest));
+    ways
+}
+
+/// Reads a table in every way, and answers with its rows.
+fn every_way<F: Format>(text: &str, columns: Option<char>, format: impl Fn() -> F) -> Vec<F::Row>
+where
+    F::Row: PartialEq + std::fmt::Debug,
+{
+    let read = |bytes: Vec<u8>| {
+        let bytes: &'static [u8] = Box::leak(bytes.into());
+        let rows = Rows::bytes(bytes, "table", format(), Strictness::Strict).and_then(Rows::collect_all);
+        rows.unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(bytes))).0
+    };
+    let rows = read(text.as_bytes().to_vec());
+    for way in ways(text, columns) {
+        assert_eq!(read(way.clone()), rows, "{:?}", String::from_utf8_lossy(&way));
+    }
+    rows
+}
+
+/// The one row of a table, or what is wrong with it.
+fn one<F: Format>(header: &str, row: &str, format: F) -> Result<F::Row, String> {
+    let bytes: &'static [u8] = Box::leak(format!("{header}{row}\n").into_bytes().into());
+    let rows = Rows::bytes(bytes, "table", format, Strictness::Strict).and_then(Rows::collect_all);
+    rows.map(|mut all| all.0.remove(0)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn gavels_tables_are_read_however_they_are_written() {
+    const HEADER: &str = "job_type\ttotal_steps\tarrival_s\tscale_factor\n";
+    let jobs = every_way(&format!("{HEADER}A3C\t95121\t0.5\t1\nLM (batch size 80)\t1e3\t6\t2.0\n"), Some('\t'), || {
+        gavel::Jobs
+    });
+    let last = gavel::Job { job_type: "LM (batch size 80)".to_owned(), steps: 1000, arrival_us: 6_000_000, gpus: 2 };
+    assert_eq!(jobs[1], last);
+    let rates = "job_type\tscale_factor\tgpu_type\tsteps_per_s\nA3C\t1\tv100\t4.5\nA3C\t2\tv100\t0\n";
+    let rates = gavel::Rates::new(every_way(rates, Some('\t'), || gavel::RateRows));
+    assert_eq!(rates.run_us(&jobs[0], "v100"), Some(21_138_000_000));
+    // Nothing to do is done at once; what no clock holds has no length.
+    let idle = one(HEADER, "A3C\t0\t0\t1", gavel::Jobs).expect("sound");
+    assert_eq!(rates.run_us(&idle, "v100"), Some(0));
+    let huge = one(HEADER, "A3C\t1125899906842624\t3000000000\t1024", gavel::Jobs).expect("at every bound");
+    assert_eq!((huge.steps, huge.gpus), (1 << 50, 1024));
+    for row in [
+        "A3C\t1125899906842625\t0\t1",
+        "A3C\t1\t4e12\t1",
+        "A3C\t1\t0\t1025",
+        "A3C\t1\t0\t0",
+        "\t1\t0\t1",
+        "A3C\t-1\t0\t1",
+    ] {
+        let error = one(HEADER, row, gavel::Jobs).expect_err(row);
+        assert!(error.starts_with("table:2: "), "{error}");
+    }
+}
+
+#[test]
+fn omegas_logs_are_read_however_they_are_written() {
+    let state = "11 0.0 1 1 3 2 0.17 524288000\n11 0 2 0 0 1 1e-3 1.5e7\n12 6.844149 2 0 0\n";
+    let state = every_way(state, None, || omega::State);
+    assert_eq!(state[2], omega::Initial::Ends { job: 2, end_us: 6_844_149 });
+    let runs = omega::Initial::Runs { job: 2, is_service: false, tasks: 1, cpus_milli: 1, mem_bytes: 15_000_000 };
+    assert_eq!(state[1], runs);
+    let samples = every_way("cell cmb-new 0 2.5\ncell cmb-new 1 0\ncell cmb-new 1 1e6\n", None, || omega::Samples);
+    let values: Vec<(bool, u64)> = samples.iter().map(|one| (one.is_service, one.value_millionths)).collect();
+    assert_eq!(values, [(false, 2_500_000), (true, 0), (true, 1_000_000_000_000)]);
+    let last = one("", "11 0 18446744073709551615 1 2 2147483648 1e12 9e18", omega::State).expect("at every bound");
+    assert!(matches!(last, omega::Initial::Runs { job: u64::MAX, tasks: 2_147_483_648, .. }), "{last:?}");
+    for row in ["13 0 1 0 0", "11 0 1 0 4 1 1 1", "11 0 1 2 0 1 1 1", "12 4e12 1 0 0", "11 0 1 0 0 1 1 1e19", "11 0 1"]
+    {
+        assert!(one("", row, omega::State).is_err(), "{row}");
+    }
+    for row in ["cell cmb-new 2 1", "cell cmb-new 0 -1", "cell cmb-new 0", "cell cmb-new 0 inf"] {
+        assert!(one("", row, omega::Samples).is_err(), "{row}");
+    }
+}
+
+#[test]
+fn alibabas_tables_are_read_however_they_are_written() {
+    const HEADER: &str = "instance_sn,role,app_name,cpu_request,gpu_request,rdma_request,memory_request,disk_request,\
+                          max_instance_per_node,creation_time,deletion_time\n";
+    let text = format!("{HEADER}i0,HN,app_0,12,1,25,120.0,640.0,8,,\ni1,CN,app_1,0.5,0,0,1e1,0,-1,60,3600.25\n");
+    let all = every_way(&text, Some(','), alibaba::Instances::default);
+    assert_eq!((all[0].task.run_us, all[0].per_node_max, all[0].task.gpus), (None, Some(8), 1));
+    assert_eq!((all[1].task.submit_us, all[1].task.run_us), (60_000_000, Some(3_540_250_000)));
+    assert_eq!((all[1].task.cpus_milli, all[1].task.mem_mib), (500, 10_240));
+    // Gone as it came; and what is not said is not asked for.
+    let bare = one(HEADER, "i,CN,app,1,,,1,,,60,60", alibaba::Instances::default()).expect("sound");
+    assert_eq!((bare.task.run_us, bare.task.gpus, bare.per_node_max, bare.disk_mib), (Some(0), 0, None, 0));
+    for row in [
+        "i,XN,app,1,0,0,1,0,-1,,",
+        "i,CN,app,1,0.5,0,1,0,-1,,",
+        "i,CN,app,1,0,101,1,0,-1,,",
+        "i,CN,app,1,0,0,1,0,0,,",
+        "i,CN,app,1,0,0,1,0,-1,60,59",
+        "i,CN,app,,0,0,1,0,-1,,",
+        "i,CN,app,1,0,0,1e18,0,-1,,",
+        "i,CN,app,1,0,0,1,0,-1,4e12,",
+    ] {
+        let error = one(HEADER, row, alibaba::Instances::default()).err();
+        assert!(error.as_ref().is_some_and(|error| error.starts_with("table:2: ")), "{row}: {error:?}");
+    }
+    const FLEET: &str = "gpu_model,gpu_capacity_num,cpu_num,node_name\n";
+    let nodes = every_way(&format!("{FLEET}A10,4,192,0\nH800,8.0,1e2,1\n"), Some(','), || alibaba::Fleet);
+    assert_eq!((nodes[1].gpus, nodes[1].cpus_milli, nodes[1].name.as_str()), (8, 100_000, "1"));
+    let plain = one(FLEET, "A10,0,64,n", alibaba::Fleet).expect("a machine without GPUs");
+    assert_eq!((plain.gpus, plain.gpu_type.as_str()), (0, ""));
+    for row in ["A10,1025,64,n", "A10,1,-1,n", "A10,1,1e15,n", "A10,1,64", "A10,one,64,n"] {
+        assert!(one(FLEET, row, alibaba::Fleet).is_err(), "{row}");
+    }
+}

@@ -59,6 +59,7 @@ impl Cluster {
                 (sum.0.saturating_add(group.frameworks), sum.1.saturating_add(group.tasks()))
             }),
         };
+        stage::check_targets(&stage, agents, frameworks)?;
         let is_like_agents = stage.groups.is_empty() && stage.sizes.is_empty();
         let options = Options {
             agents,

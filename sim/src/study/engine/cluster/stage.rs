@@ -175,13 +175,43 @@ fn incident(row: &Settings) -> Result<Incident, Error> {
         trouble,
         Trouble::Partition | Trouble::PartitionTo | Trouble::PartitionFrom | Trouble::Flapping | Trouble::Executor
     );
-    if is_line && whom == Whom::Master {
+    let is_nothing_to = trouble == Trouble::Executor && matches!(whom, Whom::Framework(_));
+    if is_line && whom == Whom::Master || is_nothing_to {
         return Err(Error::Unfit(format!("'{word}' strikes agents: name them, as in agents:100%")));
     }
     if trouble.is_an_operators() && matches!(whom, Whom::Master | Whom::Framework(_)) {
         return Err(Error::Unfit(format!("'{word}' is done to agents: name them, as in agent:1")));
     }
     Ok(Incident { at: time(row, "at"), length: time(row, "for"), trouble, whom })
+}
+
+/// Refuses what strikes nobody, or somebody else than it names.
+pub(super) fn check_targets(stage: &Stage, agents: u32, frameworks: u32) -> Result<(), Error> {
+    let parts = |count: u32, size: u32| if size > 0 { count.div_ceil(size) } else { 0 };
+    let racks = parts(agents, stage.rack);
+    let zones = parts(racks, stage.zone);
+    let among = |what: &str, number: u32, first: u32, count: u32| match count {
+        0 => Err(Error::Unfit(format!("'whom': there are no {what}s"))),
+        _ if (first..first + count).contains(&number) => Ok(()),
+        _ => {
+            Err(Error::Unfit(format!("'whom': {what}:{number}: {what}s are numbered {first} to {}", first + count - 1)))
+        }
+    };
+    for incident in &stage.incidents {
+        match incident.whom {
+            Whom::Master => Ok(()),
+            Whom::Agent(number) => among("agent", number, 1, agents),
+            Whom::Rack(number) => among("rack", number, 0, racks),
+            Whom::Zone(number) => among("zone", number, 0, zones),
+            Whom::Percent(percent) if (1..=100).contains(&percent) => Ok(()),
+            Whom::Percent(_) => Err(Error::Unfit("'whom': agents:PERCENT% is 1% to 100%".to_owned())),
+            Whom::Framework(number) => among("framework", number, 0, frameworks),
+        }?;
+    }
+    match stage.churn.joining > agents {
+        true => Err(Error::Unfit(format!("'churn.joining': there are {agents} agents"))),
+        false => Ok(()),
+    }
 }
 
 /// Drops the tasks of a trace that fit on no machine, which would wait for ever.
