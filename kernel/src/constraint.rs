@@ -75,6 +75,5 @@ pub const GROUPS_MAX: usize = 64;
 /// So many constraints of one group are taken; Mesos has no bound.
 pub const CONSTRAINTS_PER_GROUP_MAX: usize = 64;
 
-/// The longest regular expression in bytes. Mesos bounds the program instead (`--offer_constraints_re2_max_program_size`,
-/// 100), which differs between libraries; expressions are matched in linear time in both.
+/// The longest regular expression in bytes. Its program is bounded as well, as in Mesos.
 pub const EXPRESSION_BYTES_MAX: usize = 1024;

@@ -162,8 +162,33 @@ pub(super) fn rows() -> Vec<Row> {
         let taken = Framework::by_call(&arena, arena.info(), with(r"[\p{L}\pN\p{Greek}.:-]+")).await?;
         taken.teardown().await
     };
+    let program = |arena: Arena| async move {
+        let with = |text: &str| {
+            let predicate = json!({"text_not_matches": {"regex": text}});
+            let group =
+                json!({"attribute_constraints": [{"selector": {"attribute_name": "rack"}, "predicate": predicate}]});
+            let mut call = Framework::subscribe_call(&arena.info());
+            call["subscribe"]["offer_constraints"] = json!({"role_constraints": {"*": {"groups": [group]}}});
+            call
+        };
+        for text in ["(a+){50}", "(a+){500}"] {
+            let mut stream = match Framework::open(&arena, &with(text)).await? {
+                Ok(stream) => stream,
+                Err(answer) => bail!("SUBSCRIBE was answered {}", answer.shown()),
+            };
+            let event = stream.event().await?;
+            ensure!(event["error"]["cause"] == "constraints-invalid", "{text}: {event}");
+        }
+        let named: Vec<String> = (0..40).map(|number| format!("rack-{number:02}")).collect();
+        for text in ["(a+){10}".to_owned(), named.join("|")] {
+            Framework::by_call(&arena, arena.info(), with(&text)).await?.teardown().await?;
+        }
+        Ok(())
+    };
     let mut rows = tasks();
     rows.extend(requests());
+    let given = "a regular expression whose program RE2 makes larger than 100; ones that it does not";
+    rows.push(row("3.6", "SUBSCRIBE", given, "ERROR; SUBSCRIBED", program));
     let given = "a regular expression that is none; one with classes of Unicode";
     rows.push(row("kaon", "SUBSCRIBE", given, "ERROR that says what is wrong with it; SUBSCRIBED", expression));
     rows.push(row("kaon", "UNRESERVE", "what is not reserved, by its cause", "cause: not-reserved", operation));

@@ -2,6 +2,8 @@
 //!
 //! No actor: the master checks with it what a framework says, the allocator decides by it.
 
+mod program;
+
 use kaon_kernel::agent::{Attribute, AttributeValue, Domain};
 use kaon_kernel::constraint::{
     CONSTRAINTS_PER_GROUP_MAX, ConstraintGroup, EXPRESSION_BYTES_MAX, GROUPS_MAX, OfferConstraints, Predicate, Selector,
@@ -12,6 +14,9 @@ use regex::{Regex, RegexBuilder};
 
 /// A compiled expression takes at most so many bytes, and its caches as many again.
 const COMPILED_BYTES_MAX: usize = 1 << 18;
+
+/// Instructions of an expression as RE2 counts them (Mesos: `--offer_constraints_re2_max_program_size`).
+const PROGRAM_SIZE_MAX: u64 = 100;
 
 /// Groups of an expression may lie so deep in each other.
 const NEST_MAX: u32 = 32;
@@ -175,6 +180,12 @@ fn compile(text: &str) -> Result<Regex, ConstraintError> {
         builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX);
         builder.build().map_err(|error| ConstraintError::Expression { text: text.to_owned(), reason: reason(&error) })
     };
+    let parsed = regex_syntax::ParserBuilder::new().nest_limit(NEST_MAX).build().parse(text);
+    let size = parsed.map_or(0, |parsed| program::size(&parsed));
+    if size > PROGRAM_SIZE_MAX {
+        let reason = format!("its program size {size} is larger than the maximum of {PROGRAM_SIZE_MAX}");
+        return Err(ConstraintError::Expression { text: text.to_owned(), reason });
+    }
     // By itself first: what only makes sense inside the anchors, such as a lone parenthesis, is no expression.
     build(text)?;
     build(&format!(r"\A(?:{text})\z"))
