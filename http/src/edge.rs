@@ -37,8 +37,10 @@ use crate::metric::{self, Sample};
 use crate::process::Verbosity;
 use crate::server::{Handler, Hangup, Request};
 use crate::stream::{Session, Subscriber};
+use crate::traffic::{Asked, Traffic};
 use crate::v1::mesos as v1;
 use crate::v1::mesos::master_info::capability::Type as Capability;
+use crate::v1::scheduler::call as scheduler_call;
 use crate::view::{History, View};
 use crate::{convert, explain, help, legacy, maintenance, operator, path, polled, scheduler, version};
 
@@ -72,6 +74,8 @@ pub struct MasterConfig {
     pub log: Option<PathBuf>,
     /// How much it remembers of what is over.
     pub history: History,
+    /// Whether each framework has numbers of its own.
+    pub framework_metrics: bool,
 }
 
 /// A master that leads.
@@ -103,6 +107,9 @@ pub struct MasterEdge {
     last_sequence: AtomicU64,
     queued_bytes: Arc<AtomicUsize>,
     counts: Counts,
+    /// What has been said to and by each framework that is not removed.
+    traffic: DashMap<FrameworkId, Arc<Traffic>>,
+    pub(crate) asked: Asked,
 }
 
 #[derive(Default)]
@@ -196,6 +203,8 @@ impl MasterEdge {
             last_sequence: AtomicU64::new(0),
             queued_bytes: Arc::default(),
             counts: Counts::default(),
+            traffic: DashMap::new(),
+            asked: Asked::default(),
         }))
     }
 
@@ -212,6 +221,11 @@ impl MasterEdge {
     /// How many streams are open.
     pub fn open_streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// What has been said to and by a framework; nothing, where it never subscribed with this master.
+    pub(crate) fn traffic_of(&self, framework_id: &str) -> Arc<Traffic> {
+        self.traffic.get(framework_id).map(|entry| Arc::clone(&entry)).unwrap_or_default()
     }
 
     /// Who this master is, without its id.
@@ -345,6 +359,7 @@ impl MasterEdge {
                 // Proxies of an earlier life are gone, and their streams with them.
                 self.end_all_streams();
                 self.known.clear();
+                self.traffic.clear();
                 self.is_leading.store(true, Ordering::Release);
             }
             ArchivedViewEvent::Following => {
@@ -358,6 +373,7 @@ impl MasterEdge {
             }
             ArchivedViewEvent::FrameworkRemoved { framework_id, .. } => {
                 self.known.remove(framework_id.as_str());
+                self.traffic.remove(framework_id.as_str());
             }
             _ => {}
         }
@@ -379,6 +395,9 @@ impl MasterEdge {
         polled::metrics::of_cluster(self, &self.view.snapshot(), &mut samples);
         let counts = &self.counts;
         for (name, count) in [
+            ("master/messages_register_framework", &self.asked.subscriptions),
+            ("master/messages_reregister_framework", &self.asked.resubscriptions),
+            ("master/messages_unregister_framework", &self.asked.teardowns),
             ("http/subscriptions", &counts.subscriptions),
             ("http/calls_handed_on", &counts.calls),
             ("http/calls_refused_by_actors", &counts.refused),
@@ -435,7 +454,10 @@ impl Streams for MasterEdge {
             // Before the framework reads it, so that its first call finds the session.
             let framework_id = FrameworkId::from(framework_id);
             let master_id = MasterId::from(master_id);
-            let session = Session { framework_id: framework_id.clone(), master_id, proxy: event.envelope().from };
+            let traffic = Arc::clone(&self.traffic.entry(framework_id.clone()).or_default());
+            traffic.call(scheduler_call::Type::Subscribe);
+            let proxy = event.envelope().from;
+            let session = Session { framework_id: framework_id.clone(), master_id, proxy, traffic };
             subscriber.identify(session);
             self.sessions.insert(framework_id, Arc::clone(&subscriber));
         }

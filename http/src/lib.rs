@@ -32,6 +32,7 @@ mod scheduler;
 pub mod server;
 mod stream;
 mod take;
+mod traffic;
 pub mod v1;
 pub mod version;
 pub mod view;

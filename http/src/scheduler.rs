@@ -5,6 +5,7 @@
 //! before anything has happened.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http_body_util::BodyExt;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -26,6 +27,7 @@ use crate::frame::{FRAMEWORK_BYTES_MAX, Weight};
 use crate::server::Request;
 use crate::stream::{self, Records, Session, Subscriber};
 use crate::take::{self, Taken};
+use crate::traffic::Traffic;
 use crate::v1::mesos as v1;
 use crate::v1::scheduler as api;
 use crate::v1::scheduler::call::Type;
@@ -96,6 +98,7 @@ async fn update(edge: &MasterEdge, request: &Request, call: api::Call) -> Answer
         Ok(standing) => standing,
         Err(refusal) => return *refusal,
     };
+    count(edge, &session.traffic, &call, Type::UpdateFramework);
     let Some(update) = call.update_framework else { return call_refused(call::Error::Missing("update_framework")) };
     let constraints = update.offer_constraints.unwrap_or_default();
     let (info, suppressed_roles, offers) = match described(update.framework_info, &update.suppressed_roles, constraints)
@@ -134,6 +137,7 @@ fn hand_on(edge: &MasterEdge, request: &Request, call: api::Call, kind: Type, bo
         Ok(standing) => standing,
         Err(refusal) => return *refusal,
     };
+    count(edge, &session.traffic, &call, kind);
     let call = match call::from_v1(call, kind, session.master_id.as_str()) {
         Ok(call) => call,
         Err(error) => return call_refused(error),
@@ -142,6 +146,17 @@ fn hand_on(edge: &MasterEdge, request: &Request, call: api::Call, kind: Type, bo
     match edge.tell_proxy(session.proxy, ToFramework::Call { stream: subscriber.stream, call }, weight) {
         Ok(()) => answer::empty(StatusCode::ACCEPTED),
         Err(error) => error.answer(),
+    }
+}
+
+/// Counts a call that is its framework's.
+fn count(edge: &MasterEdge, traffic: &Traffic, call: &api::Call, kind: Type) {
+    traffic.call(kind);
+    if let Some(accept) = &call.accept {
+        traffic.operations(&accept.operations);
+    }
+    if kind == Type::Teardown {
+        edge.asked.teardowns.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -204,6 +219,8 @@ fn subscribe(edge: Arc<MasterEdge>, request: &Request, call: api::Call) -> Answe
     let Some(subscriber) = edge.open(media, request.hangup()) else {
         return answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many subscribers; try again later");
     };
+    let asked = if info.id.is_none() { &edge.asked.subscriptions } else { &edge.asked.resubscriptions };
+    asked.fetch_add(1, Ordering::Relaxed);
     let message = ToMaster::Subscribe {
         info: Box::new(info),
         suppressed_roles,

@@ -21,6 +21,7 @@ use crate::answer::Broken;
 use crate::codec::{self, MediaType};
 use crate::edge::MasterEdge;
 use crate::server::Hangup;
+use crate::traffic::Traffic;
 use crate::{convert, recordio};
 
 /// Events that may wait for one reader: a minute of a thousand statuses a second.
@@ -50,6 +51,7 @@ pub(crate) struct Session {
     pub(crate) framework_id: FrameworkId,
     pub(crate) master_id: MasterId,
     pub(crate) proxy: Address,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 #[derive(Default)]
@@ -127,6 +129,9 @@ impl Subscriber {
             drop(inner);
             self.hangup.now();
             return Err(reason);
+        }
+        if let Some(session) = &inner.session {
+            session.traffic.event(&frame);
         }
         inner.waiting_bytes += bytes;
         self.total.fetch_add(bytes, Ordering::Relaxed);

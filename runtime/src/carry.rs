@@ -41,6 +41,13 @@ impl Seat {
             }
             Effect::Record(Measure::Add(name, more)) => self.recorded.add(&self.shared.metrics, name, more),
             Effect::Record(Measure::Set(name, value)) => self.recorded.set(&self.shared.metrics, name, value),
+            Effect::Record(Measure::Took(name, length)) => {
+                self.shared.metrics.took(name, self.shared.clock.now(), length);
+            }
+            Effect::Record(Measure::Worked(name)) => {
+                let now = self.shared.clock.now();
+                self.shared.metrics.took(name, now, now.since(self.batch_began));
+            }
             Effect::Finish { code, words } => {
                 if !words.is_empty() {
                     tracing::error!(actor = %self.me, code, "{words}");

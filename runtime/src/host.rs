@@ -302,7 +302,7 @@ impl Host {
     pub fn series(&self) -> Vec<Series> {
         let mut depths = [0; 8];
         self.shared.directory.for_each(|mailbox| depths[mailbox.address.kind as usize] += mailbox.depth());
-        self.shared.metrics.series(&depths)
+        self.shared.metrics.series(&depths, self.shared.clock.now())
     }
 
     /// Every number under its flat name, in order of the names.

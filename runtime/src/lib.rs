@@ -27,6 +27,7 @@ mod mailbox;
 pub mod metrics;
 mod seat;
 mod supervise;
+mod timing;
 mod wheel;
 mod whole;
 

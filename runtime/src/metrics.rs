@@ -3,9 +3,10 @@
 //! Writers touch relaxed atomics only. Readers walk the tables and see each number as it was at some time during the
 //! walk. Names of actors follow Mesos where it has one (reference 16); the host's own begin with `runtime/`.
 
+use crate::timing::Timings;
 use dashmap::DashMap;
 use kaon_kernel::actor::{ActorKind, Class};
-use kaon_kernel::time::Duration;
+use kaon_kernel::time::{Duration, Instant};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ const CLASSES: [(Class, &str); 4] = [
 pub struct Metrics {
     counters: DashMap<&'static str, Arc<AtomicU64>, FxBuildHasher>,
     gauges: DashMap<&'static str, Arc<AtomicU64>, FxBuildHasher>,
+    timings: Timings,
     meters: [Arc<Meter>; KINDS],
     /// How long flushes of the journal took.
     pub(crate) flush_time: Histogram,
@@ -138,6 +140,7 @@ impl Default for Metrics {
         Self {
             counters: DashMap::default(),
             gauges: DashMap::default(),
+            timings: Timings::default(),
             meters: std::array::from_fn(|_| Arc::default()),
             flush_time: Histogram::default(),
             batches: AtomicU64::new(0),
@@ -157,6 +160,11 @@ impl Metrics {
         self.gauge(name).store(value.to_bits(), Ordering::Relaxed);
     }
 
+    /// Records one of the lengths of `name`, seen at `now`.
+    pub fn took(&self, name: &'static str, now: Instant, length: Duration) {
+        self.timings.record(name, now, length);
+    }
+
     fn counter(&self, name: &'static str) -> Arc<AtomicU64> {
         Arc::clone(&self.counters.entry(name).or_default())
     }
@@ -170,7 +178,7 @@ impl Metrics {
     }
 
     /// Every series, in order of names and labels. `depths` has the frames that wait, by kind.
-    pub(crate) fn series(&self, depths: &[usize; KINDS]) -> Vec<Series> {
+    pub(crate) fn series(&self, depths: &[usize; KINDS], now: Instant) -> Vec<Series> {
         let plain = |name: &str, reading| Series { name: name.to_owned(), labels: Vec::new(), reading };
         let mut all = Vec::new();
         for entry in &self.counters {
@@ -179,6 +187,9 @@ impl Metrics {
         for entry in &self.gauges {
             all.push(plain(entry.key(), Reading::Gauge(f64::from_bits(entry.value().load(Ordering::Relaxed)))));
         }
+        self.timings.read(now, |name, value| {
+            all.push(Series { name, labels: Vec::new(), reading: Reading::Gauge(value) });
+        });
         all.push(plain("runtime/journal/flush_seconds", self.flush_time.reading()));
         all.push(plain("runtime/journal/batches", Reading::Counter(self.batches.load(Ordering::Relaxed))));
         all.push(plain("runtime/undeliverable", Reading::Counter(self.undeliverable.load(Ordering::Relaxed))));
@@ -267,7 +278,7 @@ mod tests {
         metrics.meter(ActorKind::Master).handled(2, Duration::micros(8));
         let mut depths = [0; KINDS];
         depths[ActorKind::Master as usize] = 7;
-        let series = metrics.series(&depths);
+        let series = metrics.series(&depths, Instant(0));
         let flat = flatten(&series);
         for (name, value) in [
             ("master/tasks_launched", 3.0),

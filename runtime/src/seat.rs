@@ -118,6 +118,8 @@ pub(crate) struct Seat {
     started: Instant,
     effects: Vec<Effect>,
     plants: Option<Arc<Plants>>,
+    /// When the events that are handled together began.
+    pub(crate) batch_began: Instant,
 }
 
 impl Seat {
@@ -143,6 +145,7 @@ impl Seat {
             life: Life::Down,
             started: Instant(0),
             effects: Vec::new(),
+            batch_began: Instant(0),
         }
     }
 
@@ -224,6 +227,7 @@ impl Seat {
     fn step(&mut self, event: Event, moment: Moment) {
         let Life::Live(mut cell) = std::mem::replace(&mut self.life, Life::Down) else { return };
         let mut effects = std::mem::take(&mut self.effects);
+        self.batch_began = moment.now;
         let result = catch_unwind(AssertUnwindSafe(|| {
             if self.plants.as_ref().is_some_and(|plants| plants.is_next()) {
                 panic!("planted");

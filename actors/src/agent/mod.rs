@@ -45,7 +45,7 @@ use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_outside::AgentEvent;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::placement::Machine;
-use kaon_kernel::time::Duration;
+use kaon_kernel::time::{Duration, Instant};
 use registration::Registration;
 use state::{Peer, State, Waiting};
 
@@ -141,6 +141,8 @@ pub struct Agent {
     sweeps: bool,
     /// Set once it has asked to end: nothing moves it any more.
     finished: bool,
+    /// When this life of it began.
+    begun: Instant,
 }
 
 impl Agent {
@@ -155,6 +157,7 @@ impl Agent {
             draining: None,
             sweeps: false,
             finished: false,
+            begun: Instant(0),
         }
     }
 
@@ -258,6 +261,7 @@ mod metric {
     pub(super) const SWEPT: &str = "gc/path_removals_succeeded";
     pub(super) const SWEEP_FAILURES: &str = "gc/path_removals_failed";
     pub(super) const TO_SWEEP: &str = "gc/path_removals_pending";
+    pub(super) const RECOVERY_SECONDS: &str = "slave/recovery_time_secs";
     pub(super) const REGISTERED: &str = "slave/registered";
     /// Messages from a host that is not what the message claims.
     pub(super) const FOREIGN: &str = "slave/refused_senders";
@@ -274,6 +278,7 @@ impl Actor for Agent {
     fn on_start(&mut self, recovered: &[Record], context: &mut Context<'_, Self>) {
         // Streams of an earlier life are nobody's: their executors subscribe again.
         context.emit(StreamId::VIEW, &AgentEvent::Began);
+        self.begun = context.now();
         self.recover(recovered, context);
     }
 

@@ -220,6 +220,7 @@ impl Agent {
         let is_waiting = self.state.containers().any(|(_, container)| container.is_recovering());
         if self.registration == Registration::Held && !is_waiting && !self.state.is_recovering() {
             context.disarm(Timer::Recovery);
+            context.gauge(metric::RECOVERY_SECONDS, context.now().since(self.begun).as_seconds());
             self.begin_registration(context);
         }
     }

@@ -117,6 +117,8 @@ pub struct Allocator {
     is_cycle_armed: bool,
     /// When the last round was.
     last_round: Option<Instant>,
+    /// Since when something waits for the next.
+    wanted_since: Option<Instant>,
     /// For when [`Timer::Expiry`] is armed.
     expiry_at: Option<Instant>,
     /// Whether the next round asks frameworks to leave agents; every batch round does.
@@ -156,6 +158,7 @@ impl Allocator {
             quotas: 0,
             is_cycle_armed: false,
             last_round: None,
+            wanted_since: None,
             expiry_at: None,
             is_ask_due: false,
             strays: 0,
@@ -260,6 +263,9 @@ impl Allocator {
     /// Arms what the engine now waits for.
     fn arm(&mut self, context: &mut Context<'_, Self>) {
         let is_batch_only = self.config.window >= self.config.rules.interval;
+        if self.wanted_since.is_none() && self.engine.has_work() {
+            self.wanted_since = Some(context.now());
+        }
         if self.engine.has_work() && !self.is_cycle_armed && !is_batch_only {
             self.is_cycle_armed = true;
             let since = self.last_round.map_or(Duration::MAX, |last| context.now().since(last));
@@ -277,6 +283,10 @@ impl Allocator {
         self.last_round = Some(context.now());
         self.engine.cycle(context.now(), context.chance(), &mut grants);
         context.count("allocator/mesos/allocation_runs", 1);
+        context.worked("allocator/mesos/allocation_run");
+        if let Some(since) = self.wanted_since.take() {
+            context.took("allocator/mesos/allocation_run_latency", context.now().since(since));
+        }
         let master = Address::only(context.me().host, ActorKind::Master);
         let Self { epoch, quotas, .. } = *self;
         for grants in messages(grants) {

@@ -6,6 +6,7 @@ use kaon_kernel::cause::{Cause, Defect};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId, RoleName};
 use kaon_kernel::message::allocator::{Grant, ToAllocator};
 use kaon_kernel::message::scheduler::ClientOffer;
+use kaon_kernel::message::view::OfferFate;
 use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::resource::operation::Conversion;
 use kaon_kernel::resource::{Resource, Resources};
@@ -139,7 +140,7 @@ impl Master {
         let mut taken = Vec::with_capacity(offers.len());
         for offer in offers {
             if let Some(id) = self.owned(framework, offer) {
-                taken.extend(self.take_offer(id, context));
+                taken.extend(self.take_offer(id, OfferFate::Accepted, context));
             }
         }
         match checked {

@@ -88,6 +88,7 @@ impl Master {
         episode: Uuid,
         context: &mut MasterContext<'_>,
     ) {
+        context.count("master/messages_register_slave", 1);
         let Some(identity) = self.agent_identity(from.host, context) else { return };
         if self.is_turned_away(from, &info, context) {
             return;
@@ -135,7 +136,8 @@ impl Master {
         };
         let forgotten: Vec<AgentId> =
             self.state.agents.values().filter(is_forgotten).map(|agent| agent.id.clone()).collect();
-        forgotten.into_iter().for_each(|id| self.begin_removal(id, context));
+        let counted = "master/slave_removals/reason_registered";
+        forgotten.into_iter().for_each(|id| self.begin_removal(id, counted, context));
     }
 
     /// A machine with a name is back.
@@ -144,6 +146,7 @@ impl Master {
         else {
             return;
         };
+        context.count("master/messages_reregister_slave", 1);
         let info = *info;
         let Some(identity) = self.agent_identity(from.host, context) else { return };
         let Some(id) = info.id.clone() else {
@@ -504,8 +507,10 @@ impl Master {
         data: &rkyv::vec::ArchivedVec<u8>,
         context: &mut MasterContext<'_>,
     ) {
+        context.count("master/messages_executor_to_framework", 1);
         let (Some(agent), Some(framework)) = (self.state.agent_at(host), self.state.framework_index(framework_id))
         else {
+            context.count("master/invalid_executor_to_framework_messages", 1);
             context.count("master/dropped_messages", 1);
             return;
         };

@@ -56,15 +56,21 @@ impl Master {
         data: Vec<u8>,
         context: &mut MasterContext<'_>,
     ) {
+        context.count("master/messages_framework_to_executor", 1);
         let framework_id = self.state.frameworks[&framework].id.clone();
-        self.pass_to_agent(agent_id, ToAgent::Message { framework_id, executor_id, data }, context);
+        if !self.pass_to_agent(agent_id, ToAgent::Message { framework_id, executor_id, data }, context) {
+            context.count("master/invalid_framework_to_executor_messages", 1);
+        }
     }
 
-    fn pass_to_agent(&self, agent_id: &AgentId, message: ToAgent, context: &mut MasterContext<'_>) {
+    /// Whether there was an agent to pass it to.
+    fn pass_to_agent(&self, agent_id: &AgentId, message: ToAgent, context: &mut MasterContext<'_>) -> bool {
         let agent = self.state.agent_index(agent_id.as_str()).map(|index| &self.state.agents[&index]);
-        match agent.filter(|agent| agent.connected) {
+        let connected = agent.filter(|agent| agent.connected);
+        match connected {
             Some(agent) => context.send(agent.address, &AgentMessage::Master(message)),
             None => context.count("master/dropped_messages", 1),
         }
+        connected.is_some()
     }
 }

@@ -113,6 +113,7 @@ impl Master {
 
     fn mark_unreachable(&mut self, id: AgentId, context: &mut MasterContext<'_>) {
         if !self.pending.is_leaving(&id) {
+            context.count("master/slave_unreachable_scheduled", 1);
             let operation = RegistryOperation::MarkUnreachable { agent_id: id.clone(), since: context.wall() };
             self.register(operation, Pending::Unreachable(id), context);
         }
@@ -122,6 +123,11 @@ impl Master {
     pub(super) fn on_marked_unreachable(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
         let since = context.wall();
         context.count("master/slave_unreachable_completed", 1);
+        context.count("master/slave_removals", 1);
+        context.count("master/slave_removals/reason_unhealthy", 1);
+        if self.state.recovered_agents.contains_key(id) {
+            context.count("master/recovery_slave_removals", 1);
+        }
         self.state.unreachable_agents.insert(id.clone(), since);
         if self.state.unreachable_agents.len() > kaon_kernel::message::registrar::UNREACHABLE_MAX {
             self.state.unreachable_agents.shift_remove_index(0);
@@ -131,19 +137,21 @@ impl Master {
 
     /// An agent says that it leaves for good.
     pub(super) fn on_unregister(&mut self, host: HostId, agent_id: &str, context: &mut MasterContext<'_>) {
+        context.count("master/messages_unregister_slave", 1);
         let Some(index) = self.state.agent_at(host).filter(|_| self.state.agent_index(agent_id).is_some()) else {
             return;
         };
         let agent = &self.state.agents[&index];
         if agent.id.as_str() == agent_id {
             let id = agent.id.clone();
-            self.begin_removal(id, context);
+            self.begin_removal(id, "master/slave_removals/reason_unregistered", context);
         }
     }
 
-    /// Has the registry forget an agent that never comes back.
-    pub(super) fn begin_removal(&mut self, id: AgentId, context: &mut MasterContext<'_>) {
+    /// Has the registry forget an agent that never comes back. `counted` is the metric of the reason.
+    pub(super) fn begin_removal(&mut self, id: AgentId, counted: &'static str, context: &mut MasterContext<'_>) {
         if !self.pending.is_leaving(&id) {
+            context.count(counted, 1);
             self.register(RegistryOperation::RemoveAgent { agent_id: id.clone() }, Pending::Leave(id), context);
         }
     }

@@ -302,6 +302,7 @@ impl Master {
                 self.on_update_operation(from.host, *copy::<Box<_>, _>(operation), context);
             }
             Message::ExecutorExited { framework_id, executor_id, status } => {
+                context.count("master/messages_exited_executor", 1);
                 self.on_executor_exited(
                     from.host,
                     framework_id.as_str(),

@@ -9,6 +9,7 @@ use kaon_kernel::message::AllocatorMessage;
 use kaon_kernel::message::allocator::{Grant, ToAllocator};
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::scheduler::ClientOffer;
+use kaon_kernel::message::view::OfferFate;
 use kaon_kernel::offer::{Offer, Refusal};
 use kaon_kernel::resource::Resources;
 use kaon_kernel::table::Table;
@@ -122,7 +123,7 @@ impl Master {
 
     /// Takes an offer back and tells its framework.
     pub(super) fn rescind(&mut self, id: OfferId, context: &mut MasterContext<'_>) {
-        let Some(offer) = self.take_offer(id, context) else { return };
+        let Some(offer) = self.take_offer(id, OfferFate::Rescinded, context) else { return };
         let framework = offer.framework;
         self.recover_offer(offer, None, context);
         if let Some(leadership) = self.leadership() {
@@ -132,12 +133,17 @@ impl Master {
     }
 
     /// Takes an offer out of its framework's hands.
-    pub(super) fn take_offer(&mut self, id: OfferId, context: &mut MasterContext<'_>) -> Option<HeldOffer> {
+    pub(super) fn take_offer(
+        &mut self,
+        id: OfferId,
+        fate: OfferFate,
+        context: &mut MasterContext<'_>,
+    ) -> Option<HeldOffer> {
         let offer = self.state.take_offer(id)?;
         if self.config.offer_timeout.is_some() {
             context.disarm(Timer::Offer(id));
         }
-        self.show_offer_removed(id, context);
+        self.show_offer_removed(id, fate, context);
         Some(offer)
     }
 
@@ -151,7 +157,7 @@ impl Master {
     pub(super) fn recover_offers(&mut self, framework: FrameworkIndex, context: &mut MasterContext<'_>) {
         let offers: Vec<OfferId> = self.state.frameworks[&framework].offers.iter().copied().collect();
         for id in offers {
-            if let Some(offer) = self.take_offer(id, context) {
+            if let Some(offer) = self.take_offer(id, OfferFate::Dropped, context) {
                 self.recover_offer(offer, None, context);
             }
         }
@@ -176,7 +182,7 @@ impl Master {
         context.count("master/messages_decline_offers", 1);
         for offer in offers {
             if let Some(id) = self.owned(framework, &offer)
-                && let Some(offer) = self.take_offer(id, context)
+                && let Some(offer) = self.take_offer(id, OfferFate::Declined, context)
             {
                 self.recover_offer(offer, Some(refusal), context);
             }
@@ -200,6 +206,7 @@ impl Master {
         if let Some(roles) = self.own_roles(framework, roles, context) {
             let suppressed = &mut self.state.frameworks[&framework].suppressed;
             suppressed.retain(|role| !roles.contains(role));
+            self.show_suppressed(framework, context);
             self.allocate(&ToAllocator::Revive { framework, roles }, context);
         }
     }
@@ -214,6 +221,7 @@ impl Master {
         context.count("master/messages_suppress_offers", 1);
         if let Some(roles) = self.own_roles(framework, roles, context) {
             self.state.frameworks[&framework].suppressed.extend(roles.iter().cloned());
+            self.show_suppressed(framework, context);
             self.allocate(&ToAllocator::Suppress { framework, roles }, context);
         }
     }

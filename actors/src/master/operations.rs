@@ -226,7 +226,10 @@ impl Master {
     /// An operation has ended, says its agent. Whoever asked for it acknowledges; the master, when nobody wants to hear.
     pub(super) fn on_update_operation(&mut self, host: HostId, held: HeldOperation, context: &mut MasterContext<'_>) {
         context.count("master/messages_operation_status_update", 1);
-        let Some(agent) = self.state.agent_at(host) else { return self.announce(host, context) };
+        let Some(agent) = self.state.agent_at(host) else {
+            context.count("master/invalid_operation_status_updates", 1);
+            return self.announce(host, context);
+        };
         let uuid = held.uuid;
         let before = self.state.agents[&agent].operations.get(&uuid).map(|known| known.status.state);
         let Some(before) = before else {

@@ -27,6 +27,7 @@ impl Master {
         context.count("master/messages_status_update", 1);
         let Some(agent) = self.state.agent_at(host) else {
             // It believes to be registered; it is not with us.
+            context.count("master/invalid_status_updates", 1);
             return self.announce(host, context);
         };
         let Some(framework) = self.state.framework_index(framework_id) else {

@@ -4,7 +4,7 @@ use super::{Master, MasterContext};
 use kaon_kernel::actor::StreamId;
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, OfferId, Uuid};
 use kaon_kernel::message::registrar::AdmittedAgent;
-use kaon_kernel::message::view::{AgentView, FrameworkView, ViewEvent};
+use kaon_kernel::message::view::{AgentView, FrameworkView, OfferFate, ViewEvent};
 
 impl Master {
     pub(super) const VIEW: StreamId = StreamId::VIEW;
@@ -72,6 +72,9 @@ impl Master {
             reregistered_time: framework.reregistered_time,
         };
         context.emit(Self::VIEW, &ViewEvent::Framework(view));
+        if !framework.suppressed.is_empty() {
+            self.show_suppressed(index, context);
+        }
     }
 
     pub(super) fn show_offer(&self, id: OfferId, context: &mut MasterContext<'_>) {
@@ -86,7 +89,14 @@ impl Master {
         context.emit(Self::VIEW, &view);
     }
 
-    pub(super) fn show_offer_removed(&self, id: OfferId, context: &mut MasterContext<'_>) {
-        context.emit(Self::VIEW, &ViewEvent::OfferRemoved { offer_id: id });
+    pub(super) fn show_offer_removed(&self, id: OfferId, fate: OfferFate, context: &mut MasterContext<'_>) {
+        context.emit(Self::VIEW, &ViewEvent::OfferRemoved { offer_id: id, fate });
+    }
+
+    /// Under which roles a framework wants nothing.
+    pub(super) fn show_suppressed(&self, index: FrameworkIndex, context: &mut MasterContext<'_>) {
+        let framework = &self.state.frameworks[&index];
+        let roles = framework.suppressed.iter().cloned().collect();
+        context.emit(Self::VIEW, &ViewEvent::Suppressed { framework_id: framework.id.clone(), roles });
     }
 }

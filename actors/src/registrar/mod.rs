@@ -51,6 +51,7 @@ use kaon_kernel::message::registrar::{
 };
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::message::{ArchivedRegistrarMessage, MasterMessage, RegistrarMessage};
+use kaon_kernel::time::Instant;
 use rkyv::Archive;
 use rkyv::rancor;
 use std::collections::{BTreeMap, VecDeque};
@@ -110,6 +111,8 @@ pub struct Registrar {
     /// `None` until the master has said that it is there.
     master: Option<Master>,
     flights: VecDeque<Flight>,
+    /// How many operations wait, or are in the log and not applied, as it was shown last.
+    queued: usize,
 }
 
 /// What is known of the master on this host.
@@ -135,6 +138,7 @@ struct Proposed {
     index: u64,
     term: u64,
     number: u64,
+    since: Instant,
 }
 
 /// Why an operation does not come into the log.
@@ -169,6 +173,7 @@ impl Registrar {
             hosts: BTreeMap::new(),
             master: None,
             flights: VecDeque::new(),
+            queued: 0,
         })
     }
 
@@ -197,13 +202,17 @@ impl Registrar {
                 && let Some(ready) = self.engine.as_mut().and_then(|engine| engine.ready())
             {
                 self.carry_out(ready, context);
-            } else if !self.propose() {
+            } else if !self.propose(context.now()) {
                 break;
             }
         }
         if self.applied != changed {
             context.gauge("registrar/registry_size_bytes", self.book.bytes() as f64);
             self.take_snapshot(context);
+        }
+        let queued = self.master.as_ref().map_or(0, |master| master.waiting.len() + master.proposed.len());
+        if queued != core::mem::replace(&mut self.queued, queued) {
+            context.gauge("registrar/queued_operations", queued as f64);
         }
         self.tell(context);
     }
@@ -269,13 +278,14 @@ impl Registrar {
                     Err(ignored) => ToMaster::Refused { number, reason: ignored.to_string() },
                 };
                 context.send(Address::only(me, ActorKind::Master), &MasterMessage::Registrar(told));
+                context.took("registrar/state_store", context.now().since(first.since));
             }
             master.proposed.pop_front();
         }
     }
 
     /// Proposes what waits, unless a flush is under way: what comes meanwhile shares the next one.
-    fn propose(&mut self) -> bool {
+    fn propose(&mut self, now: Instant) -> bool {
         let (Some(master), Some(engine)) = (&mut self.master, &mut self.engine) else { return false };
         let Told::Leading(term) = master.told else { return false };
         if master.waiting.is_empty() || !self.flights.is_empty() || engine.standing().term != term {
@@ -292,7 +302,7 @@ impl Registrar {
         let (numbers, operations): (Vec<_>, Vec<_>) = master.waiting.iter().take(count).cloned().unzip();
         let Some(first) = engine.propose(operations) else { return false };
         master.waiting.drain(..count);
-        let proposed = (first..).zip(numbers).map(|(index, number)| Proposed { index, term, number });
+        let proposed = (first..).zip(numbers).map(|(index, number)| Proposed { index, term, number, since: now });
         master.proposed.extend(proposed);
         true
     }
@@ -449,6 +459,9 @@ impl Actor for Registrar {
             context.arm(Timer::Tick, self.config.tick);
         }
         self.engine = Some(Box::new(engine));
+        context.worked("registrar/state_fetch");
+        context.gauge("registrar/log/recovered", 1.0);
+        context.gauge("registrar/log/ensemble_size", self.config.peers.len() as f64);
         self.pump(context);
     }
 

@@ -98,6 +98,7 @@ pub(crate) fn edge(address: SocketAddr, looked_at: impl Fn() + Send + Sync + 'st
         verbosity: kaon_http::Verbosity::mute(),
         log: None,
         history: Default::default(),
+        framework_metrics: true,
     };
     MasterEdge::new(config).expect("a read side")
 }

@@ -108,6 +108,10 @@ pub(crate) struct Master {
     pub(crate) weights: Vec<String>,
     #[command(flatten)]
     pub(crate) history: History,
+    /// Whether `/metrics` shows numbers of each framework.
+    #[arg(long, env = "KAON_PUBLISH_PER_FRAMEWORK_METRICS", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(value_name = "BOOL")]
+    pub(crate) publish_per_framework_metrics: bool,
     #[command(flatten)]
     pub(crate) logging: Logging,
     #[command(flatten)]

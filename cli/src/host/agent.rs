@@ -22,9 +22,11 @@ use kaon_isolators::way;
 use kaon_kernel::actor::supervision::AGENT_TREE;
 use kaon_kernel::actor::{ActorCell, ActorKind, Cell, HostId};
 use kaon_kernel::agent::AgentInfo;
+use kaon_kernel::container::SweepPolicy;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::placement::Machine;
 use kaon_kernel::port::Containers;
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Resources, parse, role};
 use kaon_runtime::{Birth, Host, HostConfig, Ports};
 use kaon_transport::{Endpoint, EndpointConfig, Target, Trust};
@@ -32,7 +34,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -106,7 +108,7 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
         flags: flags(given, &info, &dir),
         work_dir: dir.clone(),
         info,
-        metrics: numbers(host.clone(), fetcher, images.clone()),
+        metrics: numbers(host.clone(), fetcher, images.clone(), options.sandboxes.policy()?, dir.clone()),
         host: id,
         tokens,
         containers: containers_source(Arc::clone(&containers)),
@@ -207,10 +209,21 @@ fn flags(given: Flags, info: &AgentInfo, dir: &Path) -> Flags {
     )
 }
 
-/// The numbers of the host, of what it fetched and of its images.
-fn numbers(host: Host, fetcher: Fetcher, images: Option<Images>) -> kaon_http::metric::Source {
+/// The numbers of the host, of what it fetched and of its images, and how old sandboxes may become now.
+fn numbers(
+    host: Host,
+    fetcher: Fetcher,
+    images: Option<Images>,
+    policy: SweepPolicy,
+    dir: PathBuf,
+) -> kaon_http::metric::Source {
     Arc::new(move || {
         let mut samples = super::samples(&host);
+        if let Ok(free) = super::images::free(&dir) {
+            let used = Quantity(((1.0 - free) * 1000.0).ceil() as u64);
+            let age = policy.age_max(used).as_seconds();
+            samples.push(Sample::gauge("slave/executor_directory_max_allowed_age_secs", age));
+        }
         samples.extend(fetched(&fetcher.statistics()));
         samples.extend(images.iter().flat_map(super::images::samples));
         samples

@@ -63,7 +63,7 @@ async fn collect(images: Images, collection: Collection) {
 }
 
 /// Which part of a file system is free.
-fn free(path: &Path) -> Result<f64, String> {
+pub(super) fn free(path: &Path) -> Result<f64, String> {
     let found =
         nix::sys::statvfs::statvfs(path).map_err(|errno| format!("can't look at {}: {errno}", path.display()))?;
     Ok(found.blocks_available() as f64 / (found.blocks().max(1)) as f64)

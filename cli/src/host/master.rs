@@ -69,6 +69,7 @@ pub(crate) async fn run(options: Options, given: Flags) -> Result<i32> {
             frameworks: options.history.max_completed_frameworks,
             tasks: options.history.max_completed_tasks_per_framework,
         },
+        framework_metrics: options.publish_per_framework_metrics,
     })?;
     host.plug(Ports { network: Some(endpoint.clone()), streams: Some(edge.clone()), containers: None })?;
     edge.plug(Arc::new(host.clone()));

@@ -109,6 +109,7 @@ async fn run(arguments: &Serve) -> Result<i32> {
         verbosity: crate::log::verbosity(),
         log: None,
         history: Default::default(),
+        framework_metrics: true,
     })?;
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let wall = WallTime(u64::try_from(nanoseconds).unwrap_or(0));

@@ -7,7 +7,7 @@ use kaon_kernel::task::TaskState;
 use super::AgentEdge;
 use super::actors::Seen;
 use crate::metric::Sample;
-use crate::polled::metrics::amounts;
+use crate::polled::metrics::{always, amounts};
 
 /// The ends that have a counter, which is there before the first task has ended so.
 const ENDS: [&str; 5] = ["finished", "failed", "killed", "lost", "gone"];
@@ -23,6 +23,7 @@ impl AgentEdge {
                 samples.push(Sample::counter(name, 0));
             }
         }
+        always::of_agent(&mut samples);
         let nothing = Seen::default();
         let held = seen.unwrap_or(&nothing);
         let all = held.info.as_ref().map_or(&self.config.info.resources, |info| &info.resources);

@@ -45,7 +45,10 @@ impl Snapshot {
             ViewEvent::Framework(view) => {
                 let Some(id) = view.info.id.clone() else { return };
                 match self.frameworks.get_mut(&id) {
-                    Some(framework) => framework.view = view,
+                    Some(framework) => {
+                        framework.view = view;
+                        framework.suppressed.clear();
+                    }
                     None => self.frameworks.insert(id, Framework::of(view)),
                 }
             }
@@ -68,7 +71,15 @@ impl Snapshot {
             }
             ViewEvent::TaskRefused { state, reason } => self.task_ended(state, Source::Master, Some(reason)),
             ViewEvent::TaskCompleted { framework_id, task_id } => self.task_is_completed(&framework_id, &task_id),
+            ViewEvent::Suppressed { framework_id, roles } => {
+                if let Some(framework) = self.frameworks.get_mut(&framework_id) {
+                    framework.suppressed = roles;
+                }
+            }
             ViewEvent::Offered { offer_id, framework_id, agent_id, role, resources } => {
+                if let Some(framework) = self.frameworks.get_mut(&framework_id) {
+                    framework.offers_made += 1;
+                }
                 self.offers.insert(offer_id, Offered { framework_id, agent_id, role, resources });
             }
             ViewEvent::Settings(settings) => self.settings = Arc::new(settings),
@@ -85,8 +96,11 @@ impl Snapshot {
                 }
             }
             ViewEvent::InverseAnswersDropped { agent_id } => self.drop_answers(&agent_id),
-            ViewEvent::OfferRemoved { offer_id } => {
-                self.offers.remove(&offer_id);
+            ViewEvent::OfferRemoved { offer_id, fate } => {
+                let Some(offer) = self.offers.remove(&offer_id) else { return };
+                if let Some(framework) = self.frameworks.get_mut(&offer.framework_id) {
+                    framework.offers_over[fate as usize] += 1;
+                }
             }
         }
     }
@@ -128,6 +142,7 @@ impl Snapshot {
         task.unacknowledged = status.uuid.map(|uuid| (status.state, uuid));
         task.state = latest;
         if has_ended {
+            framework.ended[latest as usize] += 1;
             self.task_ended(latest, status.source, status.reason);
         }
     }

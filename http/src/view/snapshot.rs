@@ -104,6 +104,14 @@ pub struct Framework {
     pub completed: Arc<VecDeque<Arc<Held>>>,
     /// Its executors. Those of commands are not among them.
     pub executors: Arc<BTreeMap<(AgentId, ExecutorId), RunningExecutor>>,
+    /// The roles under which it wants no offers now.
+    pub suppressed: Vec<RoleName>,
+    /// How many offers it was made since this master leads.
+    pub offers_made: u64,
+    /// What became of them, by the number of the [`OfferFate`](kaon_kernel::message::view::OfferFate).
+    pub offers_over: [u64; 4],
+    /// How many of its tasks have ended in each state since this master leads, by the state's number.
+    pub ended: [u64; TaskState::ALL.len()],
 }
 
 /// A task.
@@ -147,8 +155,9 @@ impl Held {
 impl Framework {
     /// One that runs nothing.
     pub(crate) fn of(view: FrameworkView) -> Self {
-        let (tasks, completed, executors) = Default::default();
-        Self { view, tasks, completed, executors }
+        let (tasks, completed, executors, suppressed) = Default::default();
+        let (offers_made, offers_over, ended) = (0, [0; 4], [0; TaskState::ALL.len()]);
+        Self { view, tasks, completed, executors, suppressed, offers_made, offers_over, ended }
     }
 
     /// What each of its tasks and executors uses.

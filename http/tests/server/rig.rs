@@ -175,6 +175,7 @@ impl Rig {
             verbosity: Verbosity::mute(),
             log: None,
             history,
+            framework_metrics: true,
         };
         let edge = MasterEdge::new(config).expect("a thread");
         let actors = Arc::new(Actors::default());

@@ -101,6 +101,14 @@ impl<A: Actor> Context<'_, A> {
     pub fn gauge(&mut self, name: &'static str, value: f64) {
         self.effects.push(Effect::Record(Measure::Set(name, value)));
     }
+    /// Records one of the lengths of `name`.
+    pub fn took(&mut self, name: &'static str, length: Duration) {
+        self.effects.push(Effect::Record(Measure::Took(name, length)));
+    }
+    /// Records under `name` how long the host has worked at this event.
+    pub fn worked(&mut self, name: &'static str) {
+        self.effects.push(Effect::Record(Measure::Worked(name)));
+    }
     /// Ends me, and my host with `code` when I stand at its root.
     pub fn finish(&mut self, code: i32) {
         self.finish_because(code, String::new());

@@ -4,7 +4,7 @@ use crate::actor::{Address, StreamId};
 use crate::container::{ContainerOutcome, ContainerRequest};
 use crate::frame::Frame;
 use crate::id::FrameworkId;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Joins an effect with its outcome. Counted by each actor, from 1 in each incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +95,10 @@ pub enum Measure {
     Add(&'static str, u64),
     /// Set to a value.
     Set(&'static str, f64),
+    /// One length of what has many: the last, and percentiles over a time, are shown.
+    Took(&'static str, Duration),
+    /// The same, as long as the host has worked at this event until now; in virtual time that is none.
+    Worked(&'static str),
 }
 
 /// How an effect under a ticket ended.

@@ -165,7 +165,30 @@ pub enum ViewEvent {
     OfferRemoved {
         /// Which.
         offer_id: OfferId,
+        /// What became of it.
+        fate: OfferFate,
     },
+    /// A framework wants no offers under some of its roles. After [`ViewEvent::Framework`] it wants them under all until
+    /// this is said.
+    Suppressed {
+        /// Which.
+        framework_id: FrameworkId,
+        /// All the roles.
+        roles: Vec<RoleName>,
+    },
+}
+
+/// What became of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum OfferFate {
+    /// Its framework accepted it.
+    Accepted,
+    /// Its framework declined it.
+    Declined,
+    /// It was taken back, and its framework told.
+    Rescinded,
+    /// Its framework is not there to be told.
+    Dropped,
 }
 
 /// What operators have set.

@@ -111,7 +111,7 @@ impl View {
                 self.offers.insert(offer_id.0, Offered { agent: agent_id, resources, role });
                 self.may_be_offered(offer_id.0, now)?;
             }
-            ViewEvent::OfferRemoved { offer_id } => {
+            ViewEvent::OfferRemoved { offer_id, .. } => {
                 let Some(Offered { agent, resources, .. }) = self.offers.swap_remove(&offer_id.0) else {
                     return Err(Violation::new(ONE_PLACE, format!("offer {} ends twice", offer_id.0)));
                 };
@@ -146,7 +146,10 @@ impl View {
                 self.is_asked(offer_id.0, framework_id, agent_id, unavailability)?;
             }
             ViewEvent::InverseOfferRemoved { offer_id, .. } => self.rules.is_asked_no_more(offer_id.0)?,
-            ViewEvent::Framework(_) | ViewEvent::InverseAnswersDropped { .. } | ViewEvent::TaskRefused { .. } => {}
+            ViewEvent::Framework(_)
+            | ViewEvent::Suppressed { .. }
+            | ViewEvent::InverseAnswersDropped { .. }
+            | ViewEvent::TaskRefused { .. } => {}
             ViewEvent::Task { .. } | ViewEvent::TaskUpdated { .. } | ViewEvent::TaskCompleted { .. } => {
                 unreachable!("read in place above")
             }

@@ -16,6 +16,7 @@ mod json;
 mod launch;
 mod legacy;
 mod maintenance;
+mod metrics;
 mod negotiation;
 mod nested;
 mod offers;
@@ -44,6 +45,7 @@ pub(super) fn all() -> Vec<Row> {
         json::rows(),
         streams::rows(),
         polled::rows(),
+        metrics::rows(),
         agent::rows(),
         agent_calls::rows(),
         agent_state::rows(),

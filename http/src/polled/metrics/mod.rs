@@ -1,6 +1,10 @@
 //! The numbers of a master that are read off the snapshot, under Mesos's names (reference 16).
 
+pub(crate) mod always;
+mod frameworks;
+
 use kaon_kernel::operation::OperationState;
+use kaon_kernel::resource::operation::Operation;
 use kaon_kernel::resource::{Resource, ResourceName, Resources, Totals};
 use kaon_kernel::task::TaskState;
 
@@ -10,6 +14,22 @@ use crate::view::Snapshot;
 
 /// Resources that have `_total`, `_used` and `_percent`.
 const COUNTED: [ResourceName; 4] = [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk];
+
+/// What operations do, in Mesos's words. The last two need resource providers.
+const OPERATIONS: [&str; 8] =
+    ["reserve", "unreserve", "create", "destroy", "grow_volume", "shrink_volume", "create_disk", "destroy_disk"];
+
+/// The states that operations are counted by.
+const OPERATION_STATES: [OperationState; 8] = [
+    OperationState::Pending,
+    OperationState::Recovering,
+    OperationState::Unreachable,
+    OperationState::Finished,
+    OperationState::Failed,
+    OperationState::Error,
+    OperationState::Dropped,
+    OperationState::GoneByOperator,
+];
 
 /// Adds them. Cost: all tasks.
 pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut Vec<Sample>) {
@@ -35,22 +55,18 @@ pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut V
     gauge("outstanding_offers", snapshot.offers.len() as f64);
     gauge("operator_event_stream_subscribers", edge.view.watchers() as f64);
     let mut states = [0_u64; TaskState::ALL.len()];
-    for held in snapshot.frameworks.values().flat_map(|framework| framework.tasks.values()) {
-        states[held.task.state as usize] += 1;
+    let mut of_frameworks = Vec::new();
+    for (id, framework) in snapshot.frameworks.iter() {
+        let own = frameworks::states(framework);
+        states.iter_mut().zip(own).for_each(|(all, own)| *all += own);
+        if edge.config.framework_metrics {
+            frameworks::of_framework(edge, id.as_str(), framework, &own, &mut of_frameworks);
+        }
     }
     for state in TaskState::ALL.into_iter().filter(|state| !state.is_terminal() && *state != TaskState::Unknown) {
         gauge(&task_metric(state), states[state as usize] as f64);
     }
-    let mut operations = [0_u64; OperationState::ALL.len()];
-    for held in snapshot.operations.values() {
-        operations[held.status.state as usize] += 1;
-    }
-    gauge("operations/total", snapshot.operations.len() as f64);
-    // Those that the master forgets as soon as they are so have no number.
-    for state in [OperationState::Pending, OperationState::Finished, OperationState::Failed, OperationState::Dropped] {
-        let word = state.name().strip_prefix("OPERATION_").unwrap_or(state.name()).to_ascii_lowercase();
-        gauge(&format!("operations/{word}"), operations[state as usize] as f64);
-    }
+    of_operations(snapshot, samples);
     let used = snapshot.users().map(|(_, bag)| bag);
     let all = snapshot.agents.values().filter(|view| view.registered).map(|view| view.total());
     amounts("master", all, used, samples);
@@ -60,6 +76,43 @@ pub(crate) fn of_cluster(edge: &MasterEdge, snapshot: &Snapshot, samples: &mut V
     for state in TaskState::ALL.into_iter().filter(|state| state.is_terminal()) {
         let name = format!("master/{}", task_metric(state));
         samples.push(Sample::counter(name, snapshot.ended[state as usize]));
+    }
+    samples.extend(of_frameworks);
+    frameworks::of_principals(edge, snapshot, samples);
+    frameworks::of_roles(snapshot, samples);
+    always::of_master(samples);
+}
+
+/// The operations that are held until their end is acknowledged, by state and by what they do. Those that were refused have
+/// no kind, and are counted since this master began.
+fn of_operations(snapshot: &Snapshot, samples: &mut Vec<Sample>) {
+    let mut by_kind = [[0_u64; OperationState::ALL.len()]; OPERATIONS.len()];
+    for held in snapshot.operations.values() {
+        let kind = match held.operation {
+            Operation::Reserve { .. } => 0,
+            Operation::Unreserve { .. } => 1,
+            Operation::Create { .. } => 2,
+            Operation::Destroy { .. } => 3,
+            Operation::Grow { .. } => 4,
+            Operation::Shrink { .. } => 5,
+        };
+        by_kind[kind][held.status.state as usize] += 1;
+    }
+    let refused = samples.iter().find(|sample| sample.name == "master/invalid_operations");
+    let refused = refused.map_or(0.0, |sample| sample.value);
+    let mut gauge = |name: String, value: f64| samples.push(Sample::gauge(format!("master/operations/{name}"), value));
+    gauge("total".to_owned(), snapshot.operations.len() as f64);
+    for (kind, states) in OPERATIONS.iter().zip(&by_kind) {
+        gauge(format!("{kind}/total"), states.iter().sum::<u64>() as f64);
+    }
+    for state in OPERATION_STATES {
+        let word = state.name().strip_prefix("OPERATION_").unwrap_or(state.name()).to_ascii_lowercase();
+        let held: u64 = by_kind.iter().map(|states| states[state as usize]).sum();
+        let more = if state == OperationState::Error { refused } else { 0.0 };
+        gauge(word.clone(), held as f64 + more);
+        for (kind, states) in OPERATIONS.iter().zip(&by_kind) {
+            gauge(format!("{kind}/{word}"), states[state as usize] as f64);
+        }
     }
 }
 
