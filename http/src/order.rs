@@ -159,18 +159,29 @@ impl MasterEdge {
         let reply = StreamId(self.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
         let (told, is_told) = oneshot::channel();
         self.orders.insert(reply, told);
+        // Whoever waits may lose its patience, and this future with it.
+        let _forget = Forget { edge: self, reply };
         if let Err(error) = hand(reply) {
-            self.orders.remove(&reply);
             return Err(Box::new(error.answer()));
         }
-        let answered = tokio::time::timeout(ANSWER_WITHIN, is_told).await;
-        self.orders.remove(&reply);
-        match answered {
+        match tokio::time::timeout(ANSWER_WITHIN, is_told).await {
             // The master shows what it did before it answers, so the next read finds it.
             Ok(Ok(told)) => Ok(told),
             Ok(Err(_)) | Err(_) => Err(unavailable(
                 "the master did not answer: whether an order took effect is unknown; giving it again is safe",
             )),
         }
+    }
+}
+
+/// Takes a wait back when it ends, however it does.
+struct Forget<'a> {
+    edge: &'a MasterEdge,
+    reply: StreamId,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.edge.orders.remove(&self.reply);
     }
 }

@@ -337,6 +337,9 @@ impl Master {
             Some(id) if self.state.recovered_agents.contains_key(id) => {
                 (OperationState::Recovering, "Reconciliation: The agent has not registered again yet")
             }
+            Some(id) if self.state.agent_index(id.as_str()).is_some_and(|index| self.is_away(index)) => {
+                (OperationState::Recovering, "Reconciliation: The agent is away")
+            }
             Some(id) if self.state.agent_index(id.as_str()).is_some() => {
                 (OperationState::Dropped, "Reconciliation: Operation is unknown to the agent")
             }
@@ -349,6 +352,12 @@ impl Master {
             _ => (OperationState::Unknown, "Reconciliation: Operation is unknown"),
         };
         OperationStatus { agent_id, ..OperationStatus::bare(Some(operation_id), state, Some(message.to_owned())) }
+    }
+
+    /// Whether an agent may hold what we have forgotten: an acknowledgement of ours may not have come to it.
+    fn is_away(&self, index: AgentIndex) -> bool {
+        let agent = &self.state.agents[&index];
+        !agent.connected || agent.pings_missed > 0
     }
 
     /// An agent says what it has, and which operations it holds: that is how it is. `reported` are its tasks.

@@ -15,6 +15,7 @@ use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::framework_master::ToFramework;
 use kaon_kernel::message::registrar::RegistryOperation;
 use kaon_kernel::message::{AgentMessage, FrameworkMessage};
+use kaon_kernel::resource::role;
 use kaon_kernel::time::Duration;
 
 /// A framework on its way in.
@@ -75,8 +76,9 @@ impl Master {
         }
     }
 
+    /// The default role always may be (Mesos: `Master::initialize` puts it into the list).
     pub(super) fn may_use(&self, role: &RoleName) -> bool {
-        self.config.roles.is_empty() || self.config.roles.contains(role)
+        self.config.roles.is_empty() || role.as_str() == role::DEFAULT || self.config.roles.contains(role)
     }
 
     pub(super) fn turn_away(stream: StreamId, defect: Defect, context: &mut MasterContext<'_>) {

@@ -27,7 +27,7 @@ pub enum Error {
         reason: IdError,
     },
     /// 400: a status uuid that is none.
-    #[error("Expecting 'acknowledge.uuid' to be a valid UUID of 16 bytes, it has {0}")]
+    #[error("Expecting 'uuid' to be a valid UUID of 16 bytes, it has {0}")]
     Uuid(usize),
     /// 400: another rule.
     #[error("{1}")]
@@ -105,17 +105,14 @@ pub fn validate(call: &api::Call, kind: Type) -> Result<(), Error> {
     if !there {
         return Err(Error::Missing(part));
     }
-    if let Some(acknowledge) = &call.acknowledge
-        && acknowledge.uuid.len() != 16
-    {
-        return Err(Error::Uuid(acknowledge.uuid.len()));
-    }
-    if let Some(acknowledge) = &call.acknowledge_operation_status
-        && acknowledge.uuid.len() != 16
-    {
-        let length = acknowledge.uuid.len();
-        let rule = format!("Expecting 'uuid' to be a valid UUID of 16 bytes, it has {length}");
-        return Err(Error::Rule(Cause::UuidInvalid, rule));
+    // Parts of other calls are not looked at.
+    let uuid = match kind {
+        Type::Acknowledge => call.acknowledge.as_ref().map(|part| &part.uuid),
+        Type::AcknowledgeOperationStatus => call.acknowledge_operation_status.as_ref().map(|part| &part.uuid),
+        _ => None,
+    };
+    if let Some(uuid) = uuid.filter(|uuid| uuid.len() != 16) {
+        return Err(Error::Uuid(uuid.len()));
     }
     match kind {
         Type::UpdateFramework => {

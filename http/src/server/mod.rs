@@ -8,6 +8,7 @@
 //!
 //! HTTP/2 is not spoken; `Upgrade` and `CONNECT` are never granted.
 
+mod complaint;
 mod connection;
 mod gzip;
 mod request;
@@ -18,7 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use self::complaint::Complaint;
 pub(crate) use self::connection::Hangup;
 use self::connection::{Connection, Progress};
 pub use self::request::Request;
@@ -105,6 +107,7 @@ pub async fn serve<H: Handler>(
     let bodies = Arc::new(AtomicUsize::new(0));
     let (ending, is_ending) = watch::channel(false);
     let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
+    let (mut unaccepted, mut turned_away) = (Complaint::default(), Complaint::default());
     let tick = limits.head_time.min(limits.stall_time) / 4;
     let mut sweep = tokio::time::interval(tick.clamp(SWEEP_LEAST, SWEEP_MOST));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -121,7 +124,9 @@ pub async fn serve<H: Handler>(
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => (socket, Source::from(address.ip())),
                 Err(error) if is_passing(&error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if let Some(unsaid) = unaccepted.next(Instant::now()) {
+                        tracing::warn!(%error, unsaid, "a connection could not be accepted");
+                    }
                     // Out of descriptors or memory: what is open has to end first.
                     room.make();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -131,7 +136,9 @@ pub async fn serve<H: Handler>(
             },
         };
         if connections.len() >= limits.connections && !room.make() {
-            tracing::warn!(limit = limits.connections, "a connection was refused: all are busy");
+            if let Some(unsaid) = turned_away.next(Instant::now()) {
+                tracing::warn!(limit = limits.connections, unsaid, "a connection was refused: all are busy");
+            }
             if refusals.len() < REFUSALS_MAX {
                 refusals.spawn(refuse(socket));
             }

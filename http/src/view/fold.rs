@@ -26,7 +26,7 @@ impl Snapshot {
             ViewEvent::Agent(view) => {
                 let Some(id) = view.info.id.clone() else { return };
                 if self.unreachable.contains(&id) {
-                    Arc::make_mut(&mut self.unreachable).remove(&id);
+                    Arc::make_mut(&mut self.unreachable).shift_remove(&id);
                 }
                 self.agents.insert(id, view);
             }
@@ -115,10 +115,10 @@ impl Snapshot {
             let all = Arc::make_mut(&mut self.unreachable);
             all.insert(agent_id);
             if all.len() > UNREACHABLE_AGENTS_MAX {
-                all.pop_first();
+                all.shift_remove_index(0);
             }
         } else if self.unreachable.contains(&agent_id) {
-            Arc::make_mut(&mut self.unreachable).remove(&agent_id);
+            Arc::make_mut(&mut self.unreachable).shift_remove(&agent_id);
         }
     }
 

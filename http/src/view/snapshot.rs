@@ -1,6 +1,6 @@
 //! What readers see: the cluster at one moment, immutable.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kaon_kernel::actor::Term;
@@ -10,6 +10,7 @@ use kaon_kernel::message::agent_master::RunningExecutor;
 use kaon_kernel::message::view::{AgentView, FrameworkView, MaintenanceView, SettingsView};
 use kaon_kernel::operation::HeldOperation;
 use kaon_kernel::resource::Resources;
+use kaon_kernel::table::Set;
 use kaon_kernel::task::{Task, TaskState};
 use kaon_kernel::time::WallTime;
 
@@ -41,8 +42,8 @@ pub struct Snapshot {
     pub leadership: Option<Leadership>,
     /// The agents that are registered or known from the registry.
     pub agents: Shelves<AgentId, AgentView>,
-    /// Agents out of reach.
-    pub unreachable: Arc<BTreeSet<AgentId>>,
+    /// Agents out of reach, in the order in which they were lost.
+    pub unreachable: Arc<Set<AgentId>>,
     /// The frameworks.
     pub frameworks: Shelves<FrameworkId, Framework>,
     /// How much is remembered of what is over.

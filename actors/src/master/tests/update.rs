@@ -2,6 +2,7 @@
 
 use super::play::{Play, agent_info, framework_info, reregister, resources, task, to_agent, to_allocator};
 use super::settings::{REPLY, answer, refusal};
+use crate::master::MasterConfig;
 use kaon_kernel::constraint::OfferRules;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
 use kaon_kernel::id::{FrameworkIndex, RoleName};
@@ -9,6 +10,7 @@ use kaon_kernel::message::agent_master::ToAgent;
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::event::FrameworkEvent;
 use kaon_kernel::message::operator::Answer;
+use kaon_kernel::message::registrar::Registry;
 use kaon_kernel::message::scheduler::{Call, ClientOffer, FrameworkUpdate};
 use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::time::Duration;
@@ -98,4 +100,14 @@ fn an_agent_that_was_away_hears_the_new_words_when_it_is_back() {
     let renamed =
         |message: &ToAgent| matches!(message, ToAgent::UpdateFramework { framework } if framework.name == "renamed");
     assert!(to_agent(&play.effects).iter().any(renamed), "{:?}", to_agent(&play.effects));
+}
+
+#[test]
+fn a_list_of_roles_keeps_others_out_and_never_the_default_one() {
+    let config = MasterConfig { roles: vec![RoleName::trusted("web")], ..MasterConfig::default() };
+    let mut play = Play::leading_by(config, Registry::default());
+    play.framework(framework_info(Duration::ZERO), 1);
+    play.subscribe(FrameworkInfo { roles: vec![RoleName::trusted("batch")], ..framework_info(Duration::ZERO) }, 2);
+    play.write();
+    assert_eq!(play.rig.actor().state.frameworks.len(), 1);
 }

@@ -106,6 +106,14 @@ pub(super) fn rows() -> Vec<Row> {
         };
         rows.push(row("1.6", "ACKNOWLEDGE", format!("a uuid of {given}"), "400", trial));
     }
+    let stray = |arena: Arena| async move {
+        let framework = Framework::quiet(&arena).await?;
+        let mut call = framework.call_of("KILL", json!({"task_id": {"value": "t"}}));
+        call["acknowledge"] = json!({"agent_id": {"value": "a"}, "task_id": {"value": "t"}, "uuid": "AAEC"});
+        framework.send(&call, framework.stream.id()).await?.expect(202)?;
+        framework.teardown().await
+    };
+    rows.push(row("1.6", "KILL", "a part of another call, which is wrong, beside its own", "202", stray));
     let empty = |arena: Arena| async move {
         let framework = Framework::quiet(&arena).await?;
         let answer = framework.call("REVIVE", Value::Null).await?.expect(202)?;

@@ -6,6 +6,7 @@ mod agent_calls;
 mod agent_state;
 mod calls;
 mod checks;
+mod constraints;
 mod declined;
 mod events;
 mod executor;
@@ -55,6 +56,7 @@ pub(super) fn all() -> Vec<Row> {
         calls::rows(),
         update::rows(),
         offers::rows(),
+        constraints::rows(),
         declined::rows(),
         accept::rows(),
         launch::rows(),

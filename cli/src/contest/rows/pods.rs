@@ -187,7 +187,33 @@ pub(super) fn rows() -> Vec<Row> {
         ensure!(last["state"] == "TASK_FINISHED" || is_refused, "it was run without its volume: {last}");
         pod.framework.teardown().await
     };
+    let named = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["sleep 600"]).await?;
+        pod.status(0, "TASK_RUNNING").await?;
+        let agent = pod.offer["agent_id"].clone();
+        let (next, _) = pod.framework.revived_offer_of(&agent).await?;
+        ensure!(next["executor_ids"] == json!([pod.executor["executor_id"]]), "{next}");
+        pod.framework.teardown().await
+    };
+    let kept = |arena: Arena| async move {
+        let mut pod = Pod::launch(&arena, &["sleep 600"]).await?;
+        pod.status(0, "TASK_RUNNING").await?;
+        let mut info = pod.framework.info.clone();
+        crate::contest::arena::merge(
+            &mut info,
+            &json!({"id": {"value": pod.framework.id}, "roles": [arena.name("role")]}),
+        );
+        pod.framework.call("UPDATE_FRAMEWORK", json!({"framework_info": info})).await?.expect(200)?;
+        pod.framework.updates.clear();
+        pod.framework.must("RECONCILE", json!({})).await?;
+        let task = pod.tasks[0].clone();
+        let status = pod.framework.first_status(&task).await?;
+        ensure!(status["state"] == "TASK_RUNNING" && status["reason"] == "REASON_RECONCILIATION", "{status}");
+        pod.framework.teardown().await
+    };
     let rows = vec![
+        row("3.4", "OFFERS", "an executor of the framework runs on the agent", "executor_ids names it", named),
+        row("3.1", "UPDATE_FRAMEWORK", "no more the role under which a task runs", "200, and the task runs on", kept),
         row(
             "12.1",
             "LAUNCH_GROUP",
