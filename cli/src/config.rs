@@ -8,7 +8,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use kaon_kernel::nearest::nearest;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The flags of a command as a process shows them: names as Mesos writes them, values as texts.
 pub(crate) type Flags = BTreeMap<String, String>;
@@ -16,23 +16,28 @@ pub(crate) type Flags = BTreeMap<String, String>;
 /// Reads the command line, the environment and the configuration file; tells also every flag that has a value.
 ///
 /// # Errors
-/// A file that can't be read, that is no TOML, or that has a key which no flag has. Errors of the command line itself
-/// end the process with clap's text.
+/// A file that can't be read, that is no TOML, that has a key which no flag has, or a value that its flag does not take.
+/// Errors of the command line itself end the process with clap's text.
 pub(crate) fn arguments() -> Result<(Arguments, Flags)> {
     let given: Vec<OsString> = std::env::args_os().collect();
-    let parsed = Arguments::command().try_get_matches_from(&given);
+    // What is required may be in the file.
+    let parsed = lenient(Arguments::command()).try_get_matches_from(&given);
     let matches = parsed.unwrap_or_else(|error| advised(error, &given).exit());
-    let parsed = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let Some(path) = &parsed.config else { return Ok((parsed, shown(&matches))) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-    let extra = from_file(&text, path, &matches)?;
-    // What the file adds stands before a `--`, which ends the flags.
-    let end = given.iter().position(|part| part == "--").unwrap_or(given.len());
-    let mut full = given[..end].to_vec();
-    full.extend(extra);
-    full.extend_from_slice(&given[end..]);
-    let matches = Arguments::command().get_matches_from(full);
+    let mut full = given.clone();
+    if let Some(path) = matches.get_one::<PathBuf>("config") {
+        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+        let extra = from_file(&text, path, &matches)?;
+        // What the file adds stands before a `--`, which ends the flags.
+        let end = given.iter().position(|part| part == "--").unwrap_or(given.len());
+        full.splice(end..end, extra);
+    }
+    let matches = Arguments::command().try_get_matches_from(full).unwrap_or_else(|error| error.exit());
     Ok((Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), shown(&matches)))
+}
+
+/// The same command, with nothing required.
+fn lenient(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| argument.required(false)).mut_subcommands(lenient)
 }
 
 /// An error with the command that was meant, where clap has none to suggest: it compares no short words.
@@ -81,47 +86,53 @@ fn shown(matches: &ArgMatches) -> Flags {
     flags
 }
 
-/// The flags that a file adds to the chosen command.
+/// The flags that a file adds to the chosen command. Keys at the top are of every command; those of a command's table, and of
+/// the tables in it, of this command alone, and go before.
 fn from_file(text: &str, path: &Path, matches: &ArgMatches) -> Result<Vec<OsString>> {
     let file: toml::Table = toml::from_str(text).with_context(|| format!("{} is not TOML", path.display()))?;
     let root = Arguments::command();
-    let mut names = Vec::new();
     let (mut command, mut chosen) = (&root, matches);
+    let (mut tables, mut table) = (vec![(&file, &root)], Some(&file));
     while let Some((name, sub)) = chosen.subcommand() {
-        names.push(name);
         command = command.find_subcommand(name).context("a parsed command exists")?;
         chosen = sub;
+        table = table.and_then(|table| table.get(name)?.as_table());
+        tables.extend(table.map(|table| (table, command)));
     }
-    let known = every_key(&root);
-    let mut extra = Vec::new();
-    let mut take = |key: &str, value: &toml::Value, must: bool| -> Result<()> {
-        let argument = command.get_arguments().chain(root.get_arguments()).find(|one| one.get_long() == Some(key));
-        let Some(argument) = argument else {
-            if must || !known.iter().any(|one| one == key) {
+    let mut extra: BTreeMap<&str, Vec<OsString>> = BTreeMap::new();
+    for (table, of) in tables {
+        let known = every_key(of);
+        for (key, value) in table {
+            if value.is_table() && of.find_subcommand(key).is_some() {
+                continue;
+            }
+            if !known.iter().any(|one| one == key) {
                 bail!("{}: there is no key '{key}'{}", path.display(), hint(key, &known));
             }
-            return Ok(());
-        };
-        let id = argument.get_id().as_str();
-        let source = chosen.value_source(id).or_else(|| matches.value_source(id));
-        if matches!(source, None | Some(ValueSource::DefaultValue)) && key != "config" {
-            extra.extend(as_flags(key, value).with_context(|| format!("{}: key '{key}'", path.display()))?);
-        }
-        Ok(())
-    };
-    for (key, value) in &file {
-        match value {
-            toml::Value::Table(table) if root.find_subcommand(key).is_some() => {
-                if names.first() == Some(&key.as_str()) {
-                    for (key, value) in table {
-                        take(key, value, true)?;
-                    }
-                }
+            let holders = [(command, chosen), (&root, matches)].into_iter().filter(|_| key != "config");
+            let mut found = holders.filter_map(|(of, holder)| {
+                Some((of.get_arguments().find(|argument| argument.get_long() == Some(key))?, holder))
+            });
+            let Some((argument, holder)) = found.next() else { continue };
+            let source = holder.value_source(argument.get_id().as_str());
+            if matches!(source, None | Some(ValueSource::DefaultValue)) {
+                let of_key = || format!("{}: key '{key}'", path.display());
+                let flags = as_flags(key, value).with_context(of_key)?;
+                check(argument, &flags).with_context(of_key)?;
+                extra.insert(argument.get_id().as_str(), flags);
             }
-            value => take(key, value, false)?,
         }
     }
-    Ok(extra)
+    Ok(extra.into_values().flatten().collect())
+}
+
+/// Whether a flag takes what a file gives it.
+fn check(argument: &clap::Arg, flags: &[OsString]) -> Result<()> {
+    let alone = clap::Command::new("kaon").no_binary_name(true).arg(argument.clone().required(false));
+    let Err(error) = alone.try_get_matches_from(flags) else { return Ok(()) };
+    let text = error.to_string();
+    let reason = text.lines().next().unwrap_or_default();
+    bail!("{}", reason.strip_prefix("error: ").unwrap_or(reason))
 }
 
 fn as_flags(key: &str, value: &toml::Value) -> Result<Vec<OsString>> {
@@ -160,7 +171,7 @@ mod tests {
     use super::*;
 
     fn flags(file: &str, line: &[&str]) -> Result<Vec<String>> {
-        let matches = Arguments::command().get_matches_from(line);
+        let matches = lenient(Arguments::command()).get_matches_from(line);
         let flags = from_file(file, Path::new("kaon.toml"), &matches)?;
         Ok(flags.into_iter().map(|flag| flag.to_string_lossy().into_owned()).collect())
     }
@@ -169,7 +180,24 @@ mod tests {
     fn a_file_fills_in_what_the_command_line_leaves_open() {
         let file = "agents = 5\nlog = 'info'\n[up]\ndir = '/tmp/x'\n[agent]\nattributes = 'a:b'\n";
         let line = ["kaon", "up", "--agents", "2"];
-        assert_eq!(flags(file, &line).expect("a good file"), ["--log=info", "--dir=/tmp/x"]);
+        assert_eq!(flags(file, &line).expect("a good file"), ["--dir=/tmp/x", "--log=info"]);
+    }
+
+    #[test]
+    fn what_is_required_may_be_in_the_file_and_a_table_goes_before_the_top() {
+        let file = "dir = '/tmp/top'\n[ca]\ndir = '/tmp/ca'\n[ca.init]\ncluster = 'c'\n[agent]\nmaster = 'a:1'\n";
+        let given = flags(file, &["kaon", "ca", "init"]).expect("a good file");
+        assert_eq!(given, ["--cluster=c", "--dir=/tmp/ca"]);
+        assert_eq!(flags(file, &["kaon", "up"]).expect("a good file"), ["--dir=/tmp/top"]);
+        let of_another = "[run]\nseed = 1\n";
+        assert!(flags(of_another, &["kaon", "sim", "run"]).expect("a good file").is_empty());
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_file_and_key() {
+        let error = flags("[up]\nagents = 'many'", &["kaon", "up"]).expect_err("no number");
+        let words = format!("{error:#}");
+        assert!(words.starts_with("kaon.toml: key 'agents': invalid value 'many' for '--agents <AGENTS>'"), "{words}");
     }
 
     #[test]
