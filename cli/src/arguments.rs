@@ -148,7 +148,8 @@ pub(crate) struct List {
     after_help = "Examples:\n  kaon run -- echo hello\n  kaon run --cpus 0.5 --mem 64 --env WHO=me -- sh -c 'echo $WHO'"
 )]
 pub(crate) struct Run {
-    /// The task's name and id, for `kaon logs NAME` and others; the command and `run-NUMBER` when not given.
+    /// The task's name, and its id too where it can be one (no slash, no `..`), for `kaon logs NAME` and others; the command
+    /// and `run-NUMBER` when not given.
     #[arg(long, env = "KAON_NAME")]
     pub(crate) name: Option<String>,
     /// Cores.

@@ -213,6 +213,8 @@ pub(crate) struct Agent {
     #[arg(long, env = "KAON_PLANT_PANIC", value_delimiter = ',', hide = true)]
     pub(crate) plant_panic: Vec<String>,
     #[command(flatten)]
+    pub(crate) credentials: Credentials,
+    #[command(flatten)]
     pub(crate) logging: Logging,
     #[command(flatten)]
     pub(crate) isolation: Isolation,
@@ -220,6 +222,4 @@ pub(crate) struct Agent {
     pub(crate) images: Images,
     #[command(flatten)]
     pub(crate) docker: Docker,
-    #[command(flatten)]
-    pub(crate) credentials: Credentials,
 }

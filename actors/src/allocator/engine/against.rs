@@ -17,6 +17,9 @@ pub(super) const NEVER: &str = "never_fits";
 /// How much there is to overcome: the kind of obstacle first, then its size. Less is nearer.
 pub(super) type Distance = (u8, u64);
 
+/// How far away a wish is: the greatest distance of what is to overcome, and how much there is of that.
+pub(super) type Way = (Distance, usize);
+
 /// Agents at this distance and beyond could not hold the wish if all of them were free.
 pub(super) const NEVER_FROM: u8 = 10;
 
@@ -153,7 +156,7 @@ fn change(reason: &Reason<'_>, now: Instant) -> String {
         Reason::AgentUnknown => "register the agent".to_owned(),
         Reason::NotSubscribed => "subscribe the framework in this role".to_owned(),
         Reason::Suppressed => "REVIVE the framework in this role".to_owned(),
-        Reason::AgentInactive => "bring the agent back".to_owned(),
+        Reason::AgentInactive => "bring the agent back, or reactivate it if it was drained or deactivated".to_owned(),
         Reason::NotListed => "add its hostname to --whitelist".to_owned(),
         Reason::NotOwned { .. } => "give the agent to the role: --static-partition".to_owned(),
         Reason::Constrained => "loosen the framework's offer constraints in this role".to_owned(),

@@ -6,7 +6,7 @@
 //! of its bag.
 
 use super::Engine;
-use super::against::{Against, Distance, NEVER_FROM, TOPOLOGY, narrow};
+use super::against::{Against, NEVER_FROM, TOPOLOGY, Way, narrow};
 use super::glance::{Glance, Wish};
 use super::sorter::Client;
 use super::tables::{Agent, Membership};
@@ -72,22 +72,22 @@ impl Engine {
         let name = self.roles.name(role);
         let standing = self.standing(framework, name);
         let mut open = 0;
-        let mut groups: Table<&'static str, (u32, Distance, AgentIndex)> = Table::default();
+        let mut groups: Table<&'static str, (u32, Way, AgentIndex)> = Table::default();
         let asked = self.agents.iter().filter(|(agent, _)| about.is_none_or(|about| about == **agent));
         let member = self.clients.find(client).and_then(|at| self.clients.get(at));
         let mut wish = member.and_then(|member| Wish::new(self, member, wanted));
-        let mut before: Option<(&Agent, Option<(&'static str, Distance)>)> = None;
+        let mut before: Option<(&Agent, Option<(&'static str, Way)>)> = None;
         let mut shapes = Shapes::default();
         for (&agent, found) in asked {
             if shapes.refuse(found, wanted) {
-                let group = groups.entry(TOPOLOGY).or_insert((0, (NEVER_FROM, 0), agent));
+                let group = groups.entry(TOPOLOGY).or_insert((0, ((NEVER_FROM, 0), 1), agent));
                 group.0 += 1;
                 continue;
             }
             let seen = wish.as_mut().map_or(Glance::Unclear, |wish| wish.glance(self, found));
             let verdict = match seen {
                 Glance::Open => None,
-                Glance::Against(word, distance) => Some((word, distance)),
+                Glance::Against(word, distance) => Some((word, (distance, 1))),
                 Glance::Unclear => {
                     // Most agents of a cluster are like the one before: what was found there is true here as well.
                     let known = before.filter(|(other, _)| is_alike(member, other, found));
@@ -99,19 +99,21 @@ impl Engine {
                     verdict
                 }
             };
-            let Some((word, distance)) = verdict else {
+            let Some((word, way)) = verdict else {
                 open += 1;
                 continue;
             };
-            let group = groups.entry(word).or_insert((0, distance, agent));
+            let group = groups.entry(word).or_insert((0, way, agent));
             group.0 += 1;
-            if distance < group.1 {
-                (group.1, group.2) = (distance, agent);
+            if way < group.1 {
+                (group.1, group.2) = (way, agent);
             }
         }
-        let nearest = groups.values().min_by_key(|(_, distance, agent)| (*distance, *agent)).filter(|_| open == 0);
+        let nearest = groups.values().min_by_key(|(_, way, agent)| (*way, *agent)).filter(|_| open == 0);
         let (possible, never) = match nearest {
-            Some(&(_, (kind, _), agent)) if kind >= NEVER_FROM => (None, self.never(wanted, agent, about.is_some())),
+            Some(&(_, ((kind, _), _), agent)) if kind >= NEVER_FROM => {
+                (None, self.never(wanted, agent, about.is_some()))
+            }
             Some(&(_, _, agent)) => (Some(agent), None),
             None => (None, None),
         };
@@ -140,7 +142,7 @@ impl Engine {
         }
     }
 
-    /// The word for the first thing against all of a wish on one agent, and how much there is to overcome in all.
+    /// The word for the first thing against all of a wish on one agent, and how far away it is.
     pub(super) fn verdict(
         &self,
         framework: FrameworkIndex,
@@ -148,10 +150,10 @@ impl Engine {
         found: &Agent,
         wanted: &Wanted<'_>,
         now: Instant,
-    ) -> Option<(&'static str, Distance)> {
+    ) -> Option<(&'static str, Way)> {
         let all = self.against_wish(framework, role, found, wanted);
         let most = all.iter().map(|one| one.distance(now)).max()?;
-        Some((all.first()?.word(), most))
+        Some((all.first()?.word(), (most, all.len())))
     }
 
     fn obstacle_on(

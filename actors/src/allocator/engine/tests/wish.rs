@@ -99,6 +99,19 @@ fn a_quota_counts_only_where_it_keeps_the_wish_back() {
     assert_eq!(nearest.change, "raise the role's limit of cpus by 5; then wait until cpus:2 more are free there");
 }
 
+#[test]
+fn of_agents_that_are_as_far_away_the_one_with_less_to_change_is_nearest() {
+    let mut play = Play::new();
+    let limits = Quota { guarantees: Vec::new(), limits: vec![(ResourceName::Cpus, Quantity(1000))] };
+    play.engine.set_quota(&role("lim"), &limits).expect("a role");
+    play.framework(ASKING, &["lim"]);
+    play.agent_in_use(1, "cpus:4;mem:64", &[grant(7, "x", 1, "cpus:3")]);
+    play.agent(2, "cpus:4;mem:64");
+    let nearest = ask(&play, "cpus:2").nearest.expect("one could hold it");
+    assert_eq!(nearest.agent_id, AgentId::trusted("S2"));
+    assert_eq!(nearest.obstacle.change, "raise the role's limit of cpus by 1");
+}
+
 /// A cluster and a wish, by numbers.
 #[derive(Clone, Debug)]
 struct Case {
