@@ -244,9 +244,13 @@ fn an_agent_killed_at_any_step() {
         if kept.is_empty() {
             gone += 1;
         } else {
-            let used = machine.ask(ContainerRequest::Usage { container: id("c") });
-            let is_running = matches!(used, ContainerOutcome::Used(Some(_)));
-            if is_running && sleepers(&mark).len() == 1 {
+            let runs = || {
+                let used = machine.ask(ContainerRequest::Usage { container: id("c") });
+                matches!(used, ContainerOutcome::Used(Some(_)))
+            };
+            // One that is in the middle of `execve(2)` shows no arguments yet.
+            eventually("it shows what it runs, or has ended", || sleepers(&mark).len() == 1 || !runs());
+            if runs() && sleepers(&mark).len() == 1 {
                 running += 1;
                 machine.kill("c", Length::ZERO);
             }
