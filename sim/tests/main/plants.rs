@@ -18,9 +18,22 @@ fn planted(plant: Plant, seed: u64) -> Options {
     }
 }
 
-/// The first seed that shows a plant.
+/// Seeds that show those plants which the first seeds do not. They are tried first; when what they do changes, all are gone
+/// through from the first on, and the new one belongs here.
+const SHOWN_BY: [(Plant, u64); 6] = [
+    (Plant::TornBatch, 211),
+    (Plant::SilentTask, 102),
+    (Plant::LostFrame, 40),
+    (Plant::Overtaking, 8),
+    (Plant::ForgottenLimit, 87),
+    (Plant::ForgottenStanding, 34),
+];
+
+/// A seed that shows a plant.
 fn found(plant: Plant) -> Report {
-    let reports = (1..=SEEDS_MAX).map(|seed| run(&planted(plant, seed)).expect("the options are sound"));
+    let known = SHOWN_BY.iter().filter(|(one, _)| *one == plant).map(|(_, seed)| *seed);
+    let seeds = known.chain(1..=SEEDS_MAX);
+    let reports = seeds.map(|seed| run(&planted(plant, seed)).expect("the options are sound"));
     let mut failed = reports.filter(|report| !report.is_well());
     failed.next().unwrap_or_else(|| panic!("{plant:?} is not found by {SEEDS_MAX} seeds"))
 }
@@ -37,6 +50,9 @@ fn every_plant_is_found() {
         assert!(failure.repeat.contains(&format!("--plant {}", plant.word())), "{text}");
         assert!(text.contains(&failure.repeat), "{text}");
         assert!(failure.story.len() > 10, "{text}");
+        // It is the plant that was found, not a mistake that is there without it.
+        let sound = run(&Options { plant: None, ..planted(plant, failure.seed) }).expect("the options are sound");
+        assert!(sound.is_well(), "{} without {}: {sound}", failure.seed, plant.word());
     }
 }
 
