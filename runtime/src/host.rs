@@ -16,11 +16,11 @@ use crate::journal::{Command, Journal, JournalQueue};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, Series, flatten};
 use crate::seat::{Factory, Plants};
-use crate::supervise::{EXIT_ESCALATED, Report, Supervisor, panic_text};
+use crate::supervise::{Report, Supervisor, panic_text};
 use actix::{Actor, Addr, Arbiter, System};
 use kaon_kernel::actor::mailbox::Bounds;
 use kaon_kernel::actor::supervision::Tree;
-use kaon_kernel::actor::{ActorKind, Address, Class, HostId, Link};
+use kaon_kernel::actor::{ActorKind, Address, Class, HostId, Link, exit};
 use kaon_kernel::frame::{Envelope, Frame};
 use kaon_kernel::port::{Containers, Ingress, Network, Refused, Streams};
 use std::io;
@@ -202,7 +202,7 @@ impl Host {
             let code = catch_unwind(AssertUnwindSafe(|| run(shared, arbiters, ready))).unwrap_or_else(|payload| {
                 tracing::error!(why = panic_text(payload.as_ref()), "the host fell");
                 journal.journal.ask(Command::Close);
-                EXIT_ESCALATED
+                exit::ESCALATED
             });
             let ended = std::mem::replace(&mut *control.phase(), Phase::Exited(code));
             drop(ended);
@@ -220,8 +220,8 @@ impl Host {
     }
 
     /// Waits until the host has stopped and all its threads are gone, and returns its exit code: what
-    /// a standing actor finished with, zero after [`Host::stop`], [`EXIT_ESCALATED`] or
-    /// [`crate::EXIT_STORAGE`]. Blocks; not to be called from an actor or an async task.
+    /// a standing actor finished with, zero after [`Host::stop`], [`exit::ESCALATED`] or
+    /// [`exit::STORAGE`]. Blocks; not to be called from an actor or an async task.
     pub fn wait(&self) -> i32 {
         loop {
             if let Ok(code) = self.wait_until(None) {
@@ -300,7 +300,7 @@ impl Host {
 
     /// Every number with its type, in order of their names.
     pub fn series(&self) -> Vec<Series> {
-        let mut depths = [0; 8];
+        let mut depths = [0; ActorKind::COUNT];
         self.shared.directory.for_each(|mailbox| depths[mailbox.address.kind as usize] += mailbox.depth());
         self.shared.metrics.series(&depths, self.shared.clock.now())
     }
@@ -348,7 +348,7 @@ fn run(shared: Arc<Shared>, arbiters: usize, ready: Ready) -> i32 {
         let _ = ready.send((supervisor, journal_thread));
         let code = is_done.await.unwrap_or_else(|_| {
             tracing::error!("the supervisor is gone: the host stops");
-            EXIT_ESCALATED
+            exit::ESCALATED
         });
         for arbiter in arbiters {
             arbiter.stop();

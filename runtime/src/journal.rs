@@ -52,7 +52,7 @@ impl JournalName {
     /// Reads what [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<Self> {
         let (word, index) = text.split_once('.')?;
-        let kind = (0..).map_while(ActorKind::from_number).find(|kind| kind.word() == word)?;
+        let kind = ActorKind::of_word(word)?;
         Some(Self { kind, index: index.parse().ok()? })
     }
 }

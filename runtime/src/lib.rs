@@ -35,5 +35,4 @@ pub use allocator::Allocator;
 pub use clock::HostClock;
 pub use host::{AlreadyPlugged, Host, HostConfig, Ports, StillRunning};
 pub use seat::{Birth, Factory, Origin};
-pub use supervise::{EXIT_ESCALATED, EXIT_STORAGE};
 pub use whole::replace_file;

@@ -11,10 +11,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many kinds of actors there are.
-const KINDS: usize = 8;
-
-const CLASSES: [(Class, &str); 4] = [
+const CLASSES: [(Class, &str); Class::ALL.len()] = [
     (Class::Outside, "outside"),
     (Class::Ordinary, "ordinary"),
     (Class::Periodic, "periodic"),
@@ -26,7 +23,7 @@ pub struct Metrics {
     counters: DashMap<&'static str, Arc<AtomicU64>, FxBuildHasher>,
     gauges: DashMap<&'static str, Arc<AtomicU64>, FxBuildHasher>,
     timings: Timings,
-    meters: [Arc<Meter>; KINDS],
+    meters: [Arc<Meter>; ActorKind::COUNT],
     /// How long flushes of the journal took.
     pub(crate) flush_time: Histogram,
     /// Batches that the journal wrote.
@@ -40,7 +37,7 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 pub struct Meter {
     restarts: AtomicU64,
-    refused: [AtomicU64; 4],
+    refused: [AtomicU64; Class::ALL.len()],
     handling: Histogram,
 }
 
@@ -178,7 +175,7 @@ impl Metrics {
     }
 
     /// Every series, in order of names and labels. `depths` has the frames that wait, by kind.
-    pub(crate) fn series(&self, depths: &[usize; KINDS], now: Instant) -> Vec<Series> {
+    pub(crate) fn series(&self, depths: &[usize; ActorKind::COUNT], now: Instant) -> Vec<Series> {
         let plain = |name: &str, reading| Series { name: name.to_owned(), labels: Vec::new(), reading };
         let mut all = Vec::new();
         for entry in &self.counters {
@@ -276,7 +273,7 @@ mod tests {
         metrics.add("master/tasks_launched", 3);
         metrics.set("master/agents_active", 2.5);
         metrics.meter(ActorKind::Master).handled(2, Duration::micros(8));
-        let mut depths = [0; KINDS];
+        let mut depths = [0; ActorKind::COUNT];
         depths[ActorKind::Master as usize] = 7;
         let series = metrics.series(&depths, Instant(0));
         let flat = flatten(&series);

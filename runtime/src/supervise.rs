@@ -19,18 +19,12 @@ use crate::mailbox::{Item, Mailbox};
 use crate::seat::{Order, Origin, Seat};
 use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 use kaon_kernel::actor::supervision::{Decision, Restarts, Strategy};
-use kaon_kernel::actor::{ActorKind, Address, ChildSpec, ExitReason};
+use kaon_kernel::actor::{ActorKind, Address, ChildSpec, ExitReason, exit};
 use kaon_kernel::time::Instant;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-
-/// The exit code of a host whose standing actors fell too often (`EX_SOFTWARE` of sysexits.h).
-pub const EXIT_ESCALATED: i32 = 70;
-
-/// The exit code of a host that can't read a journal (`EX_IOERR` of sysexits.h).
-pub const EXIT_STORAGE: i32 = 74;
 
 /// What seats, and the host's handle, report.
 pub(crate) enum Report {
@@ -212,7 +206,7 @@ impl Supervisor {
             Decision::Escalate => {
                 let (most, window) = (policy.restarts_max, policy.window);
                 tracing::error!(actor = %who, "more than {most} restarts within {window}: the host stops");
-                self.shut_down(EXIT_ESCALATED, context);
+                self.shut_down(exit::ESCALATED, context);
             }
         }
     }
@@ -385,7 +379,7 @@ impl Handler<Report> for Supervisor {
                 if self.is_current(who, incarnation, RUNNING) {
                     let (text, advice) = (error.chain(), error.advice());
                     tracing::error!(actor = %who, error = %text, advice, "its journal can't be read: the host stops");
-                    self.shut_down(EXIT_STORAGE, context);
+                    self.shut_down(exit::STORAGE, context);
                 }
             }
             Report::Spawn { parent, incarnation, mailbox, spec } => {

@@ -35,7 +35,9 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-use kaon_kernel::actor::{Actor, Context, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey};
+use kaon_kernel::actor::{
+    Actor, Context, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey, exit, packed, unpacked,
+};
 use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::container::SweepPolicy;
 use kaon_kernel::frame::{Envelope, copy};
@@ -48,17 +50,6 @@ use kaon_kernel::placement::Machine;
 use kaon_kernel::time::{Duration, Instant};
 use registration::Registration;
 use state::{Peer, State, Waiting};
-
-/// The exit code of an agent that its master refused: a person must act (`EX_NOPERM` of sysexits).
-pub const EXIT_REFUSED: i32 = 77;
-
-/// The exit code of an agent whose journal takes nothing more, or whose machine can't tell what runs on it (`EX_IOERR`
-/// of sysexits). Mesos aborts in this place too; whoever watches the process starts it again, and it recovers.
-pub const EXIT_STORAGE: i32 = 74;
-
-/// The exit code of an agent that was started with less than is reserved on it: a person must give it back, or give up
-/// what was reserved (`EX_CONFIG` of sysexits).
-pub const EXIT_INCOMPATIBLE: i32 = 78;
 
 /// What an agent is told at its start. Every interval that it waits is here.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,9 +192,6 @@ pub enum Timer {
     Sweep,
 }
 
-/// Entries are counted in each incarnation; no machine lives to see 2^56 of them.
-const NUMBER_BITS: u32 = 56;
-
 impl TimerKey for Timer {
     fn pack(self) -> u64 {
         let (kind, number) = match self {
@@ -217,11 +205,11 @@ impl TimerKey for Timer {
             Self::ResendOperation(number) => (7, number),
             Self::Sweep => (8, 0),
         };
-        kind << NUMBER_BITS | number
+        packed(kind, number)
     }
-    fn unpack(packed: u64) -> Self {
-        let number = packed & ((1 << NUMBER_BITS) - 1);
-        match packed >> NUMBER_BITS {
+    fn unpack(timer: u64) -> Self {
+        let (kind, number) = unpacked(timer);
+        match kind {
             0 => Self::Register,
             1 => Self::Ping,
             2 => Self::Recovery,
@@ -231,7 +219,7 @@ impl TimerKey for Timer {
             6 => Self::Heartbeat(number),
             7 => Self::ResendOperation(number),
             8 => Self::Sweep,
-            kind => panic!("no timer of an agent has the kind {kind}"),
+            _ => panic!("no timer of an agent has the kind {kind}"),
         }
     }
 }
@@ -332,7 +320,7 @@ impl Actor for Agent {
                 other => panic!("a batch came back in place of {other:?}"),
             },
             Outcome::Persisted(Err(_)) => {
-                self.end(EXIT_STORAGE, "the agent's journal takes nothing more".to_owned(), context);
+                self.end(exit::STORAGE, "the agent's journal takes nothing more".to_owned(), context);
             }
             Outcome::Container(outcome) => match waiting {
                 Waiting::Launched(container) => self.on_launched(container, outcome, context),

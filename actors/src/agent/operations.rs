@@ -15,8 +15,8 @@
 use crate::agent::checkpoint;
 use crate::agent::registration::Registration;
 use crate::agent::state::Waiting;
-use crate::agent::{Agent, EXIT_INCOMPATIBLE, EXIT_STORAGE, Timer, metric};
-use kaon_kernel::actor::{Batch, Context};
+use crate::agent::{Agent, Timer, metric};
+use kaon_kernel::actor::{Batch, Context, exit};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest};
 use kaon_kernel::id::Uuid;
 use kaon_kernel::message::MasterMessage;
@@ -220,7 +220,7 @@ impl Agent {
             ContainerOutcome::Volumes(Ok(())) => {}
             ContainerOutcome::Volumes(Err(error)) => {
                 let words = format!("directories of volumes can't be made or removed: {error}");
-                return self.end(EXIT_STORAGE, words, context);
+                return self.end(exit::STORAGE, words, context);
             }
             other => panic!("volumes came back as {other:?}"),
         }
@@ -288,7 +288,7 @@ impl Agent {
             Err(error) => {
                 context.count(metric::RECOVERY_ERRORS, 1);
                 let words = format!("the agent's resources are less than is reserved on it, {kept}: {error}");
-                self.end(EXIT_INCOMPATIBLE, words, context);
+                self.end(exit::INCOMPATIBLE, words, context);
                 false
             }
         }

@@ -13,8 +13,8 @@ use crate::agent::container::{Container, Stage, Verdict};
 use crate::agent::registration::Registration;
 use crate::agent::state::{Delivery, TaskEntry, Waiting};
 use crate::agent::status::Stream;
-use crate::agent::{Agent, EXIT_STORAGE, Timer, metric};
-use kaon_kernel::actor::{Context, HostId, Record};
+use crate::agent::{Agent, Timer, metric};
+use kaon_kernel::actor::{Context, HostId, Record, exit};
 use kaon_kernel::container::{ContainerOutcome, ContainerRequest};
 use kaon_kernel::id::{ContainerId, FrameworkId};
 use kaon_kernel::message::session::PeerRole;
@@ -140,7 +140,7 @@ impl Agent {
     /// The machine has said which containers it still knows.
     pub(super) fn on_survivors(&mut self, outcome: ContainerOutcome, context: &mut Context<'_, Self>) {
         let ContainerOutcome::Recovered(survivors) = outcome else {
-            return self.end(EXIT_STORAGE, "what runs on this machine can't be told".to_owned(), context);
+            return self.end(exit::STORAGE, "what runs on this machine can't be told".to_owned(), context);
         };
         let all: Vec<(u64, ContainerId)> =
             self.state.containers().map(|(number, container)| (number, container.id().clone())).collect();

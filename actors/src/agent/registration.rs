@@ -12,8 +12,8 @@
 use crate::agent::checkpoint::{self, AgentRecord};
 use crate::agent::operations::WRITE_WAIT;
 use crate::agent::state::{Leader, Waiting};
-use crate::agent::{Agent, EXIT_REFUSED, Timer, metric};
-use kaon_kernel::actor::{ActorKind, Address, Batch, Context, HostId, Term};
+use crate::agent::{Agent, Timer, metric};
+use kaon_kernel::actor::{ActorKind, Address, Batch, Context, HostId, Term, exit};
 use kaon_kernel::frame::{BODY_BYTES_MAX, Envelope};
 use kaon_kernel::framework::FrameworkInfo;
 use kaon_kernel::id::{AgentId, FrameworkId, Uuid};
@@ -70,7 +70,7 @@ impl Agent {
                 self.on_registered(agent_id, ping_timeout, episode, context);
             }
             ToAgent::Refused { reason } => {
-                self.end(EXIT_REFUSED, format!("the master refuses this agent: {reason}"), context);
+                self.end(exit::REFUSED, format!("the master refuses this agent: {reason}"), context);
             }
             ToAgent::Reconcile { tasks } => self.on_reconcile(tasks, context),
             ToAgent::ApplyOperation { operation } => self.on_apply_operation(*operation, context),

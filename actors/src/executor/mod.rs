@@ -24,19 +24,15 @@ mod tests;
 pub use config::{Error, ExecutorConfig, Inherited};
 
 use check::CheckKind;
-use kaon_kernel::actor::{Actor, ActorKind, Address, Context, Link, LinkState, Outcome, Record, Ticket, TimerKey};
+use kaon_kernel::actor::{
+    Actor, ActorKind, Address, Context, Link, LinkState, Outcome, Record, Ticket, TimerKey, exit, packed, unpacked,
+};
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::message::ExecutorMessage;
 use kaon_kernel::message::executor_agent::ToExecutor;
 use kaon_kernel::message::session::PeerRole;
 use kaon_kernel::time::Duration;
 use run::{Cause, Run};
-
-/// The exit code of an executor whose agent did not come back in time.
-pub const EXIT_ABANDONED: i32 = 1;
-
-/// The exit code of an executor whose journal takes nothing more (`EX_IOERR` of sysexits).
-pub const EXIT_STORAGE: i32 = 74;
 
 /// Messages of hosts that are not the agent.
 const FOREIGN: &str = "executor/refused_senders";
@@ -132,11 +128,12 @@ impl TimerKey for Timer {
             Self::Health(run) => (5, run),
             Self::Check(run) => (6, run),
         };
-        kind | u64::from(run) << 8
+        packed(kind, u64::from(run))
     }
-    fn unpack(number: u64) -> Self {
-        let run = (number >> 8) as u32;
-        match number & 0xff {
+    fn unpack(timer: u64) -> Self {
+        let (kind, run) = unpacked(timer);
+        let run = run as u32;
+        match kind {
             0 => Self::Register,
             1 => Self::Resend(run),
             2 => Self::GiveUp,
@@ -144,7 +141,7 @@ impl TimerKey for Timer {
             4 => Self::Farewell,
             5 => Self::Health(run),
             6 => Self::Check(run),
-            _ => panic!("no timer of an executor has the number {number}"),
+            _ => panic!("no timer of an executor has the kind {kind}"),
         }
     }
 }
@@ -184,7 +181,7 @@ impl Executor {
             return;
         }
         if self.is_abandoned {
-            self.end(EXIT_ABANDONED, context);
+            self.end(exit::ABANDONED, context);
         } else if self.runs.is_empty() {
             self.end(0, context);
         }
@@ -280,7 +277,7 @@ impl Actor for Executor {
             (Outcome::Persisted(Ok(())), Waiting::Stored(number, made)) => self.on_stored(number, made, context),
             (Outcome::Persisted(Ok(())), Waiting::GroupStored(group)) => self.on_group_stored(group, context),
             (Outcome::Persisted(Ok(())), Waiting::Deleted) | (Outcome::Container(_), Waiting::Nothing) => {}
-            (Outcome::Persisted(Err(_)), _) => self.end(EXIT_STORAGE, context),
+            (Outcome::Persisted(Err(_)), _) => self.end(exit::STORAGE, context),
             (Outcome::Container(outcome), Waiting::Launched(number)) => self.on_launched(number, outcome, context),
             (Outcome::Container(outcome), Waiting::Exit(number)) => self.on_exited(number, outcome, context),
             (Outcome::Container(outcome), Waiting::Probed(number, kind)) => {

@@ -3,7 +3,7 @@
 use crate::executor::check::Live;
 use crate::executor::status::Outbox;
 use crate::executor::{Executor, Timer, Waiting};
-use kaon_kernel::actor::{Batch, Context, Record};
+use kaon_kernel::actor::{Batch, Context, Record, exit};
 use kaon_kernel::check::CheckStatus;
 use kaon_kernel::id::{ContainerId, TaskId};
 use kaon_kernel::task::{ExecutorKind, TaskInfo};
@@ -148,7 +148,7 @@ impl Executor {
         for record in records.iter().filter(|record| record.key.starts_with(KEY.as_bytes())) {
             let Some(mut run) = read(&record.value) else {
                 // What ran can't be known: the agent hears it from the end of this process.
-                return self.end(super::EXIT_STORAGE, context);
+                return self.end(exit::STORAGE, context);
             };
             run.is_asked = true;
             run.outbox.resume();

@@ -46,6 +46,7 @@ pub use config::{MasterConfig, TASKS_MAX};
 
 use kaon_kernel::actor::{
     Actor, ActorKind, Address, Context, ExitReason, HostId, Link, LinkState, Outcome, Record, Term, Ticket, TimerKey,
+    packed, unpacked,
 };
 use kaon_kernel::frame::{Envelope, copy};
 use kaon_kernel::id::{AgentIndex, FrameworkIndex, MasterId, OfferId};
@@ -123,25 +124,24 @@ pub enum Timer {
 
 impl TimerKey for Timer {
     fn pack(self) -> u64 {
-        let (tag, value) = match self {
+        let (kind, number) = match self {
             Self::Ping(agent) => (0, u64::from(agent.0)),
             Self::AgentReturn(agent) => (1, u64::from(agent.0)),
             Self::RecoveredAgents => (2, 0),
             Self::FrameworkReturn(framework) => (3, u64::from(framework.0)),
             Self::Offer(offer) => (4, offer.0),
         };
-        assert!(value >> 56 == 0, "2^56 offers in one term");
-        tag << 56 | value
+        packed(kind, number)
     }
     fn unpack(number: u64) -> Self {
-        let value = number & ((1 << 56) - 1);
-        match number >> 56 {
+        let (kind, value) = unpacked(number);
+        match kind {
             0 => Self::Ping(AgentIndex(value as u32)),
             1 => Self::AgentReturn(AgentIndex(value as u32)),
             2 => Self::RecoveredAgents,
             3 => Self::FrameworkReturn(FrameworkIndex(value as u32)),
             4 => Self::Offer(OfferId(value)),
-            tag => panic!("timer tag {tag} was never packed"),
+            _ => panic!("no timer of a master has the kind {kind}"),
         }
     }
 }

@@ -43,7 +43,7 @@ use consensus::{Committed, Consensus, Letter, Ready, Refusal, Snapshot};
 use engine::Engine;
 use journal::Charter;
 use kaon_kernel::actor::{
-    Actor, ActorKind, Address, Batch, Context, HostId, Link, LinkState, Outcome, Record, Term, Ticket, TimerKey,
+    Actor, ActorKind, Address, Batch, Context, HostId, Link, LinkState, Outcome, Record, Term, Ticket, TimerKey, exit,
 };
 use kaon_kernel::frame::Envelope;
 use kaon_kernel::message::registrar::{
@@ -70,9 +70,6 @@ pub const OPERATION_BYTES_MAX: usize = 1 << 20;
 
 /// How many batches may be on their way to the disk. Beyond, the engine waits.
 pub const FLIGHTS_MAX: usize = 16;
-
-/// The exit code of a host whose registrar can't write (`EX_IOERR` of sysexits.h).
-pub const EXIT_STORAGE: i32 = 74;
 
 /// What an operator is told when a journal is refused.
 const REFUSED: &str = "the journal of this registrar is damaged or not its own. Keep this master stopped and restore \
@@ -420,7 +417,7 @@ impl Registrar {
         }
         context.count("registrar/storage_failures", 1);
         context.disarm(Timer::Tick);
-        context.finish(EXIT_STORAGE);
+        context.finish(exit::STORAGE);
     }
 
     fn refused(&self, error: &JournalError) -> ! {

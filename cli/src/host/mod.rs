@@ -55,8 +55,7 @@ fn credentials(options: &crate::arguments::Credentials, role: PeerRole) -> Resul
 fn plants(texts: &[String]) -> Result<Vec<(ActorKind, u64)>> {
     let plants = texts.iter().map(|text| {
         let (word, count) = text.split_once(':').with_context(|| format!("'{text}': expected ACTOR:COUNT"))?;
-        let kinds = (1..=7).filter_map(ActorKind::from_number);
-        let kind = kinds.into_iter().find(|kind| kind.word() == word);
+        let kind = ActorKind::of_word(word).filter(|kind| *kind != ActorKind::Outside);
         Ok((kind.with_context(|| format!("'{word}' is no actor"))?, count.parse()?))
     });
     plants.collect()

@@ -46,19 +46,29 @@ pub enum ActorKind {
 }
 
 impl ActorKind {
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Outside,
+        Self::Master,
+        Self::Allocator,
+        Self::Registrar,
+        Self::Agent,
+        Self::Executor,
+        Self::Framework,
+        Self::Client,
+    ];
+
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
     /// The kind of a number; `None` when no kind has it.
     pub fn from_number(number: u16) -> Option<Self> {
-        Some(match number {
-            0 => Self::Outside,
-            1 => Self::Master,
-            2 => Self::Allocator,
-            3 => Self::Registrar,
-            4 => Self::Agent,
-            5 => Self::Executor,
-            6 => Self::Framework,
-            7 => Self::Client,
-            _ => return None,
-        })
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The kind of a word, see [`ActorKind::word`].
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 
     /// The word for it in metrics, journals and traces.

@@ -18,15 +18,12 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 4] = [Self::Outside, Self::Ordinary, Self::Periodic, Self::Guaranteed];
+
     /// The class of a number in an envelope.
     pub fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            0 => Self::Outside,
-            1 => Self::Ordinary,
-            2 => Self::Periodic,
-            3 => Self::Guaranteed,
-            _ => return None,
-        })
+        Self::ALL.get(usize::from(number)).copied()
     }
 }
 

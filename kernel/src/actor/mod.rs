@@ -9,6 +9,7 @@ mod address;
 mod cell;
 mod context;
 mod effect;
+pub mod exit;
 pub mod mailbox;
 pub mod supervision;
 
@@ -75,6 +76,23 @@ pub trait TimerKey: Copy + Eq {
     fn pack(self) -> u64;
     /// The timer of a number that [`TimerKey::pack`] made.
     fn unpack(number: u64) -> Self;
+}
+
+/// Bits of a packed timer for which of its kind it is.
+const TIMER_NUMBER_BITS: u32 = 56;
+
+/// Which timer of a kind as one number, for [`TimerKey::pack`].
+///
+/// # Panics
+/// When the number takes more than 56 bits.
+pub const fn packed(kind: u8, number: u64) -> u64 {
+    assert!(number >> TIMER_NUMBER_BITS == 0, "a number of a timer takes 56 bits");
+    (kind as u64) << TIMER_NUMBER_BITS | number
+}
+
+/// The kind and the number that [`packed`] made one.
+pub const fn unpacked(timer: u64) -> (u8, u64) {
+    ((timer >> TIMER_NUMBER_BITS) as u8, timer & ((1 << TIMER_NUMBER_BITS) - 1))
 }
 
 /// Why a child ended.

@@ -1,11 +1,11 @@
 //! The journal under a host: order, failures, a disk that lasts.
 
 use crate::stage::*;
-use kaon_kernel::actor::{ActorKind, Batch, Event, Outcome, Record, Ticket};
+use kaon_kernel::actor::{ActorKind, Batch, Event, Outcome, Record, Ticket, exit};
 use kaon_runtime::journal::{
     Error, Journal, JournalName, MemoryDisk, MemoryJournal, SledJournal, export_file, import_file,
 };
-use kaon_runtime::{Birth, EXIT_STORAGE, HostConfig};
+use kaon_runtime::{Birth, HostConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -117,7 +117,7 @@ fn a_journal_that_cannot_be_read_stops_the_host_with_its_own_code() {
     stage.until("its outcome", |note| outcome(note).is_some());
     assert_eq!(flushes.load(Ordering::Relaxed), 1, "one batch, one flush");
     stage.tell(MASTER, 1001);
-    assert_eq!(stage.host.wait(), EXIT_STORAGE);
+    assert_eq!(stage.host.wait(), exit::STORAGE);
 }
 
 #[test]

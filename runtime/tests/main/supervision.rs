@@ -2,11 +2,11 @@
 
 use crate::stage::*;
 use kaon_kernel::actor::supervision::{Policy, Strategy, Tree};
-use kaon_kernel::actor::{ActorKind, Address, Effect, Event, ExitReason, Outcome, Ticket};
+use kaon_kernel::actor::{ActorKind, Address, Effect, Event, ExitReason, Outcome, Ticket, exit};
 use kaon_kernel::port::{Ingress, Refused};
 use kaon_kernel::time::Duration;
 use kaon_runtime::journal::MemoryDisk;
-use kaon_runtime::{Birth, EXIT_ESCALATED, Origin};
+use kaon_runtime::{Birth, Origin};
 
 const PANIC: u64 = 1_000_000;
 const ONE: &[ActorKind] = &[ActorKind::Master];
@@ -132,8 +132,8 @@ fn falling_too_often_stops_the_host_with_a_code() {
         Box::new(|event, _| assert!(!matches!(event, Event::Start(_)), "never begins"))
     });
     stage.until_started(MASTER, 4);
-    assert_eq!(stage.host.wait(), EXIT_ESCALATED);
-    assert_eq!(stage.host.exit_code(), Some(EXIT_ESCALATED));
+    assert_eq!(stage.host.wait(), exit::ESCALATED);
+    assert_eq!(stage.host.exit_code(), Some(exit::ESCALATED));
     assert_eq!(stage.host.deliver(message(MASTER, MASTER, 1)), Err(Refused::NoActor(MASTER)));
 }
 

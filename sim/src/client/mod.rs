@@ -22,7 +22,8 @@ use crate::workload::TaskPlan;
 use again::Unsaid;
 use held::Held;
 use kaon_kernel::actor::{
-    Actor, ActorKind, Address, Context, HostId, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey,
+    Actor, ActorKind, Address, Context, HostId, Link, LinkState, Outcome, Record, StreamId, Ticket, TimerKey, packed,
+    unpacked,
 };
 use kaon_kernel::frame::Envelope;
 use kaon_kernel::framework::{Capability, FrameworkInfo};
@@ -198,27 +199,30 @@ pub(crate) enum Timer {
 
 impl TimerKey for Timer {
     fn pack(self) -> u64 {
-        match self {
-            Self::Subscribe => 0,
-            Self::Silence => 1,
-            Self::Review => 2,
-            Self::Kill(job) => 3 | u64::from(job) << 8,
-            Self::Submit => 4,
-            Self::Hold => 5,
-            Self::Flood => 6,
-            Self::Again => 7,
-        }
+        let (kind, job) = match self {
+            Self::Subscribe => (0, 0),
+            Self::Silence => (1, 0),
+            Self::Review => (2, 0),
+            Self::Kill(job) => (3, job),
+            Self::Submit => (4, 0),
+            Self::Hold => (5, 0),
+            Self::Flood => (6, 0),
+            Self::Again => (7, 0),
+        };
+        packed(kind, u64::from(job))
     }
-    fn unpack(number: u64) -> Self {
-        match number & 0xff {
+    fn unpack(timer: u64) -> Self {
+        let (kind, job) = unpacked(timer);
+        match kind {
             0 => Self::Subscribe,
             1 => Self::Silence,
             2 => Self::Review,
+            3 => Self::Kill(job as u32),
             4 => Self::Submit,
             5 => Self::Hold,
             6 => Self::Flood,
             7 => Self::Again,
-            _ => Self::Kill((number >> 8) as u32),
+            _ => panic!("no timer of a client has the kind {kind}"),
         }
     }
 }

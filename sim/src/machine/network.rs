@@ -28,7 +28,15 @@ pub(crate) const STREAM_LINK: &str = "stream-";
 
 impl Peer {
     fn new(host: HostId, badge: Badge) -> Self {
-        Self { host, badge, session: 0, pending: 0, broken: false, congested: false, floors: [Instant(0); 8] }
+        Self {
+            host,
+            badge,
+            session: 0,
+            pending: 0,
+            broken: false,
+            congested: false,
+            floors: [Instant(0); ActorKind::COUNT],
+        }
     }
 
     /// The link as actors are told of it; clients are no peers.

@@ -103,7 +103,7 @@ pub(crate) struct Peer {
     /// What was told last of its flow: too much is under way.
     pub(crate) congested: bool,
     /// When the last frame of each conversation arrives: none overtakes it. By kind of receiver.
-    pub(crate) floors: [Instant; 8],
+    pub(crate) floors: [Instant; ActorKind::COUNT],
 }
 
 /// A stream from the edge of a master's process to a client.

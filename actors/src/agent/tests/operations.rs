@@ -1,7 +1,7 @@
 //! Operations on what the machine has: on disk before they are told, carried out to their end, told until seen.
 
 use super::*;
-use crate::agent::EXIT_INCOMPATIBLE;
+use kaon_kernel::actor::exit;
 use kaon_kernel::container::VolumeLink;
 use kaon_kernel::id::OperationId;
 use kaon_kernel::operation::{HeldOperation, OperationState, OperationStatus};
@@ -152,7 +152,7 @@ fn a_broken_disk_ends_the_agent() {
     bench.master(order(2, OnResources::Create { volumes: bag(volume(40)) }));
     bench.flush();
     bench.answer_volumes(Err("no space left".to_owned()));
-    assert_eq!(bench.finished, Some(crate::agent::EXIT_STORAGE));
+    assert_eq!(bench.finished, Some(exit::STORAGE));
 }
 
 /// However far the writing came: the next life reports what is on disk, and goes on from there.
@@ -237,7 +237,7 @@ fn a_machine_that_was_started_with_less_than_is_reserved_on_it_stops() {
     let mut config = with_disk();
     config.info.resources = parse::resources("cpus:8;mem:8192;disk:49").expect("a text");
     let less = Bench::with_journal(config, bench.durable.clone());
-    assert_eq!(less.finished, Some(EXIT_INCOMPATIBLE));
+    assert_eq!(less.finished, Some(exit::INCOMPATIBLE));
     let mut config = with_disk();
     config.info.resources = parse::resources("cpus:9;mem:8192;disk:51").expect("a text");
     let mut more = Bench::with_journal(config, bench.durable.clone());

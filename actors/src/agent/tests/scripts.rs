@@ -1,6 +1,7 @@
 //! One script for each conversation, refusals included.
 
 use super::*;
+use kaon_kernel::actor::exit;
 use kaon_kernel::container::{LimitKind, Limitation, Program};
 use kaon_kernel::task::{ExecutorInfo, ExecutorKind, Reason};
 
@@ -58,7 +59,7 @@ fn an_agent_that_is_refused_stops() {
     bench.master(ToAgent::Leading { master_id: MasterId::trusted("m"), term: Term(1) });
     bench.pass(Duration::secs(1));
     bench.master(ToAgent::Refused { reason: "it is full here".to_owned() });
-    assert_eq!(bench.finished, Some(crate::agent::EXIT_REFUSED));
+    assert_eq!(bench.finished, Some(exit::REFUSED));
     assert!(bench.last_words.contains("it is full here"), "{}", bench.last_words);
 }
 
@@ -568,6 +569,6 @@ fn a_disk_that_takes_nothing_more_ends_the_agent() {
     let error = kaon_kernel::actor::StorageError("full".to_owned());
     let effects = bench.rig.done(ticket, Outcome::Persisted(Err(error)));
     bench.absorb(effects);
-    assert_eq!(bench.finished, Some(crate::agent::EXIT_STORAGE));
+    assert_eq!(bench.finished, Some(exit::STORAGE));
     assert!(bench.asked.is_empty(), "nothing is started on a disk that forgets");
 }

@@ -4,9 +4,11 @@ mod checks;
 mod groups;
 mod panics;
 
-use crate::executor::{EXIT_ABANDONED, EXIT_STORAGE, Error, Executor, ExecutorConfig, Inherited};
+use crate::executor::{Error, Executor, ExecutorConfig, Inherited};
 use crate::testing::{Disk, Rig, sent, write};
-use kaon_kernel::actor::{ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Outcome, StorageError, Ticket};
+use kaon_kernel::actor::{
+    ActorKind, Address, Batch, Effect, HostId, Link, LinkState, Outcome, StorageError, Ticket, exit,
+};
 use kaon_kernel::container::{
     ContainerOutcome, ContainerRequest, Exit, ExitStatus, LaunchSpec, Limitation, Program, Usage,
 };
@@ -450,7 +452,7 @@ fn a_broken_link_leaves_the_task_alone_until_the_recovery_timeout() {
     bench.pass(Duration::secs(900));
     assert_eq!(bench.kills().len(), 1);
     bench.exit(Some(ExitStatus::Signal(9)));
-    assert_eq!(bench.finished, Some(EXIT_ABANDONED));
+    assert_eq!(bench.finished, Some(exit::ABANDONED));
 }
 
 impl Bench {
@@ -499,6 +501,6 @@ fn a_disk_that_takes_nothing_more_ends_it() {
     let (ticket, _) = bench.unwritten.pop_front().expect("a batch");
     let effects = bench.rig.done(ticket, Outcome::Persisted(Err(StorageError("full".to_owned()))));
     bench.absorb(effects);
-    assert_eq!(bench.finished, Some(EXIT_STORAGE));
+    assert_eq!(bench.finished, Some(exit::STORAGE));
     assert!(bench.asked.is_empty());
 }

@@ -1,8 +1,8 @@
 //! One registrar alone: the conversation with its master, and how writes are grouped.
 
 use super::*;
-use crate::registrar::{BATCH_OPERATIONS_MAX, EXIT_STORAGE, OPERATION_BYTES_MAX};
-use kaon_kernel::actor::{Outcome, StorageError};
+use crate::registrar::{BATCH_OPERATIONS_MAX, OPERATION_BYTES_MAX};
+use kaon_kernel::actor::{Outcome, StorageError, exit};
 
 const HOST: HostId = HostId(77);
 
@@ -131,7 +131,7 @@ fn a_disk_that_refuses_ends_the_host() {
     let ticket = rig.unflushed.remove(0);
     let effects = rig.done(ticket, Outcome::Persisted(Err(StorageError("no space left".into()))));
     assert_eq!(told(&effects), [ToMaster::Following { leader: None }]);
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Finish { code: EXIT_STORAGE, .. })));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Finish { code: exit::STORAGE, .. })));
     assert_eq!(persists(&apply(&mut rig, HOST, term, 2, admit_framework("g"))), 0);
 }
 
