@@ -120,8 +120,7 @@ impl Master {
     }
 
     /// The registry says that an agent is out of reach: so it is, even if it came back in the meantime; it registers anew.
-    pub(super) fn on_marked_unreachable(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
-        let since = context.wall();
+    pub(super) fn on_marked_unreachable(&mut self, id: &AgentId, since: WallTime, context: &mut MasterContext<'_>) {
         context.count("master/slave_unreachable_completed", 1);
         context.count("master/slave_removals", 1);
         context.count("master/slave_removals/reason_unhealthy", 1);

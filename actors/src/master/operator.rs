@@ -5,6 +5,7 @@ use super::{Master, MasterContext, Pending};
 use kaon_kernel::actor::StreamId;
 use kaon_kernel::message::operator::{Answer, Order};
 use kaon_kernel::message::registrar::RegistryOperation;
+use kaon_kernel::time::WallTime;
 
 impl Master {
     /// An operator orders something.
@@ -50,17 +51,23 @@ impl Master {
     }
 
     /// The registry has it: it takes effect.
-    pub(super) fn on_ordered(&mut self, order: Order, reply: StreamId, context: &mut MasterContext<'_>) {
+    pub(super) fn on_ordered(
+        &mut self,
+        order: Order,
+        reply: StreamId,
+        since: WallTime,
+        context: &mut MasterContext<'_>,
+    ) {
         let answer = match order {
             Order::SetQuotas { quotas, .. } => self.on_quotas_set(quotas, context),
             Order::SetWeights { weights } => self.on_weights_set(weights, context),
             Order::SetSchedule { windows } => self.on_scheduled(windows, context),
             Order::StartMaintenance { machines } => self.on_maintenance_started(machines, context),
             Order::StopMaintenance { machines } => self.on_maintenance_stopped(&machines, context),
-            Order::Drain { agent_id, config } => self.on_drain_ordered(agent_id, config, context),
+            Order::Drain { agent_id, config } => self.on_drain_ordered(agent_id, config, since, context),
             Order::Deactivate { agent_id } => self.on_deactivated(agent_id, context),
             Order::Reactivate { agent_id } => self.on_reactivated(&agent_id, context),
-            Order::MarkGone { agent_id } => self.on_gone(&agent_id, context),
+            Order::MarkGone { agent_id } => self.on_gone(&agent_id, since, context),
         };
         Self::answer(reply, answer, context);
     }

@@ -13,6 +13,7 @@ use kaon_kernel::message::operator::{Answer, Order};
 use kaon_kernel::message::registrar::{RegistryOperation, ToRegistrar};
 use kaon_kernel::message::scheduler::FrameworkUpdate;
 use kaon_kernel::table::{Set, Table};
+use kaon_kernel::time::WallTime;
 
 /// A change that waits for the registrar, and what follows when it is on disk. One for each subject at most.
 #[derive(Clone, Debug)]
@@ -63,8 +64,8 @@ enum Departure {
 /// All changes that wait.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// By their number.
-    waiting: Table<u64, Pending>,
+    /// By their number, with the time that the registry is told, so that all tell the same one.
+    waiting: Table<u64, (Pending, WallTime)>,
     last_number: u64,
     /// The agents that leave by one of them.
     leaving: Table<AgentId, Departure>,
@@ -73,7 +74,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    fn add(&mut self, pending: Pending) -> u64 {
+    fn add(&mut self, pending: Pending, now: WallTime) -> u64 {
         if let Some((id, departure)) = pending.leaving() {
             let before = self.leaving.insert(id.clone(), departure);
             assert!(before.is_none(), "agent {id} leaves twice");
@@ -82,7 +83,7 @@ impl Changes {
             assert!(self.removing.insert(id.clone()), "framework {id} is removed twice");
         }
         let number = self.next_number();
-        self.waiting.insert(number, pending);
+        self.waiting.insert(number, (pending, now));
         number
     }
 
@@ -92,16 +93,16 @@ impl Changes {
         self.last_number
     }
 
-    /// The change of a number, which waits no more. None when it is of an earlier term of ours.
-    pub(super) fn take(&mut self, number: u64) -> Option<Pending> {
-        let pending = self.waiting.swap_remove(&number)?;
+    /// The change of a number, which waits no more, and when it was made. None when it is of an earlier term of ours.
+    fn take(&mut self, number: u64) -> Option<(Pending, WallTime)> {
+        let (pending, since) = self.waiting.swap_remove(&number)?;
         if let Some((id, _)) = pending.leaving() {
             self.leaving.swap_remove(id);
         }
         if let Pending::Remove(id) = &pending {
             self.removing.swap_remove(id);
         }
-        Some(pending)
+        Some((pending, since))
     }
 
     /// Nobody waits any more; numbers go on.
@@ -126,7 +127,7 @@ impl Changes {
 
     /// What operators have ordered. Cost: one walk over all that waits.
     pub(super) fn orders(&self) -> impl Iterator<Item = &Order> {
-        self.waiting.values().filter_map(|pending| match pending {
+        self.waiting.values().filter_map(|(pending, _)| match pending {
             Pending::Order(order, _) => Some(&**order),
             _ => None,
         })
@@ -134,12 +135,12 @@ impl Changes {
 
     /// Asserts that the indexes are those of what waits.
     pub(super) fn check(&self) {
-        let leaving = self.waiting.values().filter_map(Pending::leaving);
+        let leaving = self.waiting.values().filter_map(|(pending, _)| pending.leaving());
         assert_eq!(leaving.clone().count(), self.leaving.len(), "agents that leave");
         for (id, departure) in leaving {
             assert_eq!(self.leaving.get(id), Some(&departure), "agent {id} leaves");
         }
-        let removing = self.waiting.values().filter(|pending| matches!(pending, Pending::Remove(_)));
+        let removing = self.waiting.values().filter(|(pending, _)| matches!(pending, Pending::Remove(_)));
         assert_eq!(removing.count(), self.removing.len(), "frameworks that are removed");
     }
 
@@ -151,7 +152,7 @@ impl Changes {
 impl Master {
     /// Puts what this master has decided into the log; `pending` goes on when it is there.
     pub(super) fn register(&mut self, operation: RegistryOperation, pending: Pending, context: &mut MasterContext<'_>) {
-        let number = self.pending.add(pending);
+        let number = self.pending.add(pending, context.wall());
         let apply = ToRegistrar::Apply { number, operation };
         context.send(Address::only(context.me().host, ActorKind::Registrar), &RegistrarMessage::Master(apply));
     }
@@ -174,18 +175,18 @@ impl Master {
 
     /// The registry has a change.
     pub(super) fn on_applied(&mut self, number: u64, context: &mut MasterContext<'_>) {
-        match self.pending.take(number) {
-            Some(Pending::Admit(admission)) => self.on_admitted(*admission, context),
-            Some(Pending::Unreachable(agent_id)) => self.on_marked_unreachable(&agent_id, context),
-            Some(Pending::Leave(agent_id)) => self.on_left(&agent_id, context),
-            Some(Pending::Subscribe(subscription)) => self.on_subscription_admitted(*subscription, context),
-            Some(Pending::Remove(framework_id)) => self.on_framework_removed(&framework_id, context),
-            Some(Pending::Update(update)) => self.on_framework_update_written(*update, context),
-            Some(Pending::Order(order, reply)) => self.on_ordered(*order, reply, context),
-            Some(Pending::Drained(agent_id)) => self.on_drained(&agent_id, context),
-            Some(Pending::Gone(agent_id)) => drop(self.on_gone(&agent_id, context)),
-            // Of an earlier term of ours: what waited for it is gone.
-            None => {}
+        // Of an earlier term of ours: what waited for it is gone.
+        let Some((pending, since)) = self.pending.take(number) else { return };
+        match pending {
+            Pending::Admit(admission) => self.on_admitted(*admission, context),
+            Pending::Unreachable(agent_id) => self.on_marked_unreachable(&agent_id, since, context),
+            Pending::Leave(agent_id) => self.on_left(&agent_id, context),
+            Pending::Subscribe(subscription) => self.on_subscription_admitted(*subscription, context),
+            Pending::Remove(framework_id) => self.on_framework_removed(&framework_id, since, context),
+            Pending::Update(update) => self.on_framework_update_written(*update, context),
+            Pending::Order(order, reply) => self.on_ordered(*order, reply, since, context),
+            Pending::Drained(agent_id) => self.on_drained(&agent_id, context),
+            Pending::Gone(agent_id) => drop(self.on_gone(&agent_id, since, context)),
         }
     }
 
@@ -196,13 +197,13 @@ impl Master {
     /// wrong. Both begin afresh then.
     pub(super) fn on_refused(&mut self, number: u64, reason: String, context: &mut MasterContext<'_>) {
         let defect = |reason| Defect::new(Cause::Unavailable, reason);
-        match self.pending.take(number) {
-            Some(Pending::Admit(admission)) => self.on_admission_refused(&admission, &reason, context),
-            Some(Pending::Subscribe(subscription)) => Self::turn_away(subscription.stream, defect(reason), context),
-            Some(Pending::Update(update)) => Self::answer(update.reply, Answer::Refused(defect(reason)), context),
-            Some(Pending::Order(_, reply)) => Self::answer(reply, Answer::Refused(defect(reason)), context),
-            Some(other) => panic!("the registrar refuses what can't be refused, {other:?}: {reason}"),
-            None => {}
+        let Some((pending, _)) = self.pending.take(number) else { return };
+        match pending {
+            Pending::Admit(admission) => self.on_admission_refused(&admission, &reason, context),
+            Pending::Subscribe(subscription) => Self::turn_away(subscription.stream, defect(reason), context),
+            Pending::Update(update) => Self::answer(update.reply, Answer::Refused(defect(reason)), context),
+            Pending::Order(_, reply) => Self::answer(reply, Answer::Refused(defect(reason)), context),
+            other => panic!("the registrar refuses what can't be refused, {other:?}: {reason}"),
         }
     }
 }

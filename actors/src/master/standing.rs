@@ -139,9 +139,10 @@ impl Master {
         &mut self,
         id: AgentId,
         config: DrainConfig,
+        since: WallTime,
         context: &mut MasterContext<'_>,
     ) -> Answer {
-        let drain = Some(Drain { state: DrainState::Draining, config, since: context.wall() });
+        let drain = Some(Drain { state: DrainState::Draining, config, since });
         let index = self.state.agent_index(id.as_str());
         self.standing.orders.insert(id, AgentOrders { deactivated: true, drain });
         if let Some(index) = index {
@@ -232,8 +233,8 @@ impl Master {
     }
 
     /// The registry says that an agent is gone.
-    pub(super) fn on_gone(&mut self, id: &AgentId, context: &mut MasterContext<'_>) -> Answer {
-        self.standing.gone.insert(id.clone(), context.wall());
+    pub(super) fn on_gone(&mut self, id: &AgentId, since: WallTime, context: &mut MasterContext<'_>) -> Answer {
+        self.standing.gone.insert(id.clone(), since);
         if self.standing.gone.len() > GONE_MAX {
             self.standing.gone.shift_remove_index(0);
         }

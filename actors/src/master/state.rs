@@ -166,12 +166,11 @@ impl Framework {
 
 impl State {
     /// Empty tables for the next term of the same master: numbers go on, so that no index, and with it no address of a
-    /// proxy, is ever used twice.
+    /// proxy, is ever used twice. Names carry the term's own master id and begin afresh.
     pub(super) fn beyond(before: &Self) -> Self {
         Self {
             last_agent: before.last_agent,
             last_framework: before.last_framework,
-            last_framework_name: before.last_framework_name,
             last_offer: before.last_offer,
             ..Self::default()
         }

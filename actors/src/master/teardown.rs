@@ -13,6 +13,7 @@ use kaon_kernel::message::view::ViewEvent;
 use kaon_kernel::message::{AgentMessage, FrameworkMessage};
 use kaon_kernel::table::Set;
 use kaon_kernel::task::{Reason, TaskState, TaskStatus};
+use kaon_kernel::time::WallTime;
 
 use super::state::Proxy;
 
@@ -27,7 +28,7 @@ impl Master {
     }
 
     /// The registry has removed the framework.
-    pub(super) fn on_framework_removed(&mut self, id: &FrameworkId, context: &mut MasterContext<'_>) {
+    pub(super) fn on_framework_removed(&mut self, id: &FrameworkId, at: WallTime, context: &mut MasterContext<'_>) {
         let Some(index) = self.state.framework_index(id.as_str()) else { return };
         self.recover_offers(index, context);
         self.rescind_inverse(|asked| asked.framework == index, false, context);
@@ -58,7 +59,7 @@ impl Master {
             context.send(proxy, &FrameworkMessage::Master(ToFramework::Close));
         }
         self.state.remove_framework(index);
-        context.emit(Self::VIEW, &ViewEvent::FrameworkRemoved { framework_id: id.clone(), at: context.wall() });
+        context.emit(Self::VIEW, &ViewEvent::FrameworkRemoved { framework_id: id.clone(), at });
     }
 
     /// The agents that run something of a framework. Cost: all agents, and the framework's tasks.

@@ -10,7 +10,7 @@ use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
 use kaon_kernel::message::allocator::ToAllocator;
 use kaon_kernel::message::event::FrameworkEvent;
-use kaon_kernel::message::registrar;
+use kaon_kernel::message::registrar::{self, RegistryOperation};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::task::{TaskState, TaskStatus};
@@ -81,4 +81,32 @@ fn an_agent_that_the_registry_has_no_room_for_is_told_and_may_try_again() {
         assert!(matches!(&answer[..], [ToAgent::Refused { reason }] if reason == "too large"), "{answer:?}");
     }
     assert!(play.rig.actor().state.agent_at(agent_host(1)).is_none());
+}
+
+#[test]
+fn all_are_told_the_time_that_the_registry_has() {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::secs(60)), 1);
+    let offer = play.grant(framework, agent, resources(4, 4096));
+    let operations = vec![OfferOperation::Launch { tasks: vec![task("one", &id, resources(1, 1024))] }];
+    play.call(
+        framework,
+        Call::Accept { offers: vec![ClientOffer::Known(offer)], operations, refusal: Refusal::DEFAULT },
+    );
+    play.link(1, LinkState::Down);
+    let effects = play.rig.pass(Duration::secs(80));
+    play.note(effects);
+    let registered = play.unwritten.iter().find_map(|(_, operation)| match operation {
+        RegistryOperation::MarkUnreachable { since, .. } => Some(*since),
+        _ => None,
+    });
+    // The registry takes its time.
+    play.rig.pass(Duration::secs(5));
+    play.write();
+    let told = play.events().into_iter().find_map(|event| match event {
+        FrameworkEvent::Update { status } => status.unreachable_time,
+        _ => None,
+    });
+    assert!(registered.is_some() && told == registered, "{registered:?} {told:?}");
 }
