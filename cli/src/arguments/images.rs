@@ -1,9 +1,10 @@
 //! Flags of the images of containers. Names and meanings are those of Mesos's flags (reference 12.3, 15.2), with dashes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use kaon_isolators::images::{Backend, CONFIG_BYTES_MAX, ImagesConfig, REGISTRY_DEFAULT};
+use kaon_isolators::images::{Backend, CONFIG_BYTES_MAX, ImagesConfig, REGISTRY_DEFAULT, check_credentials};
 use serde::Deserialize;
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -146,15 +147,22 @@ impl Images {
     }
 }
 
-/// The file of the credentials: the one that is named, or one that holds what is said.
+/// The file of the credentials: the one that is named, or one that holds what is said. Whoever starts an agent with credentials that
+/// can't be read is told so at once, and not by a registry that shows nothing to strangers.
 fn credentials(said: &str, work_directory: &Path) -> Result<PathBuf> {
     let path = Path::new(said.strip_prefix("file://").unwrap_or(said));
     if !said.trim_start().starts_with('{') {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut text = Vec::new();
+            // One byte more than may be there tells that it is too long.
+            std::fs::File::open(path)?.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+            Ok(text)
+        };
+        let text = read().with_context(|| format!("--docker-config {}", path.display()))?;
+        check_credentials(&text).map_err(|error| anyhow!("--docker-config {}: {error}", path.display()))?;
         return std::path::absolute(path).context("--docker-config");
     }
-    if said.len() > CONFIG_BYTES_MAX {
-        bail!("--docker-config has more than {CONFIG_BYTES_MAX} bytes");
-    }
+    check_credentials(said.as_bytes()).map_err(|error| anyhow!("--docker-config: {error}"))?;
     let path = work_directory.join(CREDENTIALS_FILE);
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
@@ -195,5 +203,23 @@ mod tests {
             (bad.docker_registry, bad.image_provisioner_backend) = (registry.into(), Some(backend.into()));
             assert!(bad.config(&work, None).is_err(), "{registry} {backend}");
         }
+    }
+
+    #[test]
+    fn credentials_that_can_not_be_read_are_refused_by_name() {
+        let work = tempfile::tempdir().unwrap();
+        let file = work.path().join("config.json");
+        let said = |text: &str| credentials(text, work.path()).map_err(|error| format!("{error:#}"));
+        let (there, secret) = (file.display().to_string(), r#"{"auths": {"r": {"auth": "s3cr3t"}}"#);
+        for bad in [there.as_str(), &format!("file://{there}"), "{", secret, ""] {
+            let error = said(bad).expect_err("refused");
+            assert!(error.starts_with("--docker-config") && !error.contains("s3cr3t"), "{error}");
+        }
+        assert!(said(&there).unwrap_err().contains(&there), "it says which");
+        std::fs::write(&file, secret).unwrap();
+        assert!(said(&there).unwrap_err().contains("no configuration of docker"));
+        std::fs::write(&file, format!("{secret}}}")).unwrap();
+        assert_eq!(said(&there), Ok(file));
+        assert_eq!(said(&format!("{secret}}}")), Ok(work.path().join(CREDENTIALS_FILE)));
     }
 }

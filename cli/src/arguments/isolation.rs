@@ -152,6 +152,8 @@ impl Isolation {
         if !(0.01..=86_400.0).contains(&interval) {
             bail!("--container-disk-watch-interval {interval}: expected 0.01 to 86400 seconds");
         }
+        is_directory("secret-resolver", self.secret_resolver.as_deref())?;
+        is_directory("seccomp-config-dir", self.seccomp_config_dir.as_deref())?;
         let usual = Settings::usual(&self.isolation);
         Ok(Settings {
             work_directory: work_directory.to_owned(),
@@ -243,6 +245,14 @@ impl Isolation {
     }
 }
 
+/// Refuses a directory that is named and can't be read: a task would find out first.
+fn is_directory(flag: &str, path: Option<&Path>) -> Result<()> {
+    match path {
+        Some(path) => std::fs::read_dir(path).map(drop).with_context(|| format!("--{flag} {}", path.display())),
+        None => Ok(()),
+    }
+}
+
 /// Numbers of projects. Zero is that of nobody.
 fn projects(text: &str) -> Result<RangeInclusive<u32>> {
     numbers(text).with_context(|| format!("--xfs-project-range {text}: expected [FIRST-LAST], the first above zero"))
@@ -270,11 +280,52 @@ fn handle(text: &str) -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kaon_kernel::resource::parse;
 
     #[test]
     fn handles_are_numbers_of_sixteen_bits() {
         assert_eq!((handle("0x0012").unwrap(), handle(" 7").unwrap()), (0x12, 7));
         assert!(handle("0x10000").is_err() && handle("-1").is_err() && handle("").is_err());
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        isolation: Isolation,
+    }
+
+    fn line(flags: &[&str]) -> Result<Isolation, clap::Error> {
+        let words = ["agent"].iter().chain(flags);
+        <Line as clap::Parser>::try_parse_from(words).map(|line| line.isolation)
+    }
+
+    #[test]
+    fn the_ports_that_are_watched_are_the_agents_a_range_or_all() {
+        let resources = parse::resources("cpus:1;ports:[31000-31010,32000-32000]").unwrap();
+        let watched = |flags: &[&str]| line(flags).unwrap().ports(&resources).unwrap().watched;
+        let own = watched(&["--check-agent-port-range-only"]);
+        assert_eq!(own, Some(vec![(31_000, 31_010), (32_000, 32_000)]));
+        assert_eq!(watched(&["--container-ports-isolated-range", "[7-9]"]), Some(vec![(7, 9)]));
+        assert_eq!(watched(&[]), None);
+        let both = ["--check-agent-port-range-only", "--container-ports-isolated-range", "[7-9]"];
+        assert_eq!(line(&both).unwrap_err().kind(), clap::error::ErrorKind::ArgumentConflict);
+        let none = line(&["--check-agent-port-range-only"]).unwrap().ports(&parse::resources("cpus:1").unwrap());
+        assert_eq!(none.unwrap().watched, Some(Vec::new()), "an agent without ports watches none");
+    }
+
+    #[test]
+    fn directories_that_are_not_there_are_refused_by_name() {
+        let work = tempfile::tempdir().unwrap();
+        let (there, missing) = (work.path().display().to_string(), work.path().join("none").display().to_string());
+        for flag in ["--secret-resolver", "--seccomp-config-dir"] {
+            let settings = |path: &str| {
+                let isolation = line(&[flag, path]).unwrap();
+                isolation.settings(work.path(), work.path(), &Resources::default(), 1 << 30)
+            };
+            let error = format!("{:#}", settings(&missing).expect_err("refused"));
+            assert!(error.starts_with(&format!("{flag} {missing}: ")), "{error}");
+            assert!(settings(&there).is_ok());
+        }
     }
 
     #[test]

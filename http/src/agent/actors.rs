@@ -266,9 +266,14 @@ impl Seen {
         })
     }
 
+    /// Those of them that have not ended.
+    pub(super) fn live_tasks_of(&self, running: &RunningExecutor) -> impl Iterator<Item = &SeenTask> {
+        self.tasks_of(running).filter(|task| !task.task.state.is_terminal())
+    }
+
     /// What an executor and its live tasks take of the machine.
     pub(super) fn taken_by(&self, running: &RunningExecutor) -> Resources {
-        let live = self.tasks_of(running).filter(|task| !task.task.state.is_terminal());
+        let live = self.live_tasks_of(running);
         together(live.map(|task| &task.task.info.resources).chain([&running.info.resources]))
     }
 

@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use kaon_kernel::container_info::Limit;
+use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
-use kaon_kernel::task::ContainerStatus;
+use kaon_kernel::statistics::Statistics;
+use kaon_kernel::task::{ContainerStatus, TaskInfo};
 use serde_json::{Map, Value};
 
 use super::actors::{Seen, SeenExecutor};
@@ -89,7 +92,10 @@ pub(super) fn shown<'a>(edge: &AgentEdge, seen: &'a Seen, wanted: &Wanted<'_>) -
         };
         let container_id = v1::ContainerId { value: one.container_id.to_string(), parent: None };
         let status = status::container_to_v1(&told);
-        let statistics = used(one.container_id.as_str()).map(|figures| booked(figures, &seen.taken_by(&one.running)));
+        let statistics = figures.get(one.container_id.as_str()).map(|figures| {
+            let tasks = seen.live_tasks_of(&one.running).map(|task| &task.task.info);
+            statistics(&booked(figures, &one.running.info.resources, tasks))
+        });
         all.push(Shown { executor: Some(one), container_id, status, statistics });
     }
     let mut add = |container_id: v1::ContainerId, status: v1::ContainerStatus, flat: &str| {
@@ -120,17 +126,60 @@ pub(super) fn shown<'a>(edge: &AgentEdge, seen: &'a Seen, wanted: &Wanted<'_>) -
     all
 }
 
-/// Adds what a container took of the offer, where no isolator knows more: as Mesos, whatever isolators there are.
-fn booked(mut figures: v1::ResourceStatistics, taken: &Resources) -> v1::ResourceStatistics {
-    let amount = |name: &str| Some(taken.scalar(&ResourceName::of(name)).0).filter(|&thousandths| thousandths > 0);
-    if figures.cpus_limit.is_none() {
-        figures.cpus_limit = amount("cpus").map(|thousandths| thousandths as f64 / 1e3);
+/// The figures of a container with what its executor and their tasks may use by the agent's books, as Mesos: whatever isolators there
+/// are. The kernel's groups know it less exactly: weights are coarse, and no limit of memory is lowered while something runs.
+fn booked<'a>(figures: &Statistics, executor: &Resources, tasks: impl Iterator<Item = &'a TaskInfo>) -> Statistics {
+    let (mut cpus, mut mem) = (Share::of(executor, "cpus"), Share::of(executor, "mem"));
+    for task in tasks {
+        let limits = task.limits.as_deref().copied().unwrap_or_default();
+        cpus.add(Share::of(&task.resources, "cpus"), limits.cpus);
+        mem.add(Share::of(&task.resources, "mem"), limits.mem);
     }
-    // In MiB.
-    if figures.mem_limit_bytes.is_none() && figures.mem_soft_limit_bytes.is_none() {
-        figures.mem_limit_bytes = amount("mem").map(|thousandths| thousandths.saturating_mul(1 << 20) / 1000);
+    // Of thousandths of a MiB.
+    let bytes = |mem: u64| mem.saturating_mul(1 << 20) / 1000;
+    Statistics {
+        cpus_limit_millis: cpus.most(),
+        cpus_request_millis: cpus.least(),
+        memory_limit_bytes: mem.most().map(bytes),
+        memory_request_bytes: mem.least().map(bytes),
+        ..figures.clone()
     }
-    figures
+}
+
+/// What a container has of one resource for sure, and how far it may go.
+struct Share {
+    request: Quantity,
+    limit: Limit,
+}
+
+impl Share {
+    /// Of resources without limits of their own.
+    fn of(resources: &Resources, name: &str) -> Self {
+        let request = resources.scalar(&ResourceName::of(name));
+        Self { request, limit: Limit::Amount(request) }
+    }
+
+    /// Adds a task's, whose limit is `limit`.
+    fn add(&mut self, task: Self, limit: Option<Limit>) {
+        self.request = Quantity(self.request.0.saturating_add(task.request.0));
+        self.limit = match limit.unwrap_or(task.limit) {
+            Limit::Amount(more) => self.limit.plus(more),
+            Limit::Unlimited => Limit::Unlimited,
+        };
+    }
+
+    /// Thousandths, if there are any.
+    fn least(&self) -> Option<u64> {
+        Some(self.request.0).filter(|&thousandths| thousandths > 0)
+    }
+
+    /// Thousandths, if there are any and not all of the machine's.
+    fn most(&self) -> Option<u64> {
+        match self.limit {
+            Limit::Amount(amount) => Some(amount.0).filter(|&thousandths| thousandths > 0),
+            Limit::Unlimited => None,
+        }
+    }
 }
 
 /// As GET_CONTAINERS answers.
@@ -169,4 +218,54 @@ pub(super) fn to_json(all: Vec<Shown<'_>>, with_containers: bool) -> Value {
         Value::Object(entry)
     });
     entries.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kaon_kernel::container_info::Limits;
+    use kaon_kernel::id::{AgentId, RoleName, TaskId};
+    use kaon_kernel::resource::parse;
+
+    /// What the groups of a container say that has 0.3 processors, and had 260 MiB once.
+    fn read() -> Statistics {
+        Statistics {
+            cpus_request_millis: Some(299),
+            memory_request_bytes: Some(160 << 20),
+            memory_limit_bytes: Some(260 << 20),
+            memory_bytes: Some(7),
+            ..Statistics::default()
+        }
+    }
+
+    fn task(text: &str, limits: Limits) -> TaskInfo {
+        let resources = parse::resources(text).unwrap();
+        let bare = TaskInfo::bare(TaskId::trusted("t"), AgentId::trusted("a"), RoleName::trusted("r"));
+        TaskInfo { resources, limits: (!limits.is_empty()).then(|| Box::new(limits)), ..bare }
+    }
+
+    fn told(tasks: &[TaskInfo]) -> v1::ResourceStatistics {
+        statistics(&booked(&read(), &parse::resources("cpus:0.1;mem:32").unwrap(), tasks.iter()))
+    }
+
+    #[test]
+    fn a_container_has_what_it_took_of_the_offer() {
+        let figures = told(&[task("cpus:0.2;mem:64", Limits::default())]);
+        assert_eq!((figures.cpus_limit, figures.cpus_soft_limit), (Some(0.3), Some(0.3)));
+        assert_eq!((figures.mem_limit_bytes, figures.mem_soft_limit_bytes), (Some(96 << 20), Some(96 << 20)));
+        assert_eq!(figures.mem_total_bytes, Some(7), "what is counted stays");
+        assert_eq!(told(&[]).mem_limit_bytes, Some(32 << 20), "a pod whose members have ended");
+    }
+
+    #[test]
+    fn a_container_that_may_go_beyond_has_its_limits() {
+        let limit = |amount| Some(Limit::Amount(Quantity::units(amount)));
+        let beyond = task("cpus:1;mem:64", Limits { cpus: limit(2), mem: limit(128) });
+        let figures = told(&[beyond, task("cpus:0.5;mem:16", Limits::default())]);
+        assert_eq!((figures.cpus_limit, figures.cpus_soft_limit), (Some(2.6), Some(1.6)));
+        assert_eq!((figures.mem_limit_bytes, figures.mem_soft_limit_bytes), (Some(176 << 20), Some(112 << 20)));
+        let free = Limits { cpus: Some(Limit::Unlimited), mem: Some(Limit::Unlimited) };
+        let figures = told(&[task("cpus:1;mem:64", free)]);
+        assert_eq!((figures.cpus_limit, figures.mem_limit_bytes), (Some(1.1), None));
+    }
 }

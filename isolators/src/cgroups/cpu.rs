@@ -85,7 +85,7 @@ impl Controller for Cpu {
                 figures.system_nanos = ticks("system").map(|ticks| ticks.saturating_mul(TICK_NANOS));
                 let quota = group.number("cpu.cfs_quota_us").zip(group.number("cpu.cfs_period_us"));
                 figures.cpus_limit_millis = quota.and_then(|(quota, period)| (quota * 1000).checked_div(period));
-                figures.cpus_request_millis = group.number("cpu.shares").map(|shares| shares * 1000 / SHARES);
+                figures.cpus_request_millis = group.number("cpu.shares").map(request_millis);
             }
             Version::V2 => {
                 let micros = |key| stat(key).map(|micros: u64| micros.saturating_mul(1000));
@@ -108,9 +108,21 @@ fn shares(request: Quantity, revocable: Quantity) -> u64 {
     ((sure * SHARES + revocable.0 * SHARES_REVOCABLE) / 1000).max(SHARES_MIN)
 }
 
+/// The thousandths of a processor that shares were made of: these were cut, so what comes back is rounded up.
+fn request_millis(shares: u64) -> u64 {
+    (shares * 1000).div_ceil(SHARES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_tell_exactly_what_they_were_made_of() {
+        for millis in 2..70_000 {
+            assert_eq!(request_millis(shares(Quantity(millis), Quantity(0))), millis);
+        }
+    }
 
     #[test]
     fn weights_are_those_of_mesos() {

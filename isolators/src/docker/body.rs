@@ -24,6 +24,9 @@ const MEMORY_BYTES_MIN: u64 = 32 << 20;
 
 const MIB: u64 = 1 << 20;
 
+/// The driver of logs of containers that name none.
+const LOG_DRIVER: &str = "json-file";
+
 /// The body for a container.
 pub(super) fn of(
     config: &DockerConfig,
@@ -65,8 +68,6 @@ pub(super) fn of(
         },
         "Privileged": docker.is_privileged,
         "Binds": binds(asked, &home)?,
-        // What it writes is read by us at once; the engine's own copy is kept small.
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
     });
     ports(docker, &mut body, &mut host);
     limits(config, spec, &mut host);
@@ -74,7 +75,22 @@ pub(super) fn of(
     for (name, value) in &docker.parameters {
         option(&mut body, name, value)?;
     }
+    keep_log_small(&mut body["HostConfig"]["LogConfig"]);
     Ok(body)
+}
+
+/// What a container writes is read by us at once: the engine's own copy is small, unless the task says how large. Other drivers than
+/// the usual one know none of these options and would refuse them.
+fn keep_log_small(log: &mut Value) {
+    if log["Type"].is_null() {
+        log["Type"] = json!(LOG_DRIVER);
+    }
+    if log["Type"] == LOG_DRIVER && log["Config"]["max-size"].is_null() {
+        log["Config"]["max-size"] = json!("10m");
+        if log["Config"]["max-file"].is_null() {
+            log["Config"]["max-file"] = json!("2");
+        }
+    }
 }
 
 fn binds(asked: &ContainerInfo, home: &Path) -> Result<Vec<String>, String> {
@@ -212,7 +228,7 @@ fn option(body: &mut Value, name: &str, value: &str) -> Result<(), String> {
             let (path, options) = value.split_once(':').unwrap_or((value, ""));
             body["HostConfig"]["Tmpfs"][path] = json!(options);
         }
-        "log-driver" => body["HostConfig"]["LogConfig"] = json!({"Type": value, "Config": {}}),
+        "log-driver" => body["HostConfig"]["LogConfig"]["Type"] = json!(value),
         "log-opt" => {
             let (key, value) = pair()?;
             body["HostConfig"]["LogConfig"]["Config"][key] = json!(value);
@@ -332,6 +348,25 @@ mod tests {
         }
         asked.volumes = vec![volume(VolumeSource::Sandbox { is_parents: false, path: "../x".to_owned() })];
         assert!(made(&asked, &docker(), exec("", &[])).unwrap_err().contains("is no volume"));
+    }
+
+    #[test]
+    fn a_driver_of_logs_keeps_the_options_on_either_side() {
+        let log = |options: &[(&str, &str)]| {
+            let parameters = options.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let docker = Docker { parameters, ..docker() };
+            let program = spec(Program::Shell("true".to_owned()));
+            let body = of(&config(), &ContainerInfo::default(), &docker, &program, &[], Path::new("/w")).unwrap();
+            body["HostConfig"]["LogConfig"].clone()
+        };
+        let (driver, option) = (("log-driver", "syslog"), ("log-opt", "tag=a=b"));
+        let both = json!({"Type": "syslog", "Config": {"tag": "a=b"}});
+        assert_eq!((log(&[driver, option]), log(&[option, driver])), (both.clone(), both));
+        assert!(log(&[driver]).get("Config").is_none_or(Value::is_null), "options of another driver");
+        let usual = json!({"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}});
+        assert_eq!((log(&[]), log(&[("log-driver", "json-file")])), (usual.clone(), usual));
+        let large = json!({"Type": "json-file", "Config": {"max-size": "1g"}});
+        assert_eq!(log(&[("log-opt", "max-size=1g")]), large);
     }
 
     #[test]

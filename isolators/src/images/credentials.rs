@@ -26,6 +26,14 @@ struct Config {
     auths: BTreeMap<String, Entry>,
 }
 
+/// Whether it is a configuration.
+///
+/// # Errors
+/// When it is none. The text quotes nothing of it.
+pub fn check(config: &[u8]) -> Result<(), String> {
+    read(config).map(drop)
+}
+
 /// The value of a Basic authorization for a registry (`HOST` or `HOST:PORT`), if the configuration has one.
 ///
 /// # Errors
@@ -44,15 +52,23 @@ pub(crate) fn pair(config: &[u8], image: &str) -> Result<Option<(String, String)
     find_pair(config, reference.registry.as_deref().unwrap_or(hub::HOST))
 }
 
-fn find_pair(config: &[u8], registry: &str) -> Result<Option<(String, String)>, String> {
+/// The entries of a configuration by what they are for.
+fn read(config: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     if config.len() > CONFIG_BYTES_MAX {
         return Err(format!("the credentials have {} bytes, at most {CONFIG_BYTES_MAX} go", config.len()));
     }
-    let unreadable = || "the credentials are no configuration of docker (JSON)".to_owned();
-    let auths = match serde_json::from_slice::<Config>(config) {
-        Ok(config) => config.auths,
-        Err(_) => serde_json::from_slice::<BTreeMap<String, Entry>>(config).map_err(|_| unreadable())?,
-    };
+    match serde_json::from_slice::<Config>(config) {
+        Ok(config) => Ok(config.auths),
+        Err(_) => serde_json::from_slice(config).map_err(|_| unreadable()),
+    }
+}
+
+fn unreadable() -> String {
+    "the credentials are no configuration of docker (JSON)".to_owned()
+}
+
+fn find_pair(config: &[u8], registry: &str) -> Result<Option<(String, String)>, String> {
+    let auths = read(config)?;
     let fits = |key: &str| {
         let host = host_of(key);
         host == registry || (hub::is_named(host) && hub::is_named(registry))

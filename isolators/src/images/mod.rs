@@ -26,7 +26,7 @@ mod root;
 mod staging;
 mod store;
 
-pub use credentials::CONFIG_BYTES_MAX;
+pub use credentials::{CONFIG_BYTES_MAX, check as check_credentials};
 pub use hub::REGISTRY_DEFAULT;
 pub use isolator::{ImageVolumes, RUNTIME, Runtime, VOLUMES};
 pub use pull::main;
