@@ -189,6 +189,45 @@ fn metrics_follow_the_cluster_on_both_endpoints() {
     framework.teardown();
 }
 
+/// The names that the manual says are left out; `*` stands for anything.
+fn left_out() -> Vec<String> {
+    let manual = include_str!("../../docs/operating.md");
+    let list = manual.split("<!-- metrics-left-out -->").nth(1).and_then(|rest| rest.split("<!-- /").next());
+    list.expect("the list").split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn is_of(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((before, after)) => name.starts_with(before) && name.ends_with(after),
+        None => name == pattern,
+    }
+}
+
+#[test]
+fn what_the_manual_says_is_left_out_of_the_metrics_is_and_what_it_says_of_refused_operations_holds() {
+    let (cluster, patterns) = (Cluster::start(1), left_out());
+    assert!(patterns.len() > 5, "{patterns:?}");
+    let mut framework = Framework::subscribe(&cluster.api, info("refused"));
+    // A filter that stands, an operation that is refused.
+    let offer = framework.offer();
+    let mut cpus = json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.0}});
+    cpus["reservations"] = json!([{"type": "DYNAMIC", "role": "nobody"}]);
+    let unreserve = json!({"type": "UNRESERVE", "unreserve": {"resources": [cpus]}});
+    framework.must("ACCEPT", json!({"offer_ids": [offer["id"]], "operations": [unreserve]}));
+    let all = wait_for("the refusal", SOON, || {
+        let all = get(&cluster.api, "/metrics/snapshot").json();
+        (all["master/operations/error"].as_f64() == Some(1.0)).then_some(all)
+    });
+    let all = all.as_object().expect("flat");
+    let of_kinds = all.iter().filter(|(name, _)| is_of("master/operations/*/error", name));
+    assert_eq!(of_kinds.map(|(_, value)| value.as_f64()).collect::<Vec<_>>(), [Some(0.0); 8]);
+    let agent = get(&cluster.members[1].http, "/metrics/snapshot").json();
+    for name in all.keys().chain(agent.as_object().expect("flat").keys()) {
+        assert!(!patterns.iter().any(|pattern| is_of(pattern, name)), "{name} is not left out");
+    }
+    framework.teardown();
+}
+
 #[test]
 fn a_subscription_in_protobuf_is_answered_in_protobuf() {
     let cluster = Cluster::start(1);

@@ -26,6 +26,7 @@ mod order;
 mod path;
 mod polled;
 mod process;
+mod queue;
 pub mod recordio;
 mod rope;
 mod scheduler;

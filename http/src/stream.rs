@@ -1,14 +1,13 @@
-//! The stream of one subscriber: a bounded queue between the actors, which never wait, and a reader that may.
+//! The stream of one subscriber: who it is, and the queue of events between the actors and its connection.
 //!
-//! Events wait as frames and are encoded when the connection can take them, on the connection's own future. One event is
-//! one RecordIO record in one HTTP chunk. A reader that falls behind by more than [`QUEUE_BYTES_MAX`] or
-//! [`QUEUE_RECORDS_MAX`] is cut off, and what waited for it is freed at once.
+//! Events wait as frames ([`crate::queue`]) and are encoded when the connection can take them, on the connection's own future.
+//! One event is one RecordIO record in one HTTP chunk. A reader that falls behind by more than [`QUEUE_BYTES_MAX`] or
+//! [`QUEUE_RECORDS_MAX`] is cut off.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame as Chunk};
@@ -20,6 +19,7 @@ use kaon_kernel::message::event::FrameworkEvent;
 use crate::answer::Broken;
 use crate::codec::{self, MediaType};
 use crate::edge::MasterEdge;
+use crate::queue::{Bounds, Queue, Together};
 use crate::server::Hangup;
 use crate::traffic::Traffic;
 use crate::{convert, recordio};
@@ -39,10 +39,9 @@ pub(crate) struct Subscriber {
     /// What its calls carry as `Mesos-Stream-Id`.
     pub(crate) uuid: String,
     media: MediaType,
-    inner: Mutex<Inner>,
-    hangup: Hangup,
-    /// Bytes that wait for all subscribers.
-    total: Arc<AtomicUsize>,
+    queue: Queue<Frame>,
+    /// Taken before the queue, never the other way round.
+    who: Mutex<Who>,
 }
 
 /// Who a subscriber is, as its first event told.
@@ -55,27 +54,14 @@ pub(crate) struct Session {
 }
 
 #[derive(Default)]
-struct Inner {
-    waiting: VecDeque<Frame>,
-    waiting_bytes: usize,
-    state: State,
+struct Who {
     session: Option<Session>,
     /// The proxy that spoke on it last, whom its end is told.
     proxy: Option<Address>,
-    waker: Option<Waker>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Open,
-    /// It ends after what waits.
-    Closing,
-    /// It has ended before its time.
-    Cut(&'static str),
 }
 
 impl Subscriber {
+    /// `total` are the bytes that wait for all subscribers.
     pub(crate) fn new(
         stream: StreamId,
         uuid: String,
@@ -83,25 +69,27 @@ impl Subscriber {
         hangup: Hangup,
         total: Arc<AtomicUsize>,
     ) -> Self {
-        Self { stream, uuid, media, inner: Mutex::default(), hangup, total }
+        let together = Some(Together { bytes: total, bytes_max: QUEUES_BYTES_MAX });
+        let bounds = Bounds { items_max: QUEUE_RECORDS_MAX, bytes_max: QUEUE_BYTES_MAX, together };
+        Self { stream, uuid, media, queue: Queue::new(bounds, hangup), who: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn who(&self) -> MutexGuard<'_, Who> {
+        self.who.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes who it is.
     pub(crate) fn identify(&self, session: Session) {
-        self.lock().session = Some(session);
+        self.who().session = Some(session);
     }
 
     pub(crate) fn session(&self) -> Option<Session> {
-        self.lock().session.clone()
+        self.who().session.clone()
     }
 
     /// The actor whom its end is told; `None` before anybody has spoken on it.
     pub(crate) fn proxy(&self) -> Option<Address> {
-        self.lock().proxy
+        self.who().proxy
     }
 
     /// Queues an event.
@@ -109,60 +97,23 @@ impl Subscriber {
     /// # Errors
     /// Why it is cut off now. Told once.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), &'static str> {
-        let mut inner = self.lock();
-        inner.proxy = Some(frame.envelope().from);
-        if inner.state != State::Open {
-            return Ok(());
-        }
-        let bytes = frame.bytes().len();
-        let reason = if inner.waiting.len() >= QUEUE_RECORDS_MAX {
-            Some("too many events wait for the reader")
-        } else if inner.waiting_bytes + bytes > QUEUE_BYTES_MAX {
-            Some("too many bytes wait for the reader")
-        } else if self.total.load(Ordering::Relaxed) + bytes > QUEUES_BYTES_MAX {
-            Some("too many bytes wait for all readers")
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            self.end(&mut inner, State::Cut(reason));
-            drop(inner);
-            self.hangup.now();
-            return Err(reason);
-        }
-        if let Some(session) = &inner.session {
-            session.traffic.event(&frame);
-        }
-        inner.waiting_bytes += bytes;
-        self.total.fetch_add(bytes, Ordering::Relaxed);
-        inner.waiting.push_back(frame);
-        wake(&mut inner);
-        Ok(())
+        let mut who = self.who();
+        who.proxy = Some(frame.envelope().from);
+        self.queue.push(frame, |frame| {
+            if let Some(session) = &who.session {
+                session.traffic.event(frame);
+            }
+        })
     }
 
     /// Ends it after what waits.
     pub(crate) fn close(&self) {
-        let mut inner = self.lock();
-        if inner.state == State::Open {
-            inner.state = State::Closing;
-            wake(&mut inner);
-        }
+        self.queue.close();
     }
 
     /// Ends it at once; whether it was still open.
     pub(crate) fn abandon(&self) -> bool {
-        let mut inner = self.lock();
-        let was_open = inner.state == State::Open;
-        let state = if was_open { State::Cut("its connection is gone") } else { inner.state };
-        self.end(&mut inner, state);
-        was_open
-    }
-
-    fn end(&self, inner: &mut Inner, state: State) {
-        inner.state = state;
-        inner.waiting = VecDeque::new();
-        self.total.fetch_sub(core::mem::take(&mut inner.waiting_bytes), Ordering::Relaxed);
-        wake(inner);
+        self.queue.abandon()
     }
 
     /// The next chunk of the body: the record that `write` makes of the next event for which it makes one.
@@ -172,7 +123,7 @@ impl Subscriber {
         mut write: impl FnMut(&Frame) -> Option<Bytes>,
     ) -> Poll<Option<Result<Chunk<Bytes>, Broken>>> {
         loop {
-            match ready!(self.poll(context)) {
+            match ready!(self.queue.poll(context)) {
                 None => return Poll::Ready(None),
                 Some(Err(reason)) => return Poll::Ready(Some(Err(Broken::Cut(reason)))),
                 Some(Ok(frame)) => {
@@ -182,33 +133,6 @@ impl Subscriber {
                 }
             }
         }
-    }
-
-    /// The next event, or how the stream has ended.
-    fn poll(&self, context: &Context<'_>) -> Poll<Option<Result<Frame, &'static str>>> {
-        let mut inner = self.lock();
-        if let State::Cut(reason) = inner.state {
-            return Poll::Ready(Some(Err(reason)));
-        }
-        match inner.waiting.pop_front() {
-            Some(frame) => {
-                let bytes = frame.bytes().len();
-                inner.waiting_bytes -= bytes;
-                self.total.fetch_sub(bytes, Ordering::Relaxed);
-                Poll::Ready(Some(Ok(frame)))
-            }
-            None if inner.state == State::Closing => Poll::Ready(None),
-            None => {
-                inner.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-fn wake(inner: &mut Inner) {
-    if let Some(waker) = inner.waker.take() {
-        waker.wake();
     }
 }
 

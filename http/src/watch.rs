@@ -1,14 +1,14 @@
 //! The operators' stream of events: SUBSCRIBE on a master's `/api/v1` (reference 7.3).
 //!
 //! The thread that folds the master's events into snapshots makes v1 events of them for whoever watches: encoded once for
-//! each encoding, put into a bounded queue for each reader. A watcher gets the state of the cluster first, and every change
+//! each encoding, put into a bounded queue ([`crate::queue`]) for each reader. A watcher gets the state of the cluster first, and every change
 //! after exactly that state: both are taken under the fold's lock. Who falls behind is cut off; who does not read costs
 //! nobody else anything. Left to others: what changed ([`crate::view`]), how it looks (`operator`, `convert`).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use crate::answer::{self, Answer, Broken};
 use crate::codec::{self, MediaType};
 use crate::convert::{framework, status, task};
 use crate::edge::MasterEdge;
+use crate::queue::{Bounds, Queue};
 use crate::server::{Hangup, Request};
 use crate::v1::master as api;
 use crate::v1::master::event::{self, Type};
@@ -37,12 +38,15 @@ pub(crate) const WATCHERS_MAX: usize = 1_000;
 /// Bytes of events that may wait for one watcher.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 
+/// Events that may wait for one watcher: as many as have room when they are of 64 bytes, and hardly one is.
+const QUEUE_RECORDS_MAX: usize = QUEUE_BYTES_MAX / 64;
+
 /// Between two heartbeats, whatever else is told (reference 1.5).
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The state of the cluster, then its changes, as an answer.
 pub(crate) async fn subscribe(edge: Arc<MasterEdge>, request: &Request, media: MediaType) -> Answer {
-    let watcher = Arc::new(Watcher { media, hangup: request.hangup(), inner: Mutex::default() });
+    let watcher = Arc::new(Watcher::new(media, request.hangup()));
     let own = Arc::clone(&watcher);
     let begun = tokio::task::spawn_blocking(move || {
         let snapshot = edge.view.watch(&own);
@@ -78,79 +82,25 @@ fn heartbeat(media: MediaType) -> Bytes {
 #[derive(Debug)]
 pub(crate) struct Watcher {
     media: MediaType,
-    hangup: Hangup,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    waiting: VecDeque<Bytes>,
-    waiting_bytes: usize,
-    state: State,
-    waker: Option<Waker>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Open,
-    /// It ends after what waits.
-    Closing,
-    /// It has ended before its time.
-    Cut(&'static str),
+    queue: Queue<Bytes>,
 }
 
 impl Watcher {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(media: MediaType, hangup: Hangup) -> Self {
+        // Records are shared by all who watch, so what waits for several takes no more memory than for one.
+        let bounds = Bounds { items_max: QUEUE_RECORDS_MAX, bytes_max: QUEUE_BYTES_MAX, together: None };
+        Self { media, queue: Queue::new(bounds, hangup) }
     }
 
     fn push(&self, record: Bytes) {
-        let mut inner = self.lock();
-        if inner.state != State::Open {
-            return;
+        if let Err(reason) = self.queue.push(record, |_| {}) {
+            tracing::warn!(reason, "an operator's stream of events was cut off");
         }
-        if inner.waiting_bytes + record.len() > QUEUE_BYTES_MAX {
-            inner.state = State::Cut("too many bytes wait for the reader");
-            inner.waiting = VecDeque::new();
-            inner.waiting_bytes = 0;
-            self.hangup.now();
-        } else {
-            inner.waiting_bytes += record.len();
-            inner.waiting.push_back(record);
-        }
-        wake(&mut inner);
     }
 
     /// Ends the stream after what waits.
     pub(crate) fn close(&self) {
-        let mut inner = self.lock();
-        if inner.state == State::Open {
-            inner.state = State::Closing;
-        }
-        wake(&mut inner);
-    }
-
-    fn poll(&self, context: &Context<'_>) -> Poll<Option<Result<Bytes, &'static str>>> {
-        let mut inner = self.lock();
-        match (inner.state, inner.waiting.pop_front()) {
-            (State::Cut(reason), _) => Poll::Ready(Some(Err(reason))),
-            (_, Some(record)) => {
-                inner.waiting_bytes -= record.len();
-                Poll::Ready(Some(Ok(record)))
-            }
-            (State::Closing, None) => Poll::Ready(None),
-            (State::Open, None) => {
-                inner.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-fn wake(inner: &mut Inner) {
-    if let Some(waker) = inner.waker.take() {
-        waker.wake();
+        self.queue.close();
     }
 }
 
@@ -170,7 +120,7 @@ impl Body for Watching {
         if let Some(record) = self.first.pop_front() {
             return Poll::Ready(Some(Ok(Chunk::data(record))));
         }
-        match self.watcher.poll(context) {
+        match self.watcher.queue.poll(context) {
             Poll::Ready(next) => Poll::Ready(next.map(|record| record.map(Chunk::data).map_err(Broken::Cut))),
             Poll::Pending => {
                 let media = self.watcher.media;
@@ -320,17 +270,18 @@ mod tests {
     use kaon_kernel::message::view::FrameworkView;
     use kaon_kernel::task::{Task, TaskInfo};
     use kaon_kernel::time::WallTime;
+    use std::task::Waker;
 
     fn watcher() -> Arc<Watcher> {
-        Arc::new(Watcher { media: MediaType::Json, hangup: Hangup::default(), inner: Mutex::default() })
+        Arc::new(Watcher::new(MediaType::Json, Hangup::default()))
     }
 
     fn next(watcher: &Watcher) -> Poll<Option<Result<Bytes, &'static str>>> {
-        watcher.poll(&Context::from_waker(Waker::noop()))
+        watcher.queue.poll(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
-    fn who_does_not_read_is_cut_off_and_holds_nothing() {
+    fn who_does_not_read_is_cut_off() {
         let watcher = watcher();
         let record = Bytes::from(vec![b'x'; QUEUE_BYTES_MAX / 4]);
         for _ in 0..4 {
@@ -340,7 +291,6 @@ mod tests {
         watcher.push(record.clone());
         watcher.push(record);
         assert!(matches!(next(&watcher), Poll::Ready(Some(Err(_)))));
-        assert!(watcher.lock().waiting.is_empty());
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Master {
             return;
         }
         self.state.recovered_agents.swap_remove(&id);
-        self.state.unreachable_agents.swap_remove(&id);
+        self.state.unreachable_agents.shift_remove(&id);
         let known = self.state.agent_index(id.as_str());
         let (mut has_moved, mut says_other) = (false, false);
         let index = match known {

@@ -166,7 +166,7 @@ impl Master {
     pub(super) fn lose_gone(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
         context.count("master/slave_removals", 1);
         self.standing.orders.swap_remove(id);
-        self.state.unreachable_agents.swap_remove(id);
+        self.state.unreachable_agents.shift_remove(id);
         self.drop_agent(id, Loss::Gone, context);
         let frameworks: Vec<FrameworkIndex> = self.state.frameworks.keys().copied().collect();
         for framework in frameworks {

@@ -180,8 +180,7 @@ impl AgentEdge {
     pub(super) async fn look(&self) -> Result<Arc<Seen>, Box<Answer>> {
         let begun = Instant::now();
         let mut shared = self.shared.lock().await;
-        if let Some((asked, seen)) = shared.as_ref().filter(|(asked, _)| *asked >= begun) {
-            let _ = asked;
+        if let Some((_, seen)) = shared.as_ref().filter(|(asked, _)| *asked >= begun) {
             return Ok(Arc::clone(seen));
         }
         let asked = Instant::now();

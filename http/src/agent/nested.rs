@@ -21,6 +21,7 @@ use crate::codec::{self, MediaType};
 use crate::convert::resource::{self, Form};
 use crate::convert::{self, command, container, limits, status};
 use crate::server::Request;
+use crate::take;
 use crate::v1::agent as api;
 use crate::v1::agent::call::Type;
 use crate::v1::agent::response;
@@ -95,20 +96,18 @@ pub(super) fn shown_claims(edge: &AgentEdge, request: &Request) -> Result<Option
     }
 }
 
-/// The calls that are answered here.
+/// The calls that [`answer`] answers.
 pub(super) fn is_one(kind: Type) -> bool {
     matches!(
         kind,
         Type::LaunchNestedContainer
             | Type::LaunchContainer
-            | Type::LaunchNestedContainerSession
             | Type::WaitNestedContainer
             | Type::WaitContainer
             | Type::KillNestedContainer
             | Type::KillContainer
             | Type::RemoveNestedContainer
             | Type::RemoveContainer
-            | Type::AttachContainerOutput
     )
 }
 
@@ -257,10 +256,11 @@ async fn carry_out(
             let asked = call.remove_nested_container.unwrap_or_default();
             remove(&*calls, known(&asked.container_id, claims)?).await
         }
-        _ => {
+        Type::RemoveContainer => {
             let asked = call.remove_container.unwrap_or_default();
             remove(&*calls, known(&asked.container_id, claims)?).await
         }
+        other => Err(Box::new(take::not_served(other.as_str_name()))),
     }
 }
 

@@ -174,3 +174,43 @@ impl Snapshot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kaon_kernel::agent::AgentInfo;
+    use kaon_kernel::message::view::AgentView;
+
+    fn name(number: usize) -> AgentId {
+        AgentId::trusted(format!("S{number}"))
+    }
+
+    fn lost(snapshot: &mut Snapshot, number: usize) {
+        snapshot.apply(ViewEvent::AgentRemoved { agent_id: name(number), unreachable: true });
+    }
+
+    /// As the master and the registry do.
+    #[test]
+    fn beyond_the_bound_the_agent_that_was_lost_first_is_forgotten() {
+        let mut snapshot = Snapshot::default();
+        (0..UNREACHABLE_AGENTS_MAX).for_each(|number| lost(&mut snapshot, number));
+        // The first one is found again and lost again, and then one more is, whose name comes before all others.
+        snapshot.apply(ViewEvent::Agent(AgentView {
+            info: AgentInfo { id: Some(name(0)), ..AgentInfo::default() },
+            converted: None,
+            registered: true,
+            connected: true,
+            active: true,
+            registered_time: WallTime(0),
+            reregistered_time: None,
+            orders: None,
+        }));
+        assert_eq!((snapshot.agents.len(), snapshot.unreachable.len()), (1, UNREACHABLE_AGENTS_MAX - 1));
+        lost(&mut snapshot, 0);
+        snapshot.apply(ViewEvent::AgentRemoved { agent_id: AgentId::trusted("A"), unreachable: true });
+        assert_eq!((snapshot.agents.len(), snapshot.unreachable.len()), (0, UNREACHABLE_AGENTS_MAX));
+        let is_known = [0, 1, 2, UNREACHABLE_AGENTS_MAX - 1].map(|number| snapshot.unreachable.contains(&name(number)));
+        assert_eq!(is_known, [true, false, true, true]);
+        assert!(snapshot.unreachable.contains(&AgentId::trusted("A")));
+    }
+}

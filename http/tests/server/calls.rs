@@ -233,3 +233,22 @@ async fn an_update_of_a_framework_is_answered_with_what_became_of_it() {
         assert_eq!(answer.status(), status);
     }
 }
+
+/// Orders that may be under way at once (`http/src/order.rs`).
+const ORDERS_MAX: usize = 1_000;
+
+#[tokio::test]
+async fn an_order_whose_client_hangs_up_takes_no_place() {
+    let rig = Rig::leading().await;
+    let order = json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": [{"role": "web", "weight": 2.0}]}});
+    for number in 0..ORDERS_MAX {
+        let mut client = rig.client().await;
+        client.post("/api/v1", &[], &order).await;
+        assert!(matches!(rig.actors.next().await, Heard::Master(ToMaster::Order { .. })), "order {number}");
+    }
+    let mut client = rig.client().await;
+    client.post("/api/v1", &[], &order).await;
+    let Heard::Master(ToMaster::Order { reply, .. }) = rig.actors.next().await else { panic!("no order") };
+    rig.answer(reply, &Told::Done);
+    assert_eq!(client.answer().await.status(), 200);
+}

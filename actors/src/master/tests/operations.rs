@@ -1,6 +1,6 @@
 //! Operations on resources: what they do to the books, what is refused, what agents and frameworks are told.
 
-use super::play::{Play, agent_info, episode, framework_info, register, reregister, task, to_agent, to_allocator};
+use super::play::{Play, agent_info, framework_info, register, reregister, task, to_agent, to_allocator};
 use crate::testing::sent;
 use kaon_kernel::actor::{LinkState, StreamId};
 use kaon_kernel::agent::AgentInfo;
@@ -161,6 +161,21 @@ impl Stage {
         self.play.agent_says(1, ToMaster::UpdateOperation { operation });
     }
 
+    /// The agent registers again and says what was made of its resources, and by what.
+    fn is_back(&mut self, made: Resources, by: &HeldOperation) {
+        let info = AgentInfo { id: Some(self.agent_id.clone()), ..words() };
+        let mut report = reregister(info, vec![], vec![]);
+        if let ToMaster::Reregister { checkpointed, operations, .. } = &mut report {
+            (*checkpointed, *operations) = (made, vec![by.clone()]);
+        }
+        self.play.agent_says(1, report);
+    }
+
+    fn acknowledge(&mut self, name: &str) {
+        let (operation_id, uuid) = (OperationId::trusted(name), Uuid([8; 16]));
+        self.play.call(self.framework, Call::AcknowledgeOperation { operation_id, agent_id: None, uuid });
+    }
+
     fn total(&self) -> Resources {
         self.play.rig.actor().state.agents[&self.agent].total().clone()
     }
@@ -236,8 +251,7 @@ fn a_launch_uses_what_a_reservation_and_a_volume_before_it_made() {
     assert_eq!(to_agent(&stage.play.effects), []);
     stage.reconcile(Vec::new());
     assert_eq!(stage.told(), [("mine".to_owned(), OperationState::Finished, String::new(), false)]);
-    let (operation_id, agent_id) = (OperationId::trusted("mine"), None);
-    stage.play.call(stage.framework, Call::AcknowledgeOperation { operation_id, agent_id, uuid: Uuid([8; 16]) });
+    stage.acknowledge("mine");
     let seen = ToAgent::AcknowledgeOperation { operation: orders[1].uuid, status: Uuid([8; 16]) };
     assert_eq!(to_agent(&stage.play.effects), [seen]);
     stage.reconcile(Vec::new());
@@ -410,26 +424,45 @@ fn a_new_master_learns_from_agents_what_is_reserved_and_what_is_not_acknowledged
     let held = HeldOperation { status, ..order };
     stage.play.link(1, LinkState::Down);
     stage.play.link(1, LinkState::Up);
-    let info = AgentInfo { id: Some(stage.agent_id.clone()), ..words() };
-    let ToMaster::Reregister { info, frameworks, executors, tasks, .. } = reregister(info, vec![], vec![]) else {
-        unreachable!("it was made here")
-    };
     let checkpointed = one(reserved(ResourceName::Cpus, 2));
-    let report = |checkpointed: Resources| ToMaster::Reregister {
-        info: info.clone(),
-        frameworks: frameworks.clone(),
-        executors: executors.clone(),
-        tasks: tasks.clone(),
-        checkpointed,
-        operations: vec![held.clone()],
-        episode: episode(),
-    };
-    stage.play.agent_says(1, report(checkpointed.clone()));
+    stage.is_back(checkpointed.clone(), &held);
     assert_eq!(stage.total(), bag("cpus:2;mem:4096;disk:100").plus(&checkpointed).expect("a sum"));
     stage.reconcile(vec![(OperationId::trusted("mine"), None)]);
     assert_eq!(stage.told()[0].1, OperationState::Finished);
-    stage.play.agent_says(1, report(one(reserved(ResourceName::Cpus, 9))));
+    stage.is_back(one(reserved(ResourceName::Cpus, 9)), &held);
     assert!(matches!(to_agent(&stage.play.effects)[..], [ToAgent::Refused { .. }]), "it has four processors");
+}
+
+/// The framework has acknowledged it and we have forgotten it; whether the agent has heard so is not known while it is away.
+#[test]
+fn of_an_agent_that_is_away_nobody_says_that_it_dropped_an_operation() {
+    let mut stage = Stage::new();
+    stage.does(bag("cpus:4"), vec![reserve("mine", one(reserved(ResourceName::Cpus, 2)))]);
+    let order = stage.ordered().remove(0);
+    let status = OperationStatus { state: OperationState::Finished, uuid: Some(Uuid([8; 16])), ..order.status.clone() };
+    stage.ends(&order, OperationState::Finished);
+    stage.acknowledge("mine");
+    let state = |stage: &mut Stage| {
+        stage.reconcile(vec![(OperationId::trusted("mine"), Some(stage.agent_id.clone()))]);
+        stage.told().remove(0).1
+    };
+    assert_eq!(state(&mut stage), OperationState::Dropped, "it holds none of that name");
+    // Its session stands, but it answers no ping.
+    let effects = stage.play.rig.pass(Duration::secs(600));
+    stage.play.note(effects);
+    assert_eq!(state(&mut stage), OperationState::Dropped, "it may answer yet");
+    let effects = stage.play.rig.pass(Duration::secs(15));
+    stage.play.note(effects);
+    assert_eq!(state(&mut stage), OperationState::Recovering);
+    stage.play.agent_says(1, ToMaster::Pong);
+    assert_eq!(state(&mut stage), OperationState::Dropped);
+    stage.play.link(1, LinkState::Down);
+    assert_eq!(state(&mut stage), OperationState::Recovering);
+    stage.play.link(1, LinkState::Up);
+    assert_eq!(state(&mut stage), OperationState::Recovering, "it has not said yet what it holds");
+    // It had not heard.
+    stage.is_back(one(reserved(ResourceName::Cpus, 2)), &HeldOperation { status, ..order });
+    assert_eq!(state(&mut stage), OperationState::Finished);
 }
 
 /// The agent asked twice before it heard the answer; what it was ordered since is not in its words.
