@@ -198,7 +198,7 @@ fn left_out() -> Vec<String> {
 
 fn is_of(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
-        Some((before, after)) => name.starts_with(before) && name.ends_with(after),
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
         None => name == pattern,
     }
 }
