@@ -7,7 +7,7 @@ use kaon_kernel::agent::AgentInfo;
 use kaon_kernel::id::{AgentId, FrameworkIndex};
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
 use kaon_kernel::message::event::FrameworkEvent;
-use kaon_kernel::message::registrar::{AdmittedAgent, Registry, RegistryOperation, UNREACHABLE_MAX};
+use kaon_kernel::message::registrar::{AdmittedAgent, Registry, RegistryOperation};
 use kaon_kernel::message::scheduler::{Call, ClientOffer};
 use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::task::{Reason, Task, TaskState};
@@ -161,29 +161,22 @@ fn an_agent_that_is_heard_in_time_is_asked_to_register_before_it_is_given_up() {
     assert!(is_given_up(&play), "it is there, and does not come");
 }
 
-/// The registry and `/state` do the same, so that all three know the same agents.
+/// Beyond their bound the first in the table is forgotten, and the registry and `/state` forget the one that was lost first.
 #[test]
-fn beyond_the_bound_the_agent_that_was_lost_first_is_forgotten() {
+fn agents_out_of_reach_stand_in_the_order_in_which_they_were_lost() {
     let name = |number: usize| AgentId::trusted(format!("old-S{number}"));
     let lost = |number: usize| {
         let info = AgentInfo { id: Some(name(number)), ..agent_info() };
         (AdmittedAgent { info, identity: "agent-1".to_owned() }, WallTime(1))
     };
-    let unreachable = (0..UNREACHABLE_MAX).map(lost).collect();
-    let mut play = Play::leading_with(Registry { unreachable, ..Registry::default() });
-    // The first one is found again and lost again, and then one more is.
+    let mut play = Play::leading_with(Registry { unreachable: (0..4).map(lost).collect(), ..Registry::default() });
+    let known = |play: &Play| play.rig.actor().state.unreachable_agents.keys().cloned().collect::<Vec<_>>();
     play.link(1, LinkState::Up);
     comes_back(&mut play, &name(0), vec![]);
     play.write();
-    assert_eq!(play.rig.actor().state.unreachable_agents.len(), UNREACHABLE_MAX - 1);
-    play.agent(2);
-    for number in [1, 2] {
-        play.link(number, LinkState::Down);
-        pings(&mut play, 600);
-        play.write();
-    }
-    let known = &play.rig.actor().state.unreachable_agents;
-    assert_eq!(known.len(), UNREACHABLE_MAX);
-    let is_known = [0, 1, 2, UNREACHABLE_MAX - 1].map(|number| known.contains_key(&name(number)));
-    assert_eq!(is_known, [true, false, true, true]);
+    assert_eq!(known(&play), [1, 2, 3].map(name));
+    play.link(1, LinkState::Down);
+    pings(&mut play, 600);
+    play.write();
+    assert_eq!(known(&play), [1, 2, 3, 0].map(name));
 }
