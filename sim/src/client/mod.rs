@@ -2,19 +2,21 @@
 //!
 //! It subscribes and subscribes again with its id when its stream ends, launches what fits into an offer and declines the
 //! rest, suppresses when nothing is left to launch, acknowledges every status, asks about tasks after it was away or
-//! when one is silent, and launches anew (under a new id, counted) what the cluster lost. It is an actor like any other;
-//! its streams are links to it (see `network`).
+//! when one is silent, and launches anew (under a new id, counted) what the cluster lost. After a fall it comes back under its
+//! id and knows what it knew (`past`). It is an actor like any other; its streams are links to it (see `network`).
 
 mod again;
 mod group;
 mod held;
 mod offers;
+mod past;
 mod room;
 mod statuses;
 mod task;
 pub(crate) mod volumes;
 
 use crate::machine::busy::{BUSY_LINK, Returned};
+use crate::machine::legacy::Legacy;
 use crate::machine::network::STREAM_LINK;
 use crate::report::Course;
 use crate::stage::Behaviour;
@@ -89,6 +91,8 @@ pub(crate) struct ClientConfig {
     pub(crate) swarm: ClientFaults,
     /// Where its calls lie that were turned away.
     pub(crate) returned: Returned,
+    /// Where it leaves what its next life is to know.
+    pub(crate) legacy: Legacy,
 }
 
 /// What goes wrong with frameworks, until calm.
@@ -230,7 +234,7 @@ impl TimerKey for Timer {
 type ClientContext<'a> = Context<'a, Client>;
 
 impl Client {
-    /// A framework that has not subscribed yet.
+    /// A framework that has not subscribed yet, or the next life of one that fell.
     pub(crate) fn new(config: ClientConfig) -> Self {
         let jobs: Vec<Job> = config.tasks.iter().map(|&plan| Job::new(plan)).collect();
         Self {
@@ -254,6 +258,7 @@ impl Client {
             dismissed: None,
             config,
         }
+        .remember()
     }
 
     /// What it is called.

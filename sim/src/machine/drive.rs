@@ -39,6 +39,7 @@ impl Machine {
             spec: spec.as_ref(),
             environment: environment.as_ref(),
             returned: self.returned.as_ref(),
+            legacy: self.legacy.as_ref(),
         };
         let cell = match (lane.setup.cast)(&birth) {
             Ok(cell) => cell,

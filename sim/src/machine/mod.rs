@@ -7,6 +7,7 @@ pub(crate) mod disk;
 pub(crate) mod drive;
 pub(crate) mod guard;
 pub(crate) mod happening;
+pub(crate) mod legacy;
 pub(crate) mod network;
 pub(crate) mod place;
 pub(crate) mod process;
@@ -22,6 +23,7 @@ use crate::machine::busy::Returned;
 use crate::machine::containers::Containers;
 use crate::machine::disk::Disk;
 use crate::machine::happening::Happening;
+use crate::machine::legacy::Legacy;
 use crate::machine::place::{PROCESSES_MAX, Place};
 use crate::machine::process::{Process, Role};
 use crate::world::lane::Lane;
@@ -97,6 +99,8 @@ pub(crate) struct Machine {
     pub(crate) ledger: Option<Box<Ledger>>,
     /// Calls that were turned away, on a client's machine.
     pub(crate) returned: Option<Returned>,
+    /// What the last life of a client left, on its machine.
+    pub(crate) legacy: Option<Legacy>,
 }
 
 impl Machine {
@@ -126,6 +130,7 @@ impl Machine {
             operator: None,
             ledger: None,
             returned: None,
+            legacy: None,
         }
     }
 

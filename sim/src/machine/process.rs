@@ -2,6 +2,7 @@
 
 use crate::machine::busy::Returned;
 use crate::machine::happening::Badge;
+use crate::machine::legacy::Legacy;
 use crate::machine::place::{At, Place};
 use crate::machine::timers::Timers;
 use kaon_actors::executor::Inherited;
@@ -62,6 +63,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) environment: Option<&'a Inherited>,
     /// Where the calls of a client lie that were turned away.
     pub(crate) returned: Option<&'a Returned>,
+    /// What the last life of a client left.
+    pub(crate) legacy: Option<&'a Legacy>,
 }
 
 /// A cell that a worker may carry to another thread.

@@ -5,6 +5,7 @@ use crate::client::{Client, ClientConfig, ClientFaults};
 use crate::explore::plant::Plant;
 use crate::faults::Plan;
 use crate::machine::busy::Returned;
+use crate::machine::legacy::Legacy;
 use crate::machine::place::Place;
 use crate::machine::process::{AnyCell, Birth, Cast};
 use crate::options::Options;
@@ -74,7 +75,8 @@ pub(crate) fn cast(options: &Options, plan: &Plan) -> Cast {
             }
             ActorKind::Client => {
                 let returned = birth.returned.cloned().unwrap_or_default();
-                cell(Client::new(ClientConfig { returned, ..client(&options, machine, swarm) }), birth)
+                let legacy = birth.legacy.cloned().unwrap_or_default();
+                cell(Client::new(ClientConfig { returned, legacy, ..client(&options, machine, swarm) }), birth)
             }
             ActorKind::Outside => return Err("the outside is no actor".to_owned()),
         })
@@ -163,6 +165,7 @@ fn client(options: &Options, machine: u32, swarm: ClientFaults) -> ClientConfig 
         courses: options.courses,
         swarm,
         returned: Returned::default(),
+        legacy: Legacy::default(),
     };
     let stage = options.stage.as_ref();
     if let Some((stage, (group, index))) = stage.and_then(|stage| Some((stage, stage.group(number)?))) {

@@ -17,6 +17,7 @@ use crate::machine::Machine;
 use crate::machine::busy::Returned;
 use crate::machine::guard;
 use crate::machine::happening::Happening;
+use crate::machine::legacy::Legacy;
 use crate::machine::place::{MACHINES_MAX, Place};
 use crate::machine::process::{Cast, Role};
 use crate::options::Options;
@@ -134,6 +135,7 @@ impl World {
                 Role::Client => {
                     machine.ledger = Some(Box::default());
                     machine.returned = Some(Returned::default());
+                    machine.legacy = Some(Legacy::default());
                 }
                 Role::Agent | Role::Executor => {}
             }

@@ -22,6 +22,36 @@ fn records(outcome: &Outcome) -> &Records {
 }
 
 #[test]
+fn what_does_not_go_together_is_named_with_its_line() {
+    let folder = Folder::new("cluster-wrong");
+    let refusal = |text: &str| {
+        let text = format!("kind = 'cluster'\nquestion = 'q'\nanswer = 'a'\npolicies = ['drf']\n{text}");
+        let opened = Scenario::open(&folder.file("s.toml", &text), &[]).and_then(|scenario| Cluster::open(&scenario));
+        opened.map(|_| ()).expect_err("a bad scenario").to_string()
+    };
+    let trouble =
+        |whom: &str| format!("[cluster]\nagents = 3\n[[trouble]]\nat = '1 s'\nwhat = 'pause'\nwhom = '{whom}'");
+    let framework = |keys: &str| format!("[[framework]]\nname = 'a'\n[[framework]]\n{keys}");
+    for (text, why) in [
+        (trouble("agent:4"), "s.toml:10: 'whom' strikes nobody: agents are numbered 1 to 3"),
+        (trouble("rack:0"), "s.toml:10: 'whom' strikes nobody: there are no racks"),
+        (trouble("nobody"), "s.toml:10: 'whom' "),
+        ("[network]\nlatency = '0.5'".into(), "s.toml:6: 'network.latency' is a time and needs its unit"),
+        ("[network]\nlatency = '0 s'".into(), "s.toml:6: 'network.latency' must be at least a microsecond"),
+        (framework("name = 'a'"), "s.toml:8: 'name' \"a\" is given twice"),
+        (framework("name = 'a b'"), "s.toml:8: 'name' \"a b\" is no word"),
+        (framework("name = 'b'\nlengths = '5..'"), "s.toml:9: 'lengths' \"5..\" is no law"),
+        (framework("name = 'b'\ncpus = 99"), "s.toml:7: a task of framework b fits on no machine"),
+        ("[workload]\n\ncpus = 99".into(), "s.toml:7: 'workload.cpus' a task does not fit into a machine"),
+        ("[workload]\nlengths = 'x'".into(), "s.toml:6: 'workload.lengths' "),
+        ("[churn]\njoining = 101".into(), "s.toml:6: 'churn.joining' is more than the 100 agents"),
+    ] {
+        let error = refusal(&text);
+        assert!(error.starts_with(why), "{text}: {error}");
+    }
+}
+
+#[test]
 fn every_behaviour_brings_its_tasks_to_an_end() {
     let folder = Folder::new("behaviours");
     for (behaviour, more) in [
@@ -116,7 +146,7 @@ fn troubles_churn_and_policies_pass() {
         .collect();
     let text = format!(
         "[cluster]\nagents = 6\nrack = 2\nzone = 2\n[frameworks]\ncount = 2\n[workload]\ncount = 60\n[churn]\njoining = 2\n\
-         over = '20 s'\nfailing = '10 s'\naway = '5 s'\nuntil = '40 s'\n[network]\nlatency = '0.001..0.002'\ngigabits = 1\n\
+         over = '20 s'\nfailing = '10 s'\naway = '5 s'\nuntil = '40 s'\n[network]\nlatency = '1 ms..2 ms'\ngigabits = 1\n\
          {troubles}[[trouble]]\nat = '3 s'\nfor = '3 s'\nwhat = 'crash'\n[[trouble]]\nat = '30 s'\nwhat = 'power'\nwhom = 'zone:0'\n"
     );
     let cluster = cluster(&folder, &text);
@@ -125,6 +155,29 @@ fn troubles_churn_and_policies_pass() {
         assert_eq!(outcome.metrics["tasks_unfinished"], 0.0, "{}", policy.name);
         let back = outcome.metrics.get("agents_back_seconds_max");
         assert!(back.is_some_and(|&seconds| seconds > 3.0), "{}: {:?}", policy.name, outcome.metrics);
+    }
+}
+
+#[test]
+fn a_framework_that_falls_comes_back_as_itself() {
+    let folder = Folder::new("framework-falls");
+    let fall = |at: u32, what: &str, whom: u32| {
+        format!("[[trouble]]\nat = '{at} s'\nfor = '4 s'\nwhat = '{what}'\nwhom = 'framework:{whom}'\n")
+    };
+    let falls: String =
+        (0..12).map(|n| fall(4 + 5 * n, if n % 2 == 0 { "crash" } else { "power" }, n / 2 % 2)).collect();
+    for (behaviour, more) in [("batch", ""), ("service", ""), ("mpi", "gang = 3\n")] {
+        let text = format!(
+            "[cluster]\nagents = 6\ncpus = 4\n[[framework]]\nname = 'b'\ncount = 2\ntasks = 30\nlengths = '5..30'\n\
+             gap = '1 s'\nbehaviour = '{behaviour}'\n{more}{falls}"
+        );
+        let outcome = run(&cluster(&folder, &text), "drf");
+        let tasks = &records(&outcome).tasks;
+        assert!(tasks.len() == 60 && tasks.iter().all(|task| task.end_us.is_some()), "{behaviour}: {tasks:?}");
+        let metrics = &outcome.metrics;
+        assert!(metrics["crashes"] >= 12.0 && metrics["resubscriptions"] >= 12.0, "{behaviour}: {metrics:?}");
+        // What ran goes on: what is launched anew are calls that a fall cut off, not all tasks of each life.
+        assert!(metrics["tasks_relaunched"] < 12.0, "{behaviour}: {metrics:?}");
     }
 }
 
