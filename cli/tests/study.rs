@@ -78,9 +78,30 @@ fn mistakes_in_scenarios_are_told_with_their_place() {
     assert!(code == Some(1) && err.contains("did you mean 'easy'?"), "{err}");
     let (code, _, err) = sim(folder.path(), &["run", "backfilling", "--faults"]);
     assert!(code == Some(2) && err.contains("cannot be used with"), "{err}");
+    for flag in [&["--agents", "5"][..], &["--volumes"]] {
+        let (code, _, err) = sim(folder.path(), &[&["run", "chaos"], flag].concat());
+        assert!(code == Some(2) && err.contains("cannot be used with"), "{err}");
+    }
+    let (code, _, err) = sim(folder.path(), &["run", "backfilling", "--policy", "easy,easy"]);
+    assert!(code == Some(1) && err.contains("'easy' is named twice"), "{err}");
     let (code, out, _) = sim(folder.path(), &["list", "--keys"]);
     assert_eq!(code, Some(0));
-    for word in ["openb", "easy-sjbf-exact", "fgd", "bounded_slowdown_*", "workload.log"] {
+    for word in [
+        "openb",
+        "easy-sjbf-exact",
+        "fgd",
+        "bounded_slowdown_*",
+        "workload.log",
+        "[[framework]] behaviour",
+        "[[trouble]] whom",
+        "[[cluster.group]] gpu_type",
+        "[[cluster.hwloc]] file",
+        "[[tenant]] weight",
+        "[[scheduler]] job_time",
+        "crash-looper",
+        "count 1 to 100000",
+        "(required)",
+    ] {
         assert!(out.contains(word), "no {word}");
     }
 }
@@ -100,6 +121,35 @@ fn seeds_that_break_a_claim_are_kept_and_replayed() {
     assert!(code == Some(0) && out.contains("1 of 1 runs came out as recorded"), "{out}");
     let (code, _, _) = sim(folder.path(), &[&["replay", "5"][..], &small].concat());
     assert_eq!(code, Some(0));
+}
+
+/// The line that a failed run prints does the same run, whatever the scenario's file is called and whatever was set.
+#[test]
+fn a_failed_run_of_a_file_is_repeated_by_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "kind = 'cluster'\nquestion = 'q'\nanswer = 'a'\npolicies = ['drf', 'lottery']\nseeds = '1-2'\n\
+                [[framework]]\nname = 'one'\ntasks = 9\n";
+    std::fs::create_dir(folder.path().join("a folder")).expect("a folder in it");
+    std::fs::write(folder.path().join("a folder/hasty's.toml"), text).expect("a file");
+    let how = ["--set", "cluster.agents=3", "--set", "duration=2 s", "--policy", "lottery", "--seeds", "7"];
+    let repeats = |command: &str| {
+        let (code, out, err) = sim(folder.path(), &[&[command, "a folder/hasty's.toml"], &how[..]].concat());
+        assert_eq!(code, Some(1), "{out}{err}");
+        let at = |line: &str| line.find("kaon sim replay").map(|at| line[at..].to_owned());
+        out.lines().filter_map(at).collect::<Vec<_>>()
+    };
+    let hash = |out: &str| out.lines().find_map(|line| line.strip_prefix("trace hash").map(str::to_owned));
+    let (_, first, _) = sim(folder.path(), &[&["run", "a folder/hasty's.toml"], &how[..]].concat());
+    for line in [repeats("run"), repeats("explore")].concat() {
+        assert!(line.starts_with("kaon sim replay 7 --scenario 'a folder/hasty'\\''s.toml' --set "), "{line}");
+        let shell = line.replacen("kaon", "\"$KAON\"", 1);
+        let mut command = Command::new("sh");
+        command.args(["-c", &shell]).env("KAON", env!("CARGO_BIN_EXE_kaon")).current_dir(folder.path());
+        let Output { status, stdout, .. } = command.output().expect("a shell starts");
+        let again = String::from_utf8_lossy(&stdout).into_owned();
+        assert!(status.code() == Some(1) && again.contains("every task ends"), "{again}");
+        assert!(hash(&first).is_some() && hash(&first) == hash(&again), "{first}\n{again}");
+    }
 }
 
 #[test]

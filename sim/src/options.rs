@@ -159,8 +159,8 @@ impl Options {
 
     /// The one line that repeats this run.
     pub fn command(&self) -> String {
-        if let Some(stage) = self.stage.as_ref().filter(|stage| !stage.is_plain()) {
-            return format!("kaon sim replay {} --scenario {}", self.seed, stage.scenario);
+        if let Some(stage) = self.stage.as_ref().filter(|stage| !stage.repeat.is_empty()) {
+            return stage.repeat.clone();
         }
         let default = Self::default();
         let mut line = format!(

@@ -9,8 +9,8 @@ use kaon_kernel::time::Duration;
 /// What a scenario says beyond sizes and numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stage {
-    /// The scenario, for the line that repeats a run.
-    pub scenario: String,
+    /// The command that repeats the run; empty where the flags of a cluster do.
+    pub repeat: String,
     /// Processors and memory in MiB of each agent, when they are not all alike.
     pub sizes: Vec<(Quantity, Quantity)>,
     /// Agents of a rack, in order of their numbers; zero for no racks.

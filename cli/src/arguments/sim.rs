@@ -103,14 +103,14 @@ pub(crate) struct SimRun {
     /// The scenario: a file, or the name of one that is shipped. Flags that describe a cluster are for runs without one.
     #[arg(
         value_name = "SCENARIO",
-        conflicts_with_all = ["frameworks", "tasks", "seed", "workers", "faults", "agent_cpus", "agent_mem", "task_cpus",
+        conflicts_with_all = ["agents", "volumes", "frameworks", "tasks", "seed", "workers", "faults", "agent_cpus", "agent_mem", "task_cpus",
             "task_mem", "lengths", "plain", "placed", "teardown", "deadline", "invariants_every", "plant", "keep_faults", "shrink"]
     )]
     pub(crate) scenario: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) how: Scenario,
     /// How many agents.
-    #[arg(long, env = "KAON_AGENTS", default_value_t = 100)]
+    #[arg(long, default_value_t = 100)]
     pub(crate) agents: u32,
     /// How many frameworks.
     #[arg(long, default_value_t = 2)]

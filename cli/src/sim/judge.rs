@@ -30,7 +30,9 @@ pub(super) fn check(arguments: &Check) -> Result<i32> {
     for verdict in &failed {
         say(verdict.failure.as_deref().unwrap_or_default())?;
     }
-    say(format_args!("{} assertions held, {} did not", verdicts.len() - failed.len(), failed.len()))?;
+    let held = verdicts.len() - failed.len();
+    let noun = if held == 1 { "assertion" } else { "assertions" };
+    say(format_args!("{held} {noun} held, {} did not", failed.len()))?;
     Ok(i32::from(!failed.is_empty()))
 }
 

@@ -39,8 +39,9 @@ pub(super) fn list(arguments: &SimList) -> Result<()> {
         for (fidelity, word) in Fidelity::ALL {
             let mut table = Table::new(&[&format!("key ({word})"), "holds", "default", "what it is for"]);
             for key in Scenario::keys(fidelity) {
-                let default = key.default.unwrap_or("").to_owned();
-                table.row(vec![key.name.to_owned(), key.holds.to_owned(), default, key.about.to_owned()]);
+                let default = if key.is_required { "(required)" } else { key.default.unwrap_or("") };
+                let words = if key.words.is_empty() { String::new() } else { format!(" ({})", key.words.join(", ")) };
+                table.row(vec![key.name, key.holds, default.to_owned(), format!("{}{words}", key.about)]);
             }
             say(format_args!("\n{}", table.to_string().trim_end()))?;
         }

@@ -24,7 +24,10 @@ pub(super) fn run(scenario: &Path, arguments: &SimRun) -> Result<i32> {
 
 /// Opens a scenario with its overrides, and runs it behind a bar.
 pub(super) fn carry_out(path: &Path, how: &How, seeds: Option<&str>) -> Result<Summary> {
-    let scenario = open(path, how, seeds)?;
+    conduct(open(path, how, seeds)?, how)
+}
+
+fn conduct(scenario: Scenario, how: &How) -> Result<Summary> {
     let summary = with_bar(|progress| Study::open(scenario)?.run(&request(how), progress))?;
     summary.notes.iter().for_each(|note| eprintln!("{note}"));
     Ok(summary)
@@ -63,7 +66,9 @@ pub(super) fn explore(arguments: &Explore) -> Result<i32> {
     let how = &arguments.how;
     // Files are written for the seeds that failed only.
     let quiet = How { out: None, ..how.clone() };
-    let summary = carry_out(&arguments.scenario, &quiet, arguments.seeds.as_deref())?;
+    let scenario = open(&arguments.scenario, &quiet, arguments.seeds.as_deref())?;
+    let policies: Vec<&str> = scenario.policies().iter().map(String::as_str).collect();
+    let summary = conduct(scenario.clone(), &quiet)?;
     let failures = summary.failures();
     let mut failed: Vec<u64> = failures.iter().map(|(_, seed, _)| *seed).collect();
     failed.sort_unstable();
@@ -93,7 +98,7 @@ pub(super) fn explore(arguments: &Explore) -> Result<i32> {
         for seed in &failed {
             match &how.out {
                 Some(out) => say(format_args!("kaon sim replay {}", out.join(format!("seed-{seed}.json")).display()))?,
-                None => say(format_args!("kaon sim replay {seed} --scenario {}", arguments.scenario.display()))?,
+                None => say(scenario.command(*seed, &policies))?,
             }
         }
         let marks = summary.marks();
@@ -105,7 +110,7 @@ pub(super) fn explore(arguments: &Explore) -> Result<i32> {
         say(format_args!("{events} events; {runs} runs, {speed:.1} a second, {} seeds failed", failed.len()))?;
     }
     if let Some((policy, seed, _)) = failures.first().filter(|_| arguments.shrink) {
-        let study = Study::open(open(&arguments.scenario, &quiet, arguments.seeds.as_deref())?)?;
+        let study = Study::open(scenario.clone())?;
         say(study.shrink(policy, *seed)?.unwrap_or_else(|| "it could not be made smaller".to_owned()))?;
     }
     Ok(i32::from(!failed.is_empty()))

@@ -4,7 +4,7 @@
 //! the seeds. Without a policy before it, the assertion is made of every policy of the study.
 
 use super::error::Error;
-use super::metrics::listing::{self, METRICS};
+use super::metrics::listing::{self, METRICS, STATISTICS};
 use super::nearest::hint;
 use super::summary::{PolicySummary, Summary};
 use std::fmt;
@@ -155,6 +155,10 @@ fn side(text: &str) -> Result<Side, String> {
     let (policy, name) = text.split_once(':').map_or((None, text), |(policy, name)| (Some(policy.trim()), name.trim()));
     let name = name.replace('.', "_");
     if !listing::is_known(&name) {
+        if let Some(family) = METRICS.iter().find(|row| row.name.strip_suffix("_*") == Some(name.as_str())) {
+            let (all, statistics) = (family.about, STATISTICS.join(", "));
+            return Err(format!("names all of {} ({all}): say which; statistics are {statistics}", family.name));
+        }
         let near = hint(&name, METRICS.iter().map(|row| row.name.trim_end_matches("_*")));
         return Err(format!("names no metric by '{name}'{near}"));
     }

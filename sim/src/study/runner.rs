@@ -124,6 +124,9 @@ impl Study {
         if policies.is_empty() {
             return Err(Error::Unfit("there is no policy to run".to_owned()));
         }
+        if let Some((_, name)) = policies.iter().enumerate().find(|(at, name)| policies[..*at].contains(name)) {
+            return Err(Error::Unfit(format!("the policy '{name}' is named twice")));
+        }
         let is_known = |name: &str| names().any(|one| one == engine::canonical(self.scenario.fidelity, name));
         match policies.iter().find(|name| !is_known(name)) {
             Some(name) => Err(Error::NoPolicy {

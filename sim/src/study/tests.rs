@@ -195,6 +195,8 @@ fn assertions_are_judged_policy_by_policy() {
         let error = judge(text).expect_err("a bad assertion");
         assert!(error.contains(why), "{error}");
     }
+    let family = Assertion::parse("jct < 600").expect_err("which of them?").to_string();
+    assert!(family.contains("jct_*") && family.contains("p99"), "{family}");
     let verdicts = Assertion::parse("jct.p99 < 600").and_then(|one| one.judge(&summary)).expect("a good assertion");
     let report = junit("s", &verdicts);
     assert!(report.contains("tests=\"2\" failures=\"1\"") && report.contains("jct.p99 &lt; 600"), "{report}");

@@ -15,7 +15,7 @@ const NOTICED_SECONDS: f64 = 3.1;
 /// Two agents with work for five minutes, one of them in this trouble. Nobody sends anything on its behalf but the trouble.
 fn in_trouble(trouble: Trouble, seconds: u64, seed: u64) -> Report {
     let incident = Incident { at: AT, length: Duration::secs(seconds), trouble, whom: Whom::Agent(1) };
-    let stage = Stage { scenario: "liveness".to_owned(), incidents: vec![incident], ..Stage::default() };
+    let stage = Stage { incidents: vec![incident], ..Stage::default() };
     let options = Options {
         agents: 2,
         frameworks: 1,
@@ -71,7 +71,7 @@ fn no_session_stands_on_one_side_alone() {
         let power = Incident { at: AT, length: Duration::secs(5), trouble: Trouble::Power, whom: Whom::Agent(1) };
         let at = AT + Duration::secs(5) + Duration::micros(100).times(step);
         let cut = Incident { at, length: Duration::secs(10), trouble, whom: Whom::Agent(1) };
-        let stage = Stage { scenario: "halves".to_owned(), incidents: vec![power, cut], ..Stage::default() };
+        let stage = Stage { incidents: vec![power, cut], ..Stage::default() };
         let options = Options {
             agents: 1,
             frameworks: 1,

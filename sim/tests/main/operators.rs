@@ -9,7 +9,7 @@ use std::sync::Arc;
 fn with(incidents: &[(Trouble, Whom)], seed: u64) -> Report {
     let incident = |&(trouble, whom)| Incident { at: Duration::secs(5), length: Duration::secs(10), trouble, whom };
     let incidents = incidents.iter().map(incident).collect();
-    let stage = Stage { scenario: "operators".to_owned(), incidents, rack: 2, ..Stage::default() };
+    let stage = Stage { incidents, rack: 2, ..Stage::default() };
     let stage = Some(Arc::new(stage));
     let options = Options { agents: 4, frameworks: 3, tasks: 150, seed, stage, ..Options::default() };
     let report = run(&options).expect("the options are sound");

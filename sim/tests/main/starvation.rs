@@ -36,7 +36,7 @@ fn longest_wait(seed: u64, hoarders: u32, holding: Duration) -> (i64, u64) {
     let large = group("large", hoarders, Behaviour::Hoarder { holding }, (2, 16, 8.0, Duration::ZERO));
     let groups = if hoarders > 0 { vec![taker, large] } else { vec![taker] };
     let tasks = groups.iter().map(Group::tasks).sum();
-    let stage = Stage { scenario: "starvation".to_owned(), sizes, groups, is_recorded: true, ..Stage::default() };
+    let stage = Stage { sizes, groups, is_recorded: true, ..Stage::default() };
     let options = Options {
         agents: SMALL + 1,
         frameworks: 1 + hoarders,

@@ -74,7 +74,7 @@ impl Architectures {
         if rows.is_empty() {
             return Err(Error::Unfit("no schedulers: add a [[scheduler]]".to_owned()));
         }
-        super::words("scheduler", rows.iter().map(|row| row.text("name")))?;
+        super::words(rows)?;
         let scheduler = |row: &Settings| Scheduler {
             name: row.text("name").to_owned(),
             job_us: row.micros("job_time"),
@@ -156,7 +156,6 @@ impl Architectures {
 /// What a scheduler is asked to do: by its laws, or by the tables of an Omega cell.
 fn load(row: &Settings, number: usize, tables: &Tables, until_us: i64) -> Result<Load, Error> {
     let name = row.text("name");
-    let named = |error: Error| Error::Unfit(format!("scheduler {name}: {error}"));
     let gap_us = row.micros("gap").max(1) as f64;
     let table = |of: &BTreeMap<bool, Vec<f64>>| of.get(&(number > 0)).cloned().map(Law::Table);
     let gaps = table(&tables.gaps_us);
@@ -164,8 +163,8 @@ fn load(row: &Settings, number: usize, tables: &Tables, until_us: i64) -> Result
     let shape = Shape {
         jobs: (until_us as f64 / mean_us * JOBS_SPARE + JOBS_LEAST).clamp(1.0, f64::from(generate::JOBS_MAX)) as u32,
         arrivals: gaps.map_or(Arrivals::Poisson { gap_us }, Arrivals::Gaps),
-        run_us: table(&tables.lengths_us).map_or_else(|| input::law(row, "lengths", 1e6), Ok).map_err(named)?,
-        processors: table(&tables.sizes).map_or_else(|| input::law(row, "tasks", 1.0), Ok).map_err(named)?,
+        run_us: table(&tables.lengths_us).map_or_else(|| input::law(row, "lengths", 1e6), Ok)?,
+        processors: table(&tables.sizes).map_or_else(|| input::law(row, "tasks", 1.0), Ok)?,
         overestimate: Law::Fixed(1.0),
         tenants: 1,
     };

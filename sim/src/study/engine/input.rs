@@ -106,7 +106,7 @@ pub(super) fn milli(settings: &Settings, key: &str) -> u64 {
 
 /// A law of a scenario.
 pub(super) fn law(settings: &Settings, key: &str, unit: f64) -> Result<Law, Error> {
-    law::law(settings.text(key), unit).map_err(|why| Error::Unfit(format!("'{key}': {why}")))
+    law::law(settings.text(key), unit).map_err(|why| settings.wrong(key, why))
 }
 
 /// When drawn jobs come.

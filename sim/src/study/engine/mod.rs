@@ -15,7 +15,7 @@ mod sharing;
 use super::error::Error;
 use super::meter::Meter;
 use super::metrics::Metrics;
-use super::scenario::{Fidelity, Scenario};
+use super::scenario::{Fidelity, Scenario, Settings};
 use crate::record::Records;
 use crate::table::Table;
 use std::collections::BTreeSet;
@@ -144,13 +144,16 @@ pub(crate) fn open(scenario: &Scenario) -> Result<Box<dyn Engine>, Error> {
     }
 }
 
-/// Names that metrics are named after: words, each given once.
-fn words<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+/// The names of rows that metrics are named after: words, each given once.
+fn words(rows: &[Settings]) -> Result<(), Error> {
     let mut seen = Vec::new();
-    for name in names {
-        let is_word = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        if !is_word || seen.contains(&name) {
-            return Err(Error::Unfit(format!("{what} \"{name}\": names are words, each given once")));
+    for row in rows {
+        let name = row.text("name");
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+            return Err(row.wrong("name", format_args!("\"{name}\" is no word of letters, digits, - and _")));
+        }
+        if seen.contains(&name) {
+            return Err(row.wrong("name", format_args!("\"{name}\" is given twice")));
         }
         seen.push(name);
     }

@@ -49,7 +49,7 @@ impl Sharing {
         if tenants.is_empty() {
             return Err(Error::Unfit("no tenants: add a [[tenant]]".to_owned()));
         }
-        super::words("tenant", tenants.iter().map(|tenant| tenant.name.as_str()))?;
+        super::words(settings.rows("tenant"))?;
         let unfit = if settings.text("engine.unfit") == "stop" { Unfit::Stop } else { Unfit::Skip };
         Ok(Self { problem: Problem { capacity: amounts(settings, "cluster."), tenants }, unfit })
     }

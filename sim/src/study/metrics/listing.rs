@@ -13,7 +13,10 @@ const fn row(name: &'static str, about: &'static str) -> MetricRow {
     MetricRow { name, about }
 }
 
-/// Every metric. Statistics are mean, p50, p90, p95, p99 (nearest rank) and max.
+/// The statistics of most families; percentiles are of nearest rank.
+pub(crate) const STATISTICS: [&str; 6] = ["mean", "p50", "p90", "p95", "p99", "max"];
+
+/// Every metric; the statistics of families are [`STATISTICS`], where nothing else is said.
 pub const METRICS: &[MetricRow] = &[
     row("queueing_delay_*", "seconds from submit to first start"),
     row("flow_time_*", "seconds from a task's submit to its end"),

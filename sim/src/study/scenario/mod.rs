@@ -32,17 +32,31 @@ pub struct Scenario {
     pub fidelity: Fidelity,
     /// The values of all keys.
     pub settings: Settings,
+    origin: Origin,
+}
+
+/// Where a scenario came from, for the line that repeats a run of it.
+#[derive(Clone, Debug, PartialEq)]
+enum Origin {
+    /// A file, or the name of one that is shipped, with its overrides.
+    File(PathBuf, Vec<String>),
+    /// The record of an earlier run.
+    Record(String),
 }
 
 /// A key of scenarios, for lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRow {
-    /// Its full name.
-    pub name: &'static str,
-    /// What it holds.
-    pub holds: &'static str,
+    /// Its full name; that of a key in a list of tables begins with the table's, as in `[[framework]] tasks`.
+    pub name: String,
+    /// What it holds, with its bounds.
+    pub holds: String,
+    /// The words that it takes, when no others are.
+    pub words: &'static [&'static str],
     /// Its default as it would be written.
     pub default: Option<&'static str>,
+    /// Whether a scenario, or a table, without it is refused.
+    pub is_required: bool,
     /// What it is for.
     pub about: &'static str,
 }
@@ -59,7 +73,7 @@ impl Scenario {
         for text in overrides {
             set(&mut root, text)?;
         }
-        Self::of(name, &root, &base)
+        Self::of(name, &root, &base, Origin::File(path.to_owned(), overrides.to_vec()))
     }
 
     /// Reads a scenario from the parameters that a summary holds.
@@ -76,10 +90,10 @@ impl Scenario {
         for (key, value) in entries {
             node::put(&mut root, &key, value).map_err(Error::scenario)?;
         }
-        Self::of(name.to_owned(), &root, Path::new(""))
+        Self::of(name.to_owned(), &root, Path::new(""), Origin::Record(file.to_owned()))
     }
 
-    fn of(name: String, root: &Node, base: &Path) -> Result<Self, Error> {
+    fn of(name: String, root: &Node, base: &Path, origin: Origin) -> Result<Self, Error> {
         let fidelity = fidelity(root).map_err(Error::scenario)?;
         let unknown = |key: &str| {
             let kinds = schema::kinds_with(key);
@@ -87,18 +101,43 @@ impl Scenario {
                 .then(|| format!(" in kind '{}'; it belongs to kind '{}'", fidelity.word(), kinds.join("', '")))
         };
         let settings = Settings::read(root, schema::keys(fidelity), base, &unknown).map_err(Error::scenario)?;
-        Ok(Self { name, fidelity, settings })
+        Ok(Self { name, fidelity, settings, origin })
     }
 
-    /// Every key of a kind of study.
+    /// Every key of a kind of study, those of each list of tables behind it.
     pub fn keys(fidelity: Fidelity) -> Vec<KeyRow> {
-        let row = |key: &schema::Key| KeyRow {
-            name: key.name,
+        let row = |key: &schema::Key, name: String| KeyRow {
+            name,
             holds: holds(key.kind),
+            words: if let Kind::Choice(words) = key.kind { words } else { &[] },
             default: key.default,
+            is_required: key.must,
             about: key.about,
         };
-        schema::keys(fidelity).map(row).collect()
+        let mut rows = Vec::new();
+        for key in schema::keys(fidelity) {
+            rows.push(row(key, key.name.to_owned()));
+            if let Kind::Rows(own) = key.kind {
+                rows.extend(own.iter().map(|one| row(one, format!("[[{}]] {}", key.name, one.name))));
+            }
+        }
+        rows
+    }
+
+    /// The command that repeats the runs of a seed under these policies, for a shell; paths that are not absolute begin in
+    /// the working directory of now. A record is repeated as a whole.
+    pub fn command(&self, seed: u64, policies: &[&str]) -> String {
+        let (path, overrides) = match &self.origin {
+            Origin::File(path, overrides) => (path, overrides),
+            Origin::Record(file) => return format!("kaon sim replay {}", quoted(file)),
+        };
+        let mut line = format!("kaon sim replay {seed} --scenario {}", quoted(&path.to_string_lossy()));
+        // The seed is that of the replay, and the policies are named.
+        let own = |text: &&String| !["seeds", "policies"].contains(&text.split('=').next().unwrap_or_default().trim());
+        for text in overrides.iter().filter(own) {
+            line.push_str(&format!(" --set {}", quoted(text)));
+        }
+        format!("{line} --policy {}", quoted(&policies.join(",")))
     }
 
     /// What it asks.
@@ -115,6 +154,15 @@ impl Scenario {
     pub fn policies(&self) -> &[String] {
         self.settings.names("policies")
     }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%@+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn load(path: &Path) -> Result<(String, String, PathBuf), Error> {
@@ -161,18 +209,20 @@ fn fidelity(root: &Node) -> Result<Fidelity, (Place, String)> {
     })
 }
 
-fn holds(kind: Kind) -> &'static str {
-    match kind {
+fn holds(kind: Kind) -> String {
+    let word = match kind {
+        Kind::Count(least, most) => return format!("count {least} to {most}"),
+        Kind::Number(least, most) => return format!("number {least} to {most}"),
         Kind::Text => "text",
         Kind::Choice(_) => "word",
         Kind::Path => "file",
-        Kind::Count(..) => "count",
-        Kind::Number(..) => "number",
         Kind::Time => "time",
+        Kind::Span => "time or range",
         Kind::Memory => "memory",
         Kind::Switch => "true/false",
         Kind::Seeds => "seeds",
         Kind::Names => "words",
         Kind::Rows(_) => "tables",
-    }
+    };
+    word.to_owned()
 }

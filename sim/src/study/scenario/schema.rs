@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     Number(f64, f64),
     /// A time with its unit.
     Time,
+    /// A time with its unit, or a range of two.
+    Span,
     /// Memory with its unit.
     Memory,
     /// True or false.
@@ -373,7 +375,7 @@ const TROUBLE: &[Key] = &[
         "whom",
         Kind::Text,
         "master",
-        "master, agent:NUMBER, rack:NUMBER, zone:NUMBER, agents:PERCENT%, framework:NUMBER",
+        "master, agent:NUMBER (from 1), rack:NUMBER, zone:NUMBER, framework:NUMBER (from 0), agents:PERCENT%",
     ),
 ];
 
@@ -399,9 +401,9 @@ const CLUSTER: &[Key] = &[
     key("churn.until", Kind::Time, "10 min", "nothing fails after this"),
     key(
         "network.latency",
-        Kind::Text,
-        "0.00025..0.0005",
-        "seconds from machine to machine, one way: a time or a range",
+        Kind::Span,
+        "250 us..500 us",
+        "time from machine to machine, one way: one or a range; at least 1 us",
     ),
     key("network.tail_percent", Kind::Number(0.0, 100.0), "0", "messages that take 20 times the range longer"),
     key("network.loss_percent", Kind::Number(0.0, 100.0), "0", "messages that are lost, their session with them"),

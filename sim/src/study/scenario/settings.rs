@@ -3,10 +3,12 @@
 use super::node::{Node, Place, What};
 use super::schema::{Key, Kind};
 use super::unit;
+use crate::study::Error;
 use crate::study::nearest::hint;
 use crate::workload::shipped;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// The most words of a list and rows of a table in a scenario.
@@ -20,6 +22,7 @@ pub(crate) enum Value {
     Count(u64),
     Number(f64),
     Micros(i64),
+    Span(i64, i64),
     Mebibytes(u64),
     Switch(bool),
     Seeds(Vec<u64>),
@@ -31,6 +34,8 @@ pub(crate) enum Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
+    /// Where each was said, for what shows to be wrong later; the whole stands under no name.
+    places: BTreeMap<&'static str, Place>,
 }
 
 /// Asked for by code with a name and a kind that the schema does not have: our own mistake.
@@ -48,6 +53,7 @@ impl Settings {
         let mut said = Vec::new();
         flatten(root, "", &keys, &mut said);
         let mut values = BTreeMap::new();
+        let mut places = BTreeMap::from([("", root.place.clone())]);
         for (name, node) in said {
             let Some(key) = keys.clone().find(|key| key.name == name) else {
                 let end = unknown(&name).unwrap_or_else(|| hint(&name, keys.clone().map(|key| key.name)));
@@ -58,6 +64,7 @@ impl Settings {
                 Why::There(place, why) => (place, why),
             })?;
             values.insert(key.name, value);
+            places.insert(key.name, node.place.clone());
         }
         for key in keys {
             if values.contains_key(key.name) {
@@ -75,13 +82,30 @@ impl Settings {
                 None => {}
             }
         }
-        Ok(Self { values })
+        Ok(Self { values, places })
     }
 
     /// All of it as JSON: full names of keys, amounts with their units. Reads back to the same values.
     pub fn to_json(&self) -> serde_json::Value {
         let entries = self.values.iter().map(|(key, value)| ((*key).to_owned(), show(value)));
         serde_json::Value::Object(entries.collect())
+    }
+
+    /// A refusal of all of it, with the place where it begins.
+    pub(crate) fn refused(&self, why: String) -> Error {
+        match self.places.get("") {
+            Some(place) => Error::scenario((place.clone(), why)),
+            None => Error::Unfit(why),
+        }
+    }
+
+    /// A refusal of what a key holds, with the place where that was said, or where its table begins.
+    pub(crate) fn wrong(&self, key: &str, why: impl Display) -> Error {
+        let why = format!("'{key}' {why}");
+        match self.places.get(key) {
+            Some(place) => Error::scenario((place.clone(), why)),
+            None => self.refused(why),
+        }
     }
 
     pub(crate) fn text(&self, key: &str) -> &str {
@@ -121,6 +145,14 @@ impl Settings {
     pub(crate) fn micros(&self, key: &str) -> i64 {
         match self.values.get(key) {
             Some(Value::Micros(micros)) => *micros,
+            _ => panic!("{key}: {NOT_IN_SCHEMA}"),
+        }
+    }
+
+    /// The least and the most in microseconds.
+    pub(crate) fn span(&self, key: &str) -> (i64, i64) {
+        match self.values.get(key) {
+            Some(Value::Span(least, most)) => (*least, *most),
             _ => panic!("{key}: {NOT_IN_SCHEMA}"),
         }
     }
@@ -234,6 +266,12 @@ fn read_value(key: &Key, node: &Node, base: &Path) -> Result<Value, Why> {
         (Kind::Time, What::Text(text)) => Value::Micros(unit::micros(text).map_err(here)?),
         (Kind::Time, What::Whole(_) | What::Real(_)) => return Err(here(unit::time_without_unit())),
         (Kind::Time, _) => return expected("a time, as in \"10 s\""),
+        (Kind::Span, What::Text(text)) => {
+            let (least, most) = unit::span(text).map_err(here)?;
+            Value::Span(least, most)
+        }
+        (Kind::Span, What::Whole(_) | What::Real(_)) => return Err(here(unit::time_without_unit())),
+        (Kind::Span, _) => return expected("a time or a range, as in \"250 us..500 us\""),
         (Kind::Memory, What::Text(text)) => Value::Mebibytes(unit::mebibytes(text).map_err(here)?),
         (Kind::Memory, What::Whole(_) | What::Real(_)) => return Err(here(unit::memory_without_unit())),
         (Kind::Memory, _) => return expected("an amount of memory, as in \"16 GiB\""),
@@ -281,6 +319,7 @@ fn show(value: &Value) -> serde_json::Value {
         Value::Count(count) => json!(count),
         Value::Number(number) => json!(number),
         Value::Micros(micros) => json!(unit::show_micros(*micros)),
+        Value::Span(least, most) => json!(unit::show_span((*least, *most))),
         Value::Mebibytes(mebibytes) => json!(unit::show_mebibytes(*mebibytes)),
         Value::Switch(on) => json!(on),
         Value::Seeds(seeds) => json!(unit::show_seeds(seeds)),

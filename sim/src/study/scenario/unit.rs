@@ -26,6 +26,18 @@ pub(crate) fn micros(text: &str) -> Result<i64, String> {
     }
 }
 
+/// A time or a range of times in microseconds, such as `1 ms` or `250 us..500 us`.
+pub(crate) fn span(text: &str) -> Result<(i64, i64), String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (micros(least)?, micros(most)?);
+    if least <= most { Ok((least, most)) } else { Err(format!("\"{text}\" ends before it begins")) }
+}
+
+/// A span as it would be written.
+pub(crate) fn show_span((least, most): (i64, i64)) -> String {
+    if least == most { show_micros(least) } else { format!("{}..{}", show_micros(least), show_micros(most)) }
+}
+
 /// Memory in mebibytes, such as `16 GiB`.
 pub(crate) fn mebibytes(text: &str) -> Result<u64, String> {
     match amount(text, &MEMORIES, "an amount of memory", "16 GiB")? {
@@ -135,6 +147,8 @@ mod tests {
         assert_eq!(micros("1.5 h"), Ok(5_400_000_000));
         assert_eq!(micros("250ms"), Ok(250_000));
         assert_eq!(mebibytes("16 GiB"), Ok(16_384));
+        assert_eq!((span("0.5 ms"), span("250us .. 1 ms")), (Ok((500, 500)), Ok((250, 1000))));
+        assert!(span("2 ms..1 ms").is_err() && span("1..2 ms").is_err());
         let wrong = |text: &str| micros(text).expect_err("refused");
         assert!(wrong("10").contains("needs its unit"), "{}", wrong("10"));
         assert!(wrong("10 mins").contains("did you mean 'min'?"), "{}", wrong("10 mins"));
@@ -155,6 +169,8 @@ mod tests {
         #[test]
         fn what_is_shown_is_read_back(value in 0..TIME_MAX_US, memory in 0..=MEMORY_MAX_MIB.unsigned_abs(), first in 0..1000_u64, count in 1..9_u64) {
             prop_assert_eq!(micros(&show_micros(value)), Ok(value));
+            let most = value.saturating_add(count as i64).min(TIME_MAX_US);
+            prop_assert_eq!(span(&show_span((value, most))), Ok((value, most)));
             prop_assert_eq!(mebibytes(&show_mebibytes(memory)), Ok(memory));
             let list: Vec<u64> = (first..first + count).chain([2000]).collect();
             prop_assert_eq!(seeds(&show_seeds(&list)), Ok(list));

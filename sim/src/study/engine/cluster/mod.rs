@@ -34,6 +34,7 @@ pub(super) fn policies() -> Vec<PolicyRow> {
 
 /// A cluster of a scenario.
 pub(super) struct Cluster {
+    scenario: Scenario,
     options: Options,
     stage: Stage,
     left: Left,
@@ -42,16 +43,15 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn open(scenario: &Scenario) -> Result<Self, Error> {
         let settings = &scenario.settings;
-        let cores = |key: &str| {
-            Quantity::from_scalar(settings.number(key)).ok_or_else(|| Error::Unfit(format!("'{key}' is no amount")))
-        };
+        let cores =
+            |key: &str| Quantity::from_scalar(settings.number(key)).ok_or_else(|| settings.wrong(key, "is no amount"));
         let memory = |key: &str| Quantity::units(settings.mebibytes(key));
         let small = |key: &str| u32::try_from(settings.count(key)).unwrap_or(u32::MAX);
         let lengths = settings.text("workload.lengths");
         let mut left = Left::default();
-        let mut stage = stage::read(&scenario.name, settings, &mut left)?;
+        let mut stage = stage::read(settings, &mut left)?;
         let (agent_cpus, agent_mem) = (cores("cluster.cpus")?, memory("cluster.memory"));
-        stage::drop_unfit(&mut stage, (agent_cpus, agent_mem), &mut left)?;
+        stage::drop_unfit(settings, &mut stage, (agent_cpus, agent_mem), &mut left)?;
         let agents = if stage.sizes.is_empty() { small("cluster.agents") } else { stage.sizes.len() as u32 };
         let (frameworks, tasks) = match stage.groups.as_slice() {
             [] => (small("frameworks.count"), small("workload.count")),
@@ -59,7 +59,7 @@ impl Cluster {
                 (sum.0.saturating_add(group.frameworks), sum.1.saturating_add(group.tasks()))
             }),
         };
-        stage::check_targets(&stage, agents, frameworks)?;
+        stage::check_targets(settings, &stage, agents, frameworks)?;
         let is_like_agents = stage.groups.is_empty() && stage.sizes.is_empty();
         let options = Options {
             agents,
@@ -72,14 +72,18 @@ impl Cluster {
             // Tasks of groups and of lists have been held against their machines one by one.
             task_cpus: if is_like_agents { cores("workload.cpus")? } else { Quantity::ZERO },
             task_mem: if is_like_agents { memory("workload.memory") } else { Quantity::ZERO },
-            lengths: lengths.parse().map_err(|error| Error::Unfit(format!("'workload.lengths': {error}")))?,
+            lengths: lengths.parse().map_err(|error| settings.wrong("workload.lengths", error))?,
             varied: settings.switch("workload.varied"),
             teardown: settings.switch("frameworks.teardown"),
             deadline: Duration::micros(settings.micros("duration").unsigned_abs()),
             ..Options::default()
         };
-        options.check().map_err(|error| Error::Unfit(error.to_string()))?;
-        Ok(Self { options, stage, left })
+        options.check().map_err(|error| match error {
+            crate::Error::TooLarge { what: "cpus", .. } => settings.wrong("workload.cpus", error),
+            crate::Error::TooLarge { .. } => settings.wrong("workload.memory", error),
+            error => Error::Unfit(error.to_string()),
+        })?;
+        Ok(Self { scenario: scenario.clone(), options, stage, left })
     }
 
     fn options(&self, policy: &str, seed: u64) -> Result<Options, String> {
@@ -88,7 +92,8 @@ impl Cluster {
             Some(_) => Sharing::Drf,
             None => Sharing::parse(policy).map_err(|error| error.to_string())?,
         };
-        let stage = Stage { wait: delay, ..self.stage.clone() };
+        let repeat = self.scenario.command(seed, &[policy]);
+        let stage = Stage { wait: delay, repeat, ..self.stage.clone() };
         let options = Options { seed, sharing, stage: Some(Arc::new(stage)), ..self.options.clone() };
         options.check().map_err(|error| error.to_string())?;
         Ok(options)

@@ -4,7 +4,6 @@ use super::super::input::{self, Left, Tenants};
 use crate::stage::{Behaviour, Churn, Group, Incident, Listed, Network, Stage, Trouble, Whom, Work};
 use crate::study::error::Error;
 use crate::study::scenario::Settings;
-use crate::workload::generate::Law;
 use crate::workload::hwloc;
 use crate::workload::model::Task;
 use kaon_kernel::quantity::Quantity;
@@ -24,7 +23,7 @@ fn cores(settings: &Settings, key: &str) -> Quantity {
 }
 
 /// Reads all of it. `Stage::wait` is the policy's.
-pub(super) fn read(name: &str, settings: &Settings, left: &mut Left) -> Result<Stage, Error> {
+pub(super) fn read(settings: &Settings, left: &mut Left) -> Result<Stage, Error> {
     let has_list = settings.path("cluster.nodes").is_some() || !settings.rows("cluster.group").is_empty();
     let sizes = if has_list {
         let nodes = input::nodes(settings, left)?;
@@ -33,13 +32,12 @@ pub(super) fn read(name: &str, settings: &Settings, left: &mut Left) -> Result<S
         topology(settings)?
     };
     let mut groups = settings.rows("framework").iter().map(group).collect::<Result<Vec<_>, _>>()?;
-    super::super::words("framework", groups.iter().map(|group| group.name.as_str()))?;
+    super::super::words(settings.rows("framework"))?;
     if let Some(path) = settings.path("workload.tasks") {
         groups.push(trace(path, settings, left)?);
     }
     let incidents = settings.rows("trouble").iter().map(incident).collect::<Result<_, _>>()?;
     Ok(Stage {
-        scenario: name.to_owned(),
         sizes,
         rack: small(settings, "cluster.rack"),
         zone: small(settings, "cluster.zone"),
@@ -72,20 +70,14 @@ fn topology(settings: &Settings) -> Result<Vec<(Quantity, Quantity)>, Error> {
 }
 
 fn network(settings: &Settings) -> Result<Option<Network>, Error> {
-    let text = settings.text("network.latency");
-    let law = input::law(settings, "network.latency", 1e6)?;
-    let (least, most) = match law {
-        Law::Fixed(one) => (one, one),
-        Law::Uniform(least, most) => (least, most),
-        _ => return Err(Error::Unfit(format!("'network.latency': \"{text}\" is neither one time nor a range"))),
-    };
-    if least < 1.0 {
-        return Err(Error::Unfit("'network.latency': the shortest is a microsecond".to_owned()));
+    let (least, most) = settings.span("network.latency");
+    if least < 1 {
+        return Err(settings.wrong("network.latency", "must be at least a microsecond"));
     }
     let parts = |key: &str| (settings.number(key) * 1e4).round() as u32;
     Ok(Some(Network {
-        least: Duration::micros(least as u64),
-        spread: Duration::micros((most - least) as u64),
+        least: Duration::micros(least.unsigned_abs()),
+        spread: Duration::micros((most - least).unsigned_abs()),
         tail_parts: parts("network.tail_percent"),
         loss_parts: parts("network.loss_percent"),
         lossy: time(settings, "network.lossy"),
@@ -169,60 +161,65 @@ fn trace(path: &Path, settings: &Settings, left: &mut Left) -> Result<Group, Err
 fn incident(row: &Settings) -> Result<Incident, Error> {
     let word = row.text("what");
     let trouble = Trouble::ALL.iter().find(|(_, one)| *one == word).map(|(trouble, _)| *trouble);
-    let trouble = trouble.ok_or_else(|| Error::Unfit(format!("there is no trouble called {word}")))?;
-    let whom: Whom = row.text("whom").parse().map_err(|error| Error::Unfit(format!("'whom': {error}")))?;
+    let trouble = trouble.ok_or_else(|| row.wrong("what", format_args!("is no trouble: {word}")))?;
+    let whom: Whom = row.text("whom").parse().map_err(|why| row.wrong("whom", format_args!("{why}")))?;
     let is_line = matches!(
         trouble,
         Trouble::Partition | Trouble::PartitionTo | Trouble::PartitionFrom | Trouble::Flapping | Trouble::Executor
     );
     let is_nothing_to = trouble == Trouble::Executor && matches!(whom, Whom::Framework(_));
     if is_line && whom == Whom::Master || is_nothing_to {
-        return Err(Error::Unfit(format!("'{word}' strikes agents: name them, as in agents:100%")));
+        return Err(row.wrong("whom", format_args!("must name agents for '{word}', as in agents:100%")));
     }
     if trouble.is_an_operators() && matches!(whom, Whom::Master | Whom::Framework(_)) {
-        return Err(Error::Unfit(format!("'{word}' is done to agents: name them, as in agent:1")));
+        return Err(row.wrong("whom", format_args!("must name agents for '{word}', as in agent:1")));
     }
     Ok(Incident { at: time(row, "at"), length: time(row, "for"), trouble, whom })
 }
 
 /// Refuses what strikes nobody, or somebody else than it names.
-pub(super) fn check_targets(stage: &Stage, agents: u32, frameworks: u32) -> Result<(), Error> {
+pub(super) fn check_targets(settings: &Settings, stage: &Stage, agents: u32, frameworks: u32) -> Result<(), Error> {
     let parts = |count: u32, size: u32| if size > 0 { count.div_ceil(size) } else { 0 };
     let racks = parts(agents, stage.rack);
     let zones = parts(racks, stage.zone);
     let among = |what: &str, number: u32, first: u32, count: u32| match count {
-        0 => Err(Error::Unfit(format!("'whom': there are no {what}s"))),
+        0 => Err(format!("strikes nobody: there are no {what}s")),
         _ if (first..first + count).contains(&number) => Ok(()),
-        _ => {
-            Err(Error::Unfit(format!("'whom': {what}:{number}: {what}s are numbered {first} to {}", first + count - 1)))
-        }
+        _ => Err(format!("strikes nobody: {what}s are numbered {first} to {}", first + count - 1)),
     };
-    for incident in &stage.incidents {
-        match incident.whom {
+    for (incident, row) in stage.incidents.iter().zip(settings.rows("trouble")) {
+        let there_is = match incident.whom {
             Whom::Master => Ok(()),
             Whom::Agent(number) => among("agent", number, 1, agents),
             Whom::Rack(number) => among("rack", number, 0, racks),
             Whom::Zone(number) => among("zone", number, 0, zones),
             Whom::Percent(percent) if (1..=100).contains(&percent) => Ok(()),
-            Whom::Percent(_) => Err(Error::Unfit("'whom': agents:PERCENT% is 1% to 100%".to_owned())),
+            Whom::Percent(_) => Err("must be agents:1% to agents:100%".to_owned()),
             Whom::Framework(number) => among("framework", number, 0, frameworks),
-        }?;
+        };
+        there_is.map_err(|why| row.wrong("whom", why))?;
     }
     match stage.churn.joining > agents {
-        true => Err(Error::Unfit(format!("'churn.joining': there are {agents} agents"))),
+        true => Err(settings.wrong("churn.joining", format_args!("is more than the {agents} agents that there are"))),
         false => Ok(()),
     }
 }
 
 /// Drops the tasks of a trace that fit on no machine, which would wait for ever.
-pub(super) fn drop_unfit(stage: &mut Stage, alike: (Quantity, Quantity), left: &mut Left) -> Result<(), Error> {
+pub(super) fn drop_unfit(
+    settings: &Settings,
+    stage: &mut Stage,
+    alike: (Quantity, Quantity),
+    left: &mut Left,
+) -> Result<(), Error> {
     let largest = stage.sizes.iter().copied().max().unwrap_or(alike);
     let fits = |cpus: Quantity, mem: Quantity| match stage.sizes.is_empty() {
         true => cpus <= largest.0 && mem <= largest.1,
         false => stage.sizes.iter().any(|size| cpus <= size.0 && mem <= size.1),
     };
     let mut count = 0;
-    for group in &mut stage.groups {
+    // The group of a trace is the last one and has no row.
+    for (number, group) in stage.groups.iter_mut().enumerate() {
         match &mut group.work {
             Work::Listed(lists) => {
                 for list in lists {
@@ -232,7 +229,9 @@ pub(super) fn drop_unfit(stage: &mut Stage, alike: (Quantity, Quantity), left: &
                 }
             }
             Work::Drawn { cpus, mem, .. } if !fits(*cpus, *mem) => {
-                return Err(Error::Unfit(format!("a task of framework {} fits on no machine", group.name)));
+                let why = format!("a task of framework {} fits on no machine", group.name);
+                let row = settings.rows("framework").get(number);
+                return Err(row.map_or(Error::Unfit(why.clone()), |row| row.refused(why)));
             }
             Work::Drawn { .. } => {}
         }
