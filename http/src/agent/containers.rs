@@ -8,7 +8,7 @@ use kaon_kernel::container_info::Limit;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::statistics::Statistics;
-use kaon_kernel::task::{ContainerStatus, TaskInfo};
+use kaon_kernel::task::{ContainerStatus, ExecutorInfo, ExecutorKind, TaskInfo};
 use serde_json::{Map, Value};
 
 use super::actors::{Seen, SeenExecutor};
@@ -94,7 +94,7 @@ pub(super) fn shown<'a>(edge: &AgentEdge, seen: &'a Seen, wanted: &Wanted<'_>) -
         let status = status::container_to_v1(&told);
         let statistics = figures.get(one.container_id.as_str()).map(|figures| {
             let tasks = seen.live_tasks_of(&one.running).map(|task| &task.task.info);
-            statistics(&booked(figures, &one.running.info.resources, tasks))
+            statistics(&booked(figures, &own(&one.running.info), tasks))
         });
         all.push(Shown { executor: Some(one), container_id, status, statistics });
     }
@@ -124,6 +124,15 @@ pub(super) fn shown<'a>(edge: &AgentEdge, seen: &'a Seen, wanted: &Wanted<'_>) -
         }
     }
     all
+}
+
+/// What an executor takes beside its tasks. One that was made up for a command shows nothing of its own, and has 0.1 processors and
+/// 32 MiB (reference 6.5).
+fn own(executor: &ExecutorInfo) -> Resources {
+    match executor.kind {
+        ExecutorKind::Command => Resources::cpus_and_mem(Quantity(100), Quantity::units(32)),
+        _ => executor.resources.clone(),
+    }
 }
 
 /// The figures of a container with what its executor and their tasks may use by the agent's books, as Mesos: whatever isolators there
