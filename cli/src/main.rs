@@ -35,27 +35,29 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: kaon_runtime::Allocator = kaon_runtime::Allocator;
 
-fn main() -> ExitCode {
-    memory::settle(std::env::args_os().nth(1).as_deref());
-    // The launcher stands between agent and task: it must be single-threaded, so it comes before everything else.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::launcher::ARGUMENT) {
-        return kaon_isolators::launcher::main();
-    }
+/// What runs in place of `main`.
+type Program = fn() -> ExitCode;
+
+/// Programs of their own within this one, by the first argument. They come before everything else.
+const APART: [(&str, Program); 5] = [
+    // It stands between agent and task, and must be single-threaded.
+    (kaon_isolators::launcher::ARGUMENT, kaon_isolators::launcher::main),
     // What brings foreign files becomes another user, and so does everything in its process.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::fetcher::ARGUMENT) {
-        return kaon_isolators::fetcher::main();
-    }
+    (kaon_isolators::fetcher::ARGUMENT, kaon_isolators::fetcher::main),
     // What stands for a container of Docker is small.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::docker::ARGUMENT) {
-        return kaon_isolators::docker::main();
-    }
-    // What unpacks foreign images gets limits, too.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::images::ARGUMENT) {
-        return kaon_isolators::images::main();
-    }
+    (kaon_isolators::docker::ARGUMENT, kaon_isolators::docker::main),
+    // What unpacks foreign images gets limits.
+    (kaon_isolators::images::ARGUMENT, kaon_isolators::images::main),
     // The reader of foreign topologies gets limits that nothing else could live with.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == kaon_isolators::topology::apart::ARGUMENT) {
-        return kaon_isolators::topology::apart::main();
+    (kaon_isolators::topology::apart::ARGUMENT, kaon_isolators::topology::apart::main),
+];
+
+fn main() -> ExitCode {
+    let first = std::env::args_os().nth(1);
+    memory::settle(first.as_deref());
+    if let Some((_, program)) = APART.iter().find(|(argument, _)| first.as_deref().is_some_and(|one| one == *argument))
+    {
+        return program();
     }
     match start() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),

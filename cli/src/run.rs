@@ -6,6 +6,7 @@ use crate::table::say;
 use crate::tail::Tail;
 use anyhow::{Context, Result, bail};
 use hyper::StatusCode;
+use kaon_kernel::container::ExitStatus;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -175,40 +176,16 @@ impl Ended {
     /// The task's own exit code where it has one, as a shell would tell it: the built-in executor says how a command
     /// ended in the words of Mesos's.
     fn exit_code(&self) -> i32 {
-        let after = |marker: &str| self.message.split_once(marker).map(|(_, rest)| rest.trim());
-        let code = after("exited with status ").and_then(|text| text.parse().ok());
-        let signal = after("terminated with signal ").and_then(signal_number).map(|number| 128 + number);
         match self.state.as_str() {
             "TASK_FINISHED" => 0,
             "TASK_KILLED" => EXIT_INTERRUPTED,
-            _ => code.or(signal).unwrap_or(1),
+            _ => match ExitStatus::found_in(&self.message) {
+                Some(ExitStatus::Code(code)) => code,
+                Some(ExitStatus::Signal(signal)) => 128 + signal,
+                None => 1,
+            },
         }
     }
-}
-
-/// The number of a signal from the words that `strsignal(3)` has for it.
-fn signal_number(words: &str) -> Option<i32> {
-    let known = [
-        ("Hangup", 1),
-        ("Interrupt", 2),
-        ("Quit", 3),
-        ("Illegal instruction", 4),
-        ("Trace/breakpoint trap", 5),
-        ("Aborted", 6),
-        ("Bus error", 7),
-        ("Floating point exception", 8),
-        ("Killed", 9),
-        ("User defined signal 1", 10),
-        ("Segmentation fault", 11),
-        ("User defined signal 2", 12),
-        ("Broken pipe", 13),
-        ("Alarm clock", 14),
-        ("Terminated", 15),
-        ("CPU time limit exceeded", 24),
-        ("File size limit exceeded", 25),
-        ("Bad system call", 31),
-    ];
-    known.into_iter().find(|(name, _)| words.starts_with(name)).map(|(_, number)| number)
 }
 
 struct Session {

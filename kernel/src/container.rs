@@ -354,13 +354,54 @@ impl ExitStatus {
             Self::Signal(signal) => signal & 0x7f,
         }
     }
+
+    /// What its text, as [`core::fmt::Display`] writes it, says somewhere in a longer one.
+    pub fn found_in(text: &str) -> Option<Self> {
+        let code = text.split_once(EXITED).and_then(|(_, rest)| {
+            let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '-').unwrap_or(rest.len());
+            Some(Self::Code(rest[..end].parse().ok()?))
+        });
+        let signal = || {
+            let (_, rest) = text.split_once(TERMINATED)?;
+            SIGNALS.iter().find(|(_, name)| rest.starts_with(name)).map(|(signal, _)| Self::Signal(*signal))
+        };
+        code.or_else(signal)
+    }
 }
+
+const EXITED: &str = "exited with status ";
+const TERMINATED: &str = "terminated with signal ";
+
+/// The names of signals, as `strsignal(3)` has them and Mesos tells them.
+const SIGNALS: [(i32, &str); 18] = [
+    (1, "Hangup"),
+    (2, "Interrupt"),
+    (3, "Quit"),
+    (4, "Illegal instruction"),
+    (5, "Trace/breakpoint trap"),
+    (6, "Aborted"),
+    (7, "Bus error"),
+    (8, "Floating point exception"),
+    (9, "Killed"),
+    (10, "User defined signal 1"),
+    (11, "Segmentation fault"),
+    (12, "User defined signal 2"),
+    (13, "Broken pipe"),
+    (14, "Alarm clock"),
+    (15, "Terminated"),
+    (24, "CPU time limit exceeded"),
+    (25, "File size limit exceeded"),
+    (31, "Bad system call"),
+];
 
 impl core::fmt::Display for ExitStatus {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Code(code) => write!(formatter, "exited with status {code}"),
-            Self::Signal(signal) => write!(formatter, "terminated with signal {signal}"),
+            Self::Code(code) => write!(formatter, "{EXITED}{code}"),
+            Self::Signal(signal) => match SIGNALS.iter().find(|(number, _)| number == signal) {
+                Some((_, name)) => write!(formatter, "{TERMINATED}{name}"),
+                None => write!(formatter, "{TERMINATED}{signal}"),
+            },
         }
     }
 }
@@ -376,4 +417,22 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Processes in its tree.
     pub processes: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_found_in_what_is_told_of_it() {
+        let signals = SIGNALS.map(|(signal, _)| ExitStatus::Signal(signal));
+        for status in [0, 1, 127, 255, -1].map(ExitStatus::Code).into_iter().chain(signals) {
+            for text in [format!("Command {status}"), format!("Command {status} (pid: 1); more")] {
+                assert_eq!(ExitStatus::found_in(&text), Some(status), "{text}");
+            }
+        }
+        for text in ["", "Command exited with status", "terminated with signal Unheard of", "Executor terminated"] {
+            assert_eq!(ExitStatus::found_in(text), None, "{text}");
+        }
+    }
 }

@@ -143,36 +143,7 @@ impl Executor {
 /// How a command ended, in Mesos's words.
 pub(super) fn describe(status: Option<ExitStatus>) -> String {
     match status {
-        Some(ExitStatus::Code(code)) => format!("exited with status {code}"),
-        Some(ExitStatus::Signal(signal)) => match signal_name(signal) {
-            Some(name) => format!("terminated with signal {name}"),
-            None => format!("terminated with signal {signal}"),
-        },
+        Some(status) => status.to_string(),
         None => "terminated; its exit status is unknown".to_owned(),
     }
-}
-
-/// The words that `strsignal(3)` has for signals on Linux, as Mesos prints them.
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "Hangup",
-        2 => "Interrupt",
-        3 => "Quit",
-        4 => "Illegal instruction",
-        5 => "Trace/breakpoint trap",
-        6 => "Aborted",
-        7 => "Bus error",
-        8 => "Floating point exception",
-        9 => "Killed",
-        10 => "User defined signal 1",
-        11 => "Segmentation fault",
-        12 => "User defined signal 2",
-        13 => "Broken pipe",
-        14 => "Alarm clock",
-        15 => "Terminated",
-        24 => "CPU time limit exceeded",
-        25 => "File size limit exceeded",
-        31 => "Bad system call",
-        _ => return None,
-    })
 }

@@ -339,18 +339,6 @@ fn error(clash: Clash, name: &str, entry: String) -> ResourcesError {
     }
 }
 
-/// Bags are ordered by containment.
-impl PartialOrd for Resources {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        match (self.contains(other), other.contains(self)) {
-            (true, true) => Some(Ordering::Equal),
-            (true, false) => Some(Ordering::Greater),
-            (false, true) => Some(Ordering::Less),
-            (false, false) => None,
-        }
-    }
-}
-
 impl fmt::Display for Resources {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, entry) in self.0.iter().enumerate() {
