@@ -7,6 +7,7 @@ use crate::container_info::{ContainerInfo, Limits};
 use crate::framework::Label;
 use crate::id::{AgentId, ContainerId, ExecutorId, RoleName, TaskId, Uuid};
 use crate::placement::PlacementRequest;
+use crate::quantity::Quantity;
 use crate::resource::Resources;
 use crate::secret::{Secret, SecretReference};
 use crate::time::{Duration, WallTime};
@@ -419,6 +420,13 @@ pub struct ExecutorInfo {
     /// Fields of the v1 message that only its readers understand, as protobuf.
     pub rest: Vec<u8>,
 }
+
+/// The processors that a command executor takes beside its task: 0.1 (reference 6.5). Added to the limits of the container,
+/// charged to nobody; the memory alike.
+pub const COMMAND_EXECUTOR_CPUS: Quantity = Quantity(100);
+
+/// The memory that it takes, in MiB.
+pub const COMMAND_EXECUTOR_MEM: Quantity = Quantity::units(32);
 
 /// The kinds of executors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]

@@ -16,17 +16,12 @@ use kaon_kernel::id::{self, AgentId, ContainerId, ExecutorId, FrameworkId, RoleN
 use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::ToMaster;
 use kaon_kernel::placement::Placement;
-use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{Resources, role};
-use kaon_kernel::task::{CommandInfo, ExecutorInfo, ExecutorKind, Reason, Task, TaskInfo, TaskState};
+use kaon_kernel::task::{
+    COMMAND_EXECUTOR_CPUS, COMMAND_EXECUTOR_MEM, CommandInfo, ExecutorInfo, ExecutorKind, Reason, Task, TaskInfo,
+    TaskState,
+};
 use kaon_kernel::time::Duration;
-
-/// The processors that a command executor takes beside its task: 0.1 (reference 6.5). Added to the limits of the container,
-/// charged to nobody; the memory alike.
-const EXECUTOR_CPUS: Quantity = Quantity(100);
-
-/// The memory that it takes, in MiB.
-const EXECUTOR_MEM: Quantity = Quantity::units(32);
 
 /// How much of a command goes into the name of its executor, in characters.
 const COMMAND_NAME_MAX: usize = 80;
@@ -331,10 +326,10 @@ impl Agent {
         if self.state.framework(framework_id).is_none() {
             return Err(Refusal::Empty);
         }
-        let own = Resources::cpus_and_mem(EXECUTOR_CPUS, EXECUTOR_MEM);
+        let own = Resources::cpus_and_mem(COMMAND_EXECUTOR_CPUS, COMMAND_EXECUTOR_MEM);
         let resources = task.resources.plus(&own).map_err(|error| Refusal::Resources(error.to_string()))?;
         let limits = task.limits.as_deref().copied().unwrap_or_default();
-        let limits = limits.beside(EXECUTOR_CPUS, EXECUTOR_MEM);
+        let limits = limits.beside(COMMAND_EXECUTOR_CPUS, COMMAND_EXECUTOR_MEM);
         // The last that can go wrong: from here on the place is the task's.
         let seat = self.seat(task)?;
         let framework = self.state.framework(framework_id).map(|entry| &entry.info).ok_or(Refusal::Empty)?;

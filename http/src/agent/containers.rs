@@ -8,7 +8,9 @@ use kaon_kernel::container_info::Limit;
 use kaon_kernel::quantity::Quantity;
 use kaon_kernel::resource::{ResourceName, Resources};
 use kaon_kernel::statistics::Statistics;
-use kaon_kernel::task::{ContainerStatus, ExecutorInfo, ExecutorKind, TaskInfo};
+use kaon_kernel::task::{
+    COMMAND_EXECUTOR_CPUS, COMMAND_EXECUTOR_MEM, ContainerStatus, ExecutorInfo, ExecutorKind, TaskInfo,
+};
 use serde_json::{Map, Value};
 
 use super::actors::{Seen, SeenExecutor};
@@ -126,11 +128,10 @@ pub(super) fn shown<'a>(edge: &AgentEdge, seen: &'a Seen, wanted: &Wanted<'_>) -
     all
 }
 
-/// What an executor takes beside its tasks. One that was made up for a command shows nothing of its own, and has 0.1 processors and
-/// 32 MiB (reference 6.5).
+/// What an executor takes beside its tasks. One that was made up for a command shows nothing of its own.
 fn own(executor: &ExecutorInfo) -> Resources {
     match executor.kind {
-        ExecutorKind::Command => Resources::cpus_and_mem(Quantity(100), Quantity::units(32)),
+        ExecutorKind::Command => Resources::cpus_and_mem(COMMAND_EXECUTOR_CPUS, COMMAND_EXECUTOR_MEM),
         _ => executor.resources.clone(),
     }
 }
