@@ -1,14 +1,14 @@
 //! Whether agents are there: sessions, pings where there is doubt, and what follows when one is out of reach (reference 9).
 //!
 //! A session that stands says that the agent's process is there and the way to it open, in both directions; so an agent
-//! in peace is pinged seldom, for the case that its actor is stuck. A broken session, or an
-//! unanswered ping, is a doubt: from then on it has the time that the flags say (decision 0017).
+//! in peace is pinged seldom, for the case that its actor is stuck. A broken session, or an unanswered ping, is a doubt: from
+//! then on it has the time that the flags say (decision 0017).
 //!
 //! Out of reach is a decision, written to the registry first; from then on the agent is out until it registers again.
 
 use super::status::own_status;
-use super::{Master, MasterContext, Pending, Timer};
-use kaon_kernel::actor::{ActorKind, Address, HostId};
+use super::{Master, MasterContext, Pending, Timer, agent_of};
+use kaon_kernel::actor::HostId;
 use kaon_kernel::id::{AgentId, AgentIndex, FrameworkIndex};
 use kaon_kernel::message::AgentMessage;
 use kaon_kernel::message::agent_master::ToAgent;
@@ -93,7 +93,7 @@ impl Master {
             Some((&host, _)) if agent.pings_missed < missed_max => {
                 agent.pings_missed += 1;
                 let ping = AgentMessage::Master(ToAgent::Ping { connected: false });
-                context.send(Address::only(host, ActorKind::Agent), &ping);
+                context.send(agent_of(host), &ping);
                 context.arm(Timer::AgentReturn(index), self.config.ping_interval);
             }
             _ => {

@@ -96,7 +96,7 @@ pub(super) fn shown_claims(edge: &AgentEdge, request: &Request) -> Result<Option
     }
 }
 
-/// The calls that [`answer`] answers.
+/// The calls that [`answer()`] answers.
 pub(super) fn is_one(kind: Type) -> bool {
     matches!(
         kind,
