@@ -148,19 +148,26 @@ fn a_task_that_runs_longer_than_it_may_fails() {
 fn the_grace_of_a_kill_is_the_callers_else_the_tasks() {
     let cluster = Cluster::start(1);
     let mut framework = Framework::subscribe(&cluster.api, capable());
-    // They write down that they heard TERM, and go on; only KILL ends them, after the grace.
-    let deaf = "trap 'echo heard >> told' TERM; echo up; while :; do sleep 0.1; done";
+    // A task is told to run before its shell has set the trap: each says when it has.
+    let ready = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| ready.path().join(name);
+    let trapping = |name: &str, trap: &str| {
+        let text = format!("trap '{trap}' TERM; : > {}; while :; do sleep 0.1; done", at(name).display());
+        task(name, &text)
+    };
     let policy = |nanoseconds: u64| json!({"grace_period": {"nanoseconds": nanoseconds}});
     let long = policy(600_000_000_000);
     let short = policy(300_000_000);
     framework.launch_until(
         vec![
-            with(task("own", deaf), "kill_policy", short.clone()),
-            with(task("overridden", deaf), "kill_policy", long.clone()),
-            with(task("patient", "trap 'exit 0' TERM; while :; do sleep 0.1; done"), "kill_policy", long),
+            // Who hears TERM and goes on is ended by KILL alone, after the grace.
+            with(trapping("own", "echo heard"), "kill_policy", short.clone()),
+            with(trapping("overridden", "echo heard"), "kill_policy", long.clone()),
+            with(trapping("patient", "exit 0"), "kill_policy", long),
         ],
         "TASK_RUNNING",
     );
+    framework.until("the traps", |_| ["own", "overridden", "patient"].iter().all(|name| at(name).exists()));
     framework.must("KILL", json!({"task_id": {"value": "own"}}));
     framework.must("KILL", json!({"task_id": {"value": "overridden"}, "kill_policy": short}));
     framework.must("KILL", json!({"task_id": {"value": "patient"}}));
