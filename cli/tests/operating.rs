@@ -167,7 +167,11 @@ fn an_agent_that_is_asked_to_go_tells_its_master_ends_its_tasks_and_comes_back_a
     let cluster = Cluster::start(1);
     let mut framework = Framework::subscribe(&cluster.api, info("left"));
     // It takes its grace, so that the word of the master, which writes the removal down first, comes before its own.
-    framework.launch_until(vec![task("long", "trap '' TERM; exec sleep 86403.5")], "TASK_RUNNING");
+    let ready = tempfile::tempdir().expect("a folder");
+    let trapped = ready.path().join("trapped");
+    let text = format!("trap '' TERM; : > {}; exec sleep 86403.5", trapped.display());
+    framework.launch_until(vec![task("long", &text)], "TASK_RUNNING");
+    framework.until("the trap", |_| trapped.exists());
     let agents = || get(&cluster.api, "/state").json()["slaves"].clone();
     let before = agents()[0]["id"].as_str().expect("an id").to_owned();
     let pid = cluster.pid("agent-1").expect("it runs");

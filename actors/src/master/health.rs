@@ -159,6 +159,11 @@ impl Master {
     pub(super) fn on_left(&mut self, id: &AgentId, context: &mut MasterContext<'_>) {
         context.count("master/slave_removals", 1);
         self.standing.orders.swap_remove(id);
+        let agent = self.state.agent_index(id.as_str()).map(|index| &self.state.agents[&index]);
+        if let Some(agent) = agent.filter(|agent| self.maintenance.is_down(&agent.info)) {
+            // Not earlier: its own word of how its tasks ended could come before they are told to be lost.
+            self.shut_down_agent(agent.address, "Operator initiated 'Machine DOWN'", context);
+        }
         self.drop_agent(id, Loss::Left, context);
     }
 

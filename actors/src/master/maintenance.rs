@@ -170,10 +170,9 @@ impl Master {
         let keys: Set<MachineId> = machines.iter().map(MachineId::key).collect();
         self.maintenance.down.extend(machines.into_iter().map(|machine| (machine.key(), machine)));
         let there = self.state.agents.iter().filter(|(_, agent)| keys.contains(&MachineId::of(&agent.info).key()));
-        let there: Vec<_> = there.map(|(index, agent)| (*index, agent.id.clone(), agent.address)).collect();
-        for (index, id, address) in there {
+        let there: Vec<_> = there.map(|(index, agent)| (*index, agent.id.clone())).collect();
+        for (index, id) in there {
             self.stop_offering(index, context);
-            self.shut_down_agent(address, "Operator initiated 'Machine DOWN'", context);
             if !self.pending.is_leaving(&id) {
                 // Not left to the agent: its tasks are to be known for lost, even if it never hears of it.
                 self.register(RegistryOperation::RemoveAgent { agent_id: id.clone() }, Pending::Leave(id), context);
