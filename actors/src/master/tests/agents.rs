@@ -5,7 +5,7 @@ use super::play::{
 };
 use kaon_kernel::actor::{ActorKind, LinkState};
 use kaon_kernel::agent::{AgentInfo, Attribute, AttributeValue};
-use kaon_kernel::id::Uuid;
+use kaon_kernel::id::{AgentId, FrameworkIndex, Uuid};
 use kaon_kernel::message::MasterMessage;
 use kaon_kernel::message::agent_master::{ToAgent, ToMaster};
 use kaon_kernel::message::allocator::ToAllocator;
@@ -16,17 +16,21 @@ use kaon_kernel::offer::{OfferOperation, Refusal};
 use kaon_kernel::task::{TaskState, TaskStatus};
 use kaon_kernel::time::Duration;
 
+/// A framework's task "one" on the first agent.
+fn staged() -> (Play, FrameworkIndex, AgentId) {
+    let mut play = Play::leading();
+    let (id, agent) = play.agent(1);
+    let framework = play.framework(framework_info(Duration::secs(60)), 1);
+    let offers = vec![ClientOffer::Known(play.grant(framework, agent, resources(4, 4096)))];
+    let operations = vec![OfferOperation::Launch { tasks: vec![task("one", &id, resources(1, 1024))] }];
+    play.call(framework, Call::Accept { offers, operations, refusal: Refusal::DEFAULT });
+    (play, framework, id)
+}
+
 #[test]
 fn an_agent_speaks_of_its_own_tasks_alone() {
-    let mut play = Play::leading();
-    let ((id, agent), (other, _)) = (play.agent(1), play.agent(2));
-    let framework = play.framework(framework_info(Duration::secs(60)), 1);
-    let offer = play.grant(framework, agent, resources(4, 4096));
-    let operations = vec![OfferOperation::Launch { tasks: vec![task("one", &id, resources(1, 1024))] }];
-    play.call(
-        framework,
-        Call::Accept { offers: vec![ClientOffer::Known(offer)], operations, refusal: Refusal::DEFAULT },
-    );
+    let (mut play, framework, id) = staged();
+    let (other, _) = play.agent(2);
     let framework_id = play.framework_id(framework);
     let mut say = |number: u64, name: &str| {
         let said = TaskStatus { agent_id: Some(id.clone()), ..status(name, TaskState::Failed, 7) };
@@ -85,15 +89,7 @@ fn an_agent_that_the_registry_has_no_room_for_is_told_and_may_try_again() {
 
 #[test]
 fn all_are_told_the_time_that_the_registry_has() {
-    let mut play = Play::leading();
-    let (id, agent) = play.agent(1);
-    let framework = play.framework(framework_info(Duration::secs(60)), 1);
-    let offer = play.grant(framework, agent, resources(4, 4096));
-    let operations = vec![OfferOperation::Launch { tasks: vec![task("one", &id, resources(1, 1024))] }];
-    play.call(
-        framework,
-        Call::Accept { offers: vec![ClientOffer::Known(offer)], operations, refusal: Refusal::DEFAULT },
-    );
+    let (mut play, ..) = staged();
     play.link(1, LinkState::Down);
     let effects = play.rig.pass(Duration::secs(80));
     play.note(effects);
