@@ -121,7 +121,8 @@ async fn a_silent_session_ends_on_both_ends_when_one_direction_is_cut() {
         agent.endpoint.connect(wire.address).expect("room");
         master.host.until_state(LinkState::Up).await;
         agent.host.until_state(LinkState::Up).await;
-        tokio::time::sleep(idle * 2).await;
+        let silent = tokio::time::timeout(idle * 2, agent.host.until_state(LinkState::Down)).await;
+        assert!(silent.is_err(), "a session in which nobody speaks stands");
         assert_eq!((agent.host.states(), master.host.states()), (vec![LinkState::Up], vec![LinkState::Up]));
         wire.lost[direction].store(true, Ordering::Relaxed);
         agent.host.until_state(LinkState::Down).await;
